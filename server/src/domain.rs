@@ -1,0 +1,102 @@
+//! The product's nouns and their rules. No I/O, no clock, no randomness: everything here is a value.
+//!
+//! Invariant: a value of a type of this module is valid. What arrives from outside is checked where it is
+//! turned into one of these types, and what is wrong comes back as [`Invalid`], naming the field and the remedy.
+
+pub mod bareme;
+pub mod decimal;
+pub mod jeu;
+pub mod key;
+pub mod live;
+pub mod note;
+pub mod phase;
+pub mod tally;
+pub mod viewer;
+
+use serde::Serialize;
+
+/// Longest title, name or label, in Unicode scalar values.
+pub const MAX_TITLE_CHARS: usize = 200;
+
+/// One thing wrong with one field of what somebody sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{field}: {reason}; {remedy}")]
+pub struct Invalid {
+    /// Path of the field, such as `criteres[2].step`.
+    pub field: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What to send instead.
+    pub remedy: String,
+}
+
+impl Invalid {
+    /// Names a field, what is wrong with it and what to send instead.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into(), remedy: remedy.into() }
+    }
+
+    /// The same complaint about a field that lies inside `parent`.
+    #[must_use]
+    pub fn within(mut self, parent: &str) -> Self {
+        self.field = if self.field.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.field) };
+        self
+    }
+}
+
+/// Trims `text` and checks that it is 1 to `max_chars` characters without control characters.
+///
+/// Direction overrides are refused too: they would let a title rearrange the text around it.
+///
+/// # Errors
+/// [`Invalid`] naming `field`.
+pub fn checked_text(field: &str, text: &str, max_chars: usize) -> Result<String, Invalid> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Invalid::new(field, "is empty", format!("send 1 to {max_chars} characters")));
+    }
+    checked_optional_text(field, text, max_chars)
+}
+
+/// Like [`checked_text`], but an empty text is fine.
+///
+/// # Errors
+/// [`Invalid`] naming `field`.
+pub fn checked_optional_text(field: &str, text: &str, max_chars: usize) -> Result<String, Invalid> {
+    let text = text.trim();
+    let count = text.chars().count();
+    if count > max_chars {
+        return Err(Invalid::new(field, format!("is {count} characters long"), format!("send at most {max_chars}")));
+    }
+    let forbidden = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    if let Some(c) = text.chars().find(|c| forbidden(*c)) {
+        return Err(Invalid::new(
+            field,
+            format!("contains the control character U+{:04X}", u32::from(c)),
+            "remove it and send plain text on one line",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_spaces_is_empty() {
+        assert_eq!(checked_text("title", "  \t ", 10).unwrap_err().field, "title");
+    }
+
+    #[test]
+    fn html_is_text_and_a_direction_override_is_not() {
+        assert_eq!(checked_text("title", "<b>'; DROP", 20).unwrap(), "<b>'; DROP");
+        assert!(checked_text("title", "abc\u{202E}def", 20).unwrap_err().reason.contains("U+202E"));
+    }
+
+    #[test]
+    fn a_field_inside_another_is_named_by_its_path() {
+        let invalid = Invalid::new("step", "is zero", "send 1").within("criteres[2]");
+        assert_eq!(invalid.to_string(), "criteres[2].step: is zero; send 1");
+    }
+}
