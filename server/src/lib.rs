@@ -3,3 +3,4 @@
 //! In reading order: the nouns, the merge map, the wire, durable facts, the engine over them, rooms, sockets, HTTP.
 
 pub mod domain;
+pub mod protocol;
