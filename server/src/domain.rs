@@ -4,6 +4,7 @@
 //! turned into one of these types, and what is wrong comes back as [`Invalid`], naming the field and the remedy.
 
 pub mod bareme;
+pub mod channel;
 pub mod decimal;
 pub mod jeu;
 pub mod key;

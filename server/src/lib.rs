@@ -2,5 +2,11 @@
 //!
 //! In reading order: the nouns, the merge map, the wire, durable facts, the engine over them, rooms, sockets, HTTP.
 
+pub mod conductor;
 pub mod domain;
+pub mod http;
+pub mod hub;
 pub mod protocol;
+pub mod records;
+pub mod settings;
+pub mod store;

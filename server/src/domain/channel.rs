@@ -1,0 +1,35 @@
+//! A streamer's permanent place.
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Slug;
+use super::live::LiveId;
+
+/// Longest announced closing, in milliseconds.
+pub const MAX_CLOSE_DELAY_MS: u64 = 120_000;
+
+/// A channel. Its viewer page and its overlay URL never change from one live to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Name in URLs.
+    pub slug: Slug,
+    /// Title.
+    pub title: String,
+    /// How far ahead a closing is announced unless the call says otherwise, for the delay of the stream.
+    pub close_delay_ms: u64,
+    /// The live on air. Opening one is a compare-and-set of this field, so there is at most one.
+    #[serde(default)]
+    pub open_live: Option<LiveId>,
+    /// The live that was on air last.
+    #[serde(default)]
+    pub last_live: Option<LiveId>,
+    /// When it was made, microseconds since 1970.
+    pub created_at_us: u64,
+}
+
+impl Channel {
+    /// The live that pages show: the open one, or the last.
+    pub fn shown_live(&self) -> Option<LiveId> {
+        self.open_live.or(self.last_live)
+    }
+}

@@ -1,0 +1,125 @@
+//! Typed documents over the store's records: JSON in, JSON out, and compare-and-set loops.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::{ErrorKind, RecordKey, RecordKind, Result, Store, StoreError, Swap};
+
+/// Attempts of a compare-and-set before giving up: each failure means that somebody else succeeded, and a record has
+/// a handful of admins at most.
+const MAX_ATTEMPTS: usize = 32;
+
+/// A document and the revision it was read at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// Revision to hand to the next write.
+    pub revision: u64,
+    /// The document.
+    pub value: T,
+}
+
+/// The documents of a store.
+#[derive(Clone)]
+pub struct Records {
+    store: Arc<dyn Store>,
+}
+
+impl Records {
+    /// The documents of `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    fn read<T: DeserializeOwned>(&self, id: &str, body: &str) -> Result<T> {
+        let unreadable = |error| {
+            let text = format!("record {id} cannot be read: {error}");
+            StoreError::new(ErrorKind::Corrupt, self.store.backend(), text)
+        };
+        serde_json::from_str(body).map_err(unreadable)
+    }
+
+    fn write<T: Serialize>(&self, value: &T) -> Result<String> {
+        serde_json::to_string(value).map_err(|error| StoreError::new(ErrorKind::Corrupt, self.store.backend(), error))
+    }
+
+    /// The document at `key`.
+    ///
+    /// # Errors
+    /// The store's, and `Corrupt` when the document is not a `T`.
+    pub async fn get<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<Versioned<T>>> {
+        let Some(record) = self.store.record(key).await? else { return Ok(None) };
+        Ok(Some(Versioned { revision: record.revision, value: self.read(&record.id, &record.body)? }))
+    }
+
+    /// Documents of a kind and scope in order of id, after `after`.
+    ///
+    /// # Errors
+    /// As [`Records::get`].
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        kind: RecordKind,
+        scope: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned<T>)>> {
+        let records = self.store.records(kind, scope, after, limit).await?;
+        let typed = |record: crate::store::Record| {
+            let value = self.read(&record.id, &record.body)?;
+            Ok((record.id, Versioned { revision: record.revision, value }))
+        };
+        records.into_iter().map(typed).collect()
+    }
+
+    /// Writes a document if it is at `expected` (0 = absent).
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put<T: Serialize>(&self, key: &RecordKey, expected: u64, value: &T) -> Result<Swap> {
+        self.store.put_record(key, expected, self.write(value)?).await
+    }
+
+    /// Deletes a document if it is at `expected`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete(&self, key: &RecordKey, expected: u64) -> Result<Swap> {
+        self.store.delete_record(key, expected).await
+    }
+
+    /// Changes a document by compare-and-set, again from the newest revision after each conflict.
+    ///
+    /// `change` may run several times; what it refuses is returned as the inner error and nothing is written. `None`
+    /// means that there is no such document. When `change` leaves the document as it was, nothing is written.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn update<T, R, E>(
+        &self,
+        key: &RecordKey,
+        mut change: impl FnMut(&mut T) -> std::result::Result<R, E> + Send,
+    ) -> Result<Option<std::result::Result<(Versioned<T>, R), E>>>
+    where
+        T: Serialize + DeserializeOwned + Clone + PartialEq + Send,
+        R: Send,
+        E: Send,
+    {
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(Versioned { revision, value: before }) = self.get::<T>(key).await? else { return Ok(None) };
+            let mut value = before.clone();
+            let answer = match change(&mut value) {
+                Ok(answer) => answer,
+                Err(refusal) => return Ok(Some(Err(refusal))),
+            };
+            if value == before {
+                return Ok(Some(Ok((Versioned { revision, value }, answer))));
+            }
+            if let Swap::Done(revision) = self.put(key, revision, &value).await? {
+                return Ok(Some(Ok((Versioned { revision, value }, answer))));
+            }
+        }
+        let text = format!("record {} changed under {MAX_ATTEMPTS} attempts", key.id);
+        Err(StoreError::new(ErrorKind::Unavailable, self.store.backend(), text))
+    }
+}
