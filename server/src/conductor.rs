@@ -30,6 +30,7 @@ use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
 use crate::store::{RecordKey, RecordKind, Store, StoreError, Swap};
 
+pub(crate) use read::tally_frame;
 pub use read::{CountedNote, JeuNumbers};
 pub use submit::{OnReply, Vote, Wanted};
 pub use view::{ChannelView, LiveView};

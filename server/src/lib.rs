@@ -14,3 +14,4 @@ pub mod conductor;
 pub mod hub;
 pub mod settings;
 pub mod http;
+pub mod ws;
