@@ -2,5 +2,8 @@
 //!
 //! In reading order: the nouns, the merge map, the wire, durable facts, the engine over them, rooms, sockets, HTTP.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking"))]
+
 pub mod domain;
 pub mod protocol;
+pub mod store;
