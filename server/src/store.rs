@@ -11,6 +11,7 @@ pub mod conformance;
 mod limits;
 pub mod memory;
 pub mod metered;
+pub mod sqlite;
 
 use std::fmt;
 
