@@ -8,6 +8,7 @@
 //! [`ErrorKind::Unknown`] leaves open whether it is; every other kind means that it is not.
 
 pub mod conformance;
+pub mod faulty;
 mod limits;
 pub mod memory;
 pub mod metered;
