@@ -4,21 +4,15 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking"))]
 
-<<<<<<< HEAD
-=======
-pub mod bench;
->>>>>>> store
 pub mod domain;
 pub mod notebook;
 pub mod protocol;
 pub mod store;
-<<<<<<< HEAD
 pub mod records;
 pub mod cluster;
 pub mod conductor;
 pub mod hub;
+pub mod ws;
 pub mod settings;
 pub mod http;
-pub mod ws;
-=======
->>>>>>> store
+pub mod bench;

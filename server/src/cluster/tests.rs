@@ -394,7 +394,10 @@ async fn whatever_fails_or_crashes_every_acknowledged_note_is_in_the_final_resul
             let version = row.version - START_US;
             assert!(sent[&who].contains(&(version, score)), "seed {seed}: viewer {who} has a note nobody sent");
             if let Some(acked) = acked.remove(&who) {
-                assert!((version, score) >= acked, "seed {seed}: viewer {who} has {version}, {acked:?} was acknowledged");
+                assert!(
+                    (version, score) >= acked,
+                    "seed {seed}: viewer {who} has {version}, {acked:?} was acknowledged"
+                );
             }
         }
         assert_eq!(acked, HashMap::new(), "seed {seed}: acknowledged and lost");

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! To come.
-=======
 //! What every store does, as cases whose names are sentences. A backend runs all of them, each on an empty store:
 //!
 //! ```ignore
@@ -987,4 +984,3 @@ mod tests {
         assert_eq!(written, super::CASES.len());
     }
 }
->>>>>>> store

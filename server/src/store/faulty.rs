@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, StoreError, Swap,
-    WriterId,
+    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, StoreError,
+    Swap, WriterId,
 };
 use crate::domain::live::LiveId;
 use crate::domain::phase::Rank;

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! To come.
-=======
 //! The reference store: maps behind one lock, gone with the process. Tests and simulations run on it.
 //!
 //! Invariant: it is the plainest reading of the contract in [`super`]; a backend that differs from it is wrong.
@@ -257,4 +254,3 @@ mod tests {
         assert!(!MemoryStore::exclusive().is_shared());
     }
 }
->>>>>>> store

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! To come.
-=======
 //! A store around a store: times and counts each operation.
 //!
 //! Invariant: it changes neither arguments nor answers, and branches on neither.
@@ -158,4 +155,3 @@ mod tests {
     }
     crate::store_cases!(metered_on_memory);
 }
->>>>>>> store

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! To come.
-=======
 //! One machine: everything in one SQLite file, `bareme.sqlite3`, in a directory that one server locks.
 //!
 //! WAL mode with `synchronous = FULL`: COMMIT returns once the transaction is flushed to disk. One thread writes (see
@@ -376,4 +373,3 @@ impl Store for SqliteStore {
         self.swap(Write::DeleteRecord { key: key.clone(), expected }).await
     }
 }
->>>>>>> store
