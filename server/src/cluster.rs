@@ -18,7 +18,7 @@ pub mod env;
 pub mod item;
 pub(crate) mod load;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use engine::{Engine, ItemHandle};
 pub use item::{ItemView, Outcome, Submission};

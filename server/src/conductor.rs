@@ -6,6 +6,8 @@
 
 mod keeper;
 mod read;
+#[cfg(test)]
+mod tests;
 mod submit;
 mod view;
 

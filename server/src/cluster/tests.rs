@@ -47,7 +47,8 @@ impl Entropy for TestEntropy {
     }
 }
 
-fn env(seed: u64) -> Env {
+/// A paused machine.
+pub(crate) fn test_env(seed: u64) -> Env {
     let entropy = TestEntropy(Mutex::new(SmallRng::seed_from_u64(seed)));
     Env { clock: Arc::new(TestClock(Instant::now())), entropy: Arc::new(entropy) }
 }
@@ -61,7 +62,7 @@ fn ballot() -> Arc<Ratings> {
 }
 
 fn pod(store: &Arc<dyn Store>, seed: u64) -> ItemHandle<Ratings> {
-    Engine::new(Arc::clone(store), env(seed)).start(item(), ballot())
+    Engine::new(Arc::clone(store), test_env(seed)).start(item(), ballot())
 }
 
 async fn open_pod(store: &Arc<dyn Store>, seed: u64) -> ItemHandle<Ratings> {
