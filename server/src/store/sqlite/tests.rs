@@ -379,6 +379,20 @@ async fn while_the_database_cannot_be_reopened_the_doubtful_are_unknown_and_the_
 }
 
 #[tokio::test]
+async fn the_number_of_an_item_is_forgotten_with_the_transaction_that_gave_it() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let other = ItemId { jeu: JeuId(2), ..item() };
+    store.faults.lost.store(1, Ordering::Relaxed);
+    store.faults.closed.store(1, Ordering::Relaxed);
+    assert_eq!(store.write_notes(item(), vec![note(1, 1)]).await.unwrap_err().kind, ErrorKind::Unknown);
+    store.write_notes(other, vec![note(2, 2)]).await.unwrap();
+    store.write_notes(item(), vec![note(1, 1)]).await.unwrap();
+    assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1)]);
+    assert_eq!(store.read_notes(other, None, 9).await.unwrap(), [note(2, 2)]);
+}
+
+#[tokio::test]
 async fn after_a_failed_flush_of_the_database_nothing_is_written_until_it_is_opened_again() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
