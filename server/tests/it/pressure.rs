@@ -1,0 +1,233 @@
+//! Sockets that read too little or say too much, a server that stops, and what its metrics say of it all.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{PATIENCE, Server, data_dir, eventually};
+use crate::studio::Studio;
+use crate::wire::{Page, Raw, frame};
+
+async fn demo(dir: &tempfile::TempDir) -> (Server, String) {
+    let server = Server::demo(dir.path()).await;
+    let (channel, _) = server.open_live().await;
+    (server, channel)
+}
+
+/// Whether the server's side of a client's connection still exists, whatever the client did not read.
+fn is_connected(server: &Server, client_port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let (local, remote) = (format!(":{:04X}", server.port()), format!(":{client_port:04X}"));
+    table.lines().any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        // State 01: established. Sockets that nobody holds any more linger in other states.
+        fields.len() > 9 && fields[1].ends_with(&local) && fields[2].ends_with(&remote) && fields[3] == "01"
+    })
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_delays_nobody_and_is_given_up() {
+    let dir = data_dir();
+    let studio = Studio::new(dir.path());
+    let (server, channel) = demo(&dir).await;
+    let mut slow = Raw::upgrade(&server, &format!("/ws/{channel}"), true).await;
+    let slow_port = slow.stream.local_addr().unwrap().port();
+    let mut voter = Page::viewer(&server, &channel).await;
+    let mut watcher = Page::viewer(&server, &channel).await;
+    let (_, live) = server.open_live().await;
+    // Pongs that nobody reads fill what the system holds for a connection; from then on every frame waits.
+    let pings = frame(true, 9, &[b'x'; 125]).repeat(500);
+    let filling = async {
+        while tokio::time::timeout(Duration::from_millis(500), slow.write(&pings)).await.is_ok() {}
+        slow
+    };
+    let slow = filling.await;
+    let full = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let mut votes = 0_u32;
+    // Big frames, too: every title is in the state.
+    while is_connected(&server, slow_port) {
+        assert!(full.elapsed() < Duration::from_secs(30), "the slow reader is still there");
+        let title = format!("{votes} {}", "très ".repeat(30));
+        let path = format!("/api/admin/lives/{live}");
+        studio.request(&server, reqwest::Method::PATCH, &path, &json!({"title": title})).await;
+        let started = Instant::now();
+        assert_eq!(voter.vote(1, json!({"fun": votes % 5 + 1})).await["status"], "ok");
+        let shown = f64::from(votes % 5 + 1);
+        watcher.until("the vote", |heard| heard["t"] == "tally" && heard["mean"] == shown).await;
+        slowest = slowest.max(started.elapsed());
+        votes += 1;
+    }
+    println!("given up after {:?}; {votes} votes meanwhile, the slowest shown after {slowest:?}", full.elapsed());
+    assert!(votes > 20, "the others went on: {votes}");
+    assert!(slowest < Duration::from_secs(2), "nobody waited for it: {slowest:?}");
+    eventually("its place is free", async || (server.metric("ws_active_connections").await == 2.0).then_some(())).await;
+    drop(slow);
+    assert!(server.metric("ws_closed_total{code=\"4000\"}").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_page_hears_nothing_while_nothing_changes_and_ten_times_a_second_while_much_does() {
+    let dir = data_dir();
+    let (server, channel) = demo(&dir).await;
+    let mut watcher = Page::viewer(&server, &channel).await;
+    let mut voters = Vec::new();
+    for _ in 0..10 {
+        voters.push(Page::viewer(&server, &channel).await);
+    }
+    // What connecting itself brings has come once nothing comes any more.
+    while watcher.hear_within(Duration::from_millis(300)).await.is_some() {}
+    assert_eq!(watcher.listen(Duration::from_secs(1)).await, Vec::<Value>::new());
+
+    let voting = tokio::spawn(async move {
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut accepted = 0;
+        while Instant::now() < end {
+            for (index, page) in voters.iter_mut().enumerate() {
+                let reply = page.vote(1, json!({"fun": 1 + (accepted + index) % 5})).await;
+                accepted += usize::from(reply["status"] == "ok");
+            }
+        }
+        accepted
+    });
+    watcher.until("the first", |heard| heard["t"] == "tally").await;
+    let heard = watcher.listen(Duration::from_secs(2)).await;
+    let frames = heard.iter().filter(|heard| heard["t"] == "tally" && heard["jeu"] == 1).count();
+    let accepted = voting.await.unwrap();
+    println!("{frames} frames in 2 s of {accepted} votes in 3 s");
+    assert!((5..=21).contains(&frames), "{frames} frames in two seconds");
+    assert!(accepted > 100, "{accepted}");
+}
+
+#[tokio::test]
+async fn a_socket_above_its_rate_is_told_to_wait_and_one_that_does_not_is_closed() {
+    let dir = data_dir();
+    let (server, channel) = demo(&dir).await;
+    let mut page = Page::viewer(&server, &channel).await;
+    let mut other = Page::viewer(&server, &channel).await;
+    let note = page.note(1, json!({"fun": 3}));
+    for _ in 0..100 {
+        page.say(&note).await;
+    }
+    let mut replies = Vec::new();
+    while replies.len() < 100 {
+        replies.push(page.until("a reply", |heard| heard["t"] == "reply").await);
+    }
+    let count = |status: &str| replies.iter().filter(|reply| reply["status"] == status).count();
+    println!("of 100 at once: {} ok, {} too_fast", count("ok"), count("too_fast"));
+    assert!(count("ok") >= 20 && count("too_fast") >= 20, "{}", replies.len());
+    assert_eq!(count("ok") + count("too_fast"), 100, "each message has one reply");
+    let wait = replies.iter().find(|reply| reply["status"] == "too_fast").unwrap();
+    assert_eq!((&wait["jeu"], &wait["v"]), (&note["jeu"], &note["v"]), "it says which note has to wait");
+    // After waiting as told, there is room.
+    let wait_ms = wait["retry_after_ms"].as_u64().unwrap();
+    tokio::time::sleep(Duration::from_millis(wait_ms * 2)).await;
+    assert_eq!(page.ask(&note).await["status"], "ok");
+
+    let flood = tokio::time::timeout(PATIENCE, async {
+        while page.try_say(&note).await {
+            if let Some(crate::wire::Heard::End(code)) = page.hear_within(Duration::from_micros(10)).await {
+                return code;
+            }
+        }
+        page.end().await
+    });
+    assert_eq!(flood.await.expect("the flood ends"), Some(4029));
+    assert_eq!(other.vote(1, json!({"fun": 5})).await["status"], "ok");
+    assert_eq!(other.tally(1, 2).await["mean"], 4.0);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answers_what_it_owes_and_says_goodbye_to_everybody() {
+    let dir = data_dir();
+    let studio = Studio::new(dir.path());
+    let (mut server, channel) = demo(&dir).await;
+    let (_, live) = server.open_live().await;
+    let (_, key) = studio.overlay_key(&server, &channel).await;
+    let mut pages = Vec::new();
+    for _ in 0..30 {
+        pages.push(Page::viewer(&server, &channel).await);
+    }
+    pages.push(Page::open(&server, &format!("/ws/{channel}?role=overlay&key={key}"), &[]).await.unwrap());
+    let viewers = pages.len() - 1;
+    for page in &mut pages[..viewers] {
+        let note = page.note(2, json!({"fun": 4}));
+        page.say(&note).await;
+    }
+    server.terminate();
+    let mut acknowledged = 0_u64;
+    for (index, page) in pages.iter_mut().enumerate() {
+        let mut replies = 0;
+        let code = loop {
+            match page.hear().await {
+                crate::wire::Heard::Message(message, _) if message["t"] == "reply" => {
+                    replies += 1;
+                    acknowledged += u64::from(message["status"] == "ok");
+                }
+                crate::wire::Heard::Message(..) => {}
+                crate::wire::Heard::End(code) => break code,
+            }
+        };
+        assert_eq!(code, Some(1012), "page {index}");
+        assert!(replies <= 1);
+    }
+    assert_eq!(server.exit_code(), Some(0), "{}", server.said());
+    assert_eq!(server.complaints(), Vec::<String>::new());
+    println!("{acknowledged} of {viewers} notes were acknowledged while stopping");
+    let counted = crate::recount::by_sql(dir.path(), &live, 2, 5, 5);
+    assert!(counted["voters"].as_u64().unwrap() >= acknowledged, "{counted}");
+    // The next one goes on with the same live, and the same numbers.
+    let server = Server::demo(dir.path()).await;
+    assert_eq!(server.open_live().await, (channel, live.clone()));
+    assert_eq!(crate::recount::shown(&server.results(&live).await, 2), counted);
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened() {
+    let dir = data_dir();
+    let (server, channel) = demo(&dir).await;
+    let names = [
+        "ws_active_connections",
+        "notes_accepted_total",
+        "notes_refused_total",
+        "note_ack_seconds",
+        "frames_sent_total",
+        "store_commit_seconds",
+        "tally_drift_total",
+    ];
+    let text = crate::harness::client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    for name in names {
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name} has a type: {text}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has a help text");
+    }
+    assert!(text.contains("# TYPE note_ack_seconds histogram") && text.contains("# TYPE store_commit_seconds histogram"));
+    assert!(!text.contains("quantile="), "buckets, which can be added up, and no quantiles");
+
+    let mut page = Page::viewer(&server, &channel).await;
+    let mut other = Page::viewer(&server, &channel).await;
+    let old = page.note(1, json!({"fun": 2}));
+    for fun in 1..=5 {
+        assert_eq!(page.vote(1, json!({"fun": fun})).await["status"], "ok");
+    }
+    assert_eq!(other.vote(2, json!({"fun": 5})).await["status"], "ok");
+    assert_eq!(page.ask(&old).await["status"], "stale");
+    assert_eq!(page.vote(1, json!({"fun": 9})).await["status"], "invalid");
+    page.say(&json!({"t": "dance"})).await;
+    page.until("a reply", |heard| heard["t"] == "reply").await;
+    assert_eq!(server.metric("notes_accepted_total").await, 6.0);
+    assert_eq!(server.metric("notes_refused_total{reason=\"stale\"}").await, 1.0);
+    assert_eq!(server.metric("notes_refused_total{reason=\"invalid\"}").await, 2.0);
+    assert_eq!(server.metric("notes_refused_total{reason=\"closed\"}").await, 0.0);
+    assert_eq!(server.metric("note_ack_seconds_count").await, 6.0);
+    assert_eq!(server.metric("ws_active_connections").await, 2.0);
+    assert_eq!(server.metric("tally_drift_total").await, 0.0);
+    assert!(server.metric("store_commit_seconds_count").await >= 1.0);
+    while page.hear_within(Duration::from_millis(300)).await.is_some() {}
+    while other.hear_within(Duration::from_millis(300)).await.is_some() {}
+    #[expect(clippy::cast_precision_loss, reason = "a few frames")]
+    let heard = (page.log.len() + other.log.len()) as f64;
+    assert_eq!(server.metric("frames_sent_total").await, heard, "each frame that was sent was heard");
+    drop(page);
+    eventually("one socket", async || (server.metric("ws_active_connections").await == 1.0).then_some(())).await;
+    assert_eq!(server.complaints(), Vec::<String>::new());
+}

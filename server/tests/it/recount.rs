@@ -1,0 +1,103 @@
+//! Counts the notes of a data file again, by SQL and by reading bytes as `docs/data-model.md` describes them. Uses none
+//! of the server's code.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+
+use crate::harness::database;
+
+/// A note as it is stored: version and the steps of the criteres, 255 for none.
+pub(crate) type Stored = (u64, Vec<u8>);
+
+/// Opens the file of a server that has stopped.
+fn open(data_dir: &Path) -> Connection {
+    Connection::open_with_flags(database(data_dir), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+}
+
+/// A copy of the file and its log as a crash left them, because reading them in place would tidy them up.
+pub(crate) fn copy_after_crash(data_dir: &Path) -> tempfile::TempDir {
+    let copy = crate::harness::data_dir();
+    for end in ["", "-wal"] {
+        let name = format!("bareme.sqlite3{end}");
+        if data_dir.join(&name).exists() {
+            std::fs::copy(data_dir.join(&name), copy.path().join(&name)).unwrap();
+        }
+    }
+    copy
+}
+
+/// Voters and histograms of a jeu by nothing but SQL over `notes`, in the shape of the results.
+pub(crate) fn by_sql(data_dir: &Path, live: &str, jeu: u32, criteres: usize, steps: usize) -> Value {
+    let connection = open(data_dir);
+    let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let counted = "FROM notes JOIN items USING (item) WHERE live_id = ?1 AND jeu_id = ?2 \
+                   AND replace(hex(substr(payload, 2)), 'FF', '') <> ''";
+    let voters: i64 =
+        connection.query_row(&format!("SELECT count(DISTINCT viewer) {counted}"), (live, jeu), |row| row.get(0)).unwrap();
+    let mut histograms = vec![vec![0_i64; steps]; criteres];
+    for (index, histogram) in histograms.iter_mut().enumerate() {
+        let sql = format!("SELECT hex(substr(payload, {}, 1)) AS step, count(*) {counted} GROUP BY step", index + 2);
+        let mut statement = connection.prepare(&sql).unwrap();
+        let rows = statement.query_map((live, jeu), |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();
+        for row in rows {
+            let (step, count) = row.unwrap();
+            if step != "FF" {
+                histogram[usize::from_str_radix(&step, 16).unwrap()] = count;
+            }
+        }
+    }
+    json!({"voters": voters, "histograms": histograms})
+}
+
+/// The same numbers as the results endpoint shows them.
+pub(crate) fn shown(results: &Value, jeu: u32) -> Value {
+    let jeu = jeu_of(results, jeu);
+    let histograms: Vec<_> = jeu["criteres"].as_array().unwrap().iter().map(|critere| &critere["histogram"]).collect();
+    json!({"voters": jeu["voters"], "histograms": histograms})
+}
+
+/// One jeu of the results.
+pub(crate) fn jeu_of(results: &Value, jeu: u32) -> &Value {
+    results["jeux"].as_array().unwrap().iter().find(|entry| entry["jeu_id"] == jeu).unwrap()
+}
+
+/// The greatest note of each viewer of a jeu, in `notes` and in the journal together.
+pub(crate) fn by_bytes(data_dir: &Path, live: &str, jeu: u32) -> HashMap<Vec<u8>, Stored> {
+    let connection = open(data_dir);
+    let mut greatest = HashMap::<Vec<u8>, Stored>::new();
+    let mut merge = |viewer: Vec<u8>, version: u64, payload: &[u8]| {
+        assert_eq!(payload[0], 1, "format of a note");
+        let stored = (version, payload[1..].to_vec());
+        let held = greatest.entry(viewer).or_insert_with(|| stored.clone());
+        *held = held.clone().max(stored);
+    };
+    let sql = "SELECT viewer, version, payload FROM notes JOIN items USING (item) WHERE live_id = ?1 AND jeu_id = ?2";
+    let mut statement = connection.prepare(sql).unwrap();
+    let mut rows = statement.query((live, jeu)).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let version: i64 = row.get(1).unwrap();
+        merge(row.get(0).unwrap(), version.cast_unsigned(), &row.get::<_, Vec<u8>>(2).unwrap());
+    }
+    let sql = "SELECT chunk FROM journal JOIN lanes ON lane = id >> 36 JOIN items USING (item) \
+               WHERE live_id = ?1 AND jeu_id = ?2";
+    let mut statement = connection.prepare(sql).unwrap();
+    let mut rows = statement.query((live, jeu)).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let chunk: Vec<u8> = row.get(0).unwrap();
+        assert_eq!(chunk[..5], *b"BRMJ\x01", "magic and format of a chunk");
+        let count = u16::from_le_bytes(*chunk[14..].first_chunk().unwrap());
+        let mut rest = &chunk[16..];
+        for _ in 0..count {
+            let version = u64::from_le_bytes(*rest[16..].first_chunk().unwrap());
+            let length = usize::from(u16::from_le_bytes(*rest[24..].first_chunk().unwrap()));
+            merge(rest[..16].to_vec(), version, &rest[26..26 + length]);
+            rest = &rest[26 + length..];
+        }
+        assert_eq!(rest.len(), 4, "nothing but the checksum is left");
+    }
+    greatest
+}
