@@ -95,7 +95,7 @@ impl App {
         let auth = Auth::new(catalogue.clone());
         let viewers = auth.viewer_secret().await?;
         let conductor = Conductor::start(Arc::clone(&store), Env::system()).await?;
-        let hub = Hub::new(conductor.clone());
+        let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let address = listener.local_addr()?;
         let state = web::Data::new(AppState {
             vote_limiter: Arc::new(Limiter::per_second(settings.vote_rate)),

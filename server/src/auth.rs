@@ -5,7 +5,7 @@
 
 pub mod limits;
 mod passwords;
-mod request;
+pub mod request;
 pub mod secrets;
 
 use std::sync::Arc;

@@ -17,6 +17,8 @@ pub mod engine;
 pub mod env;
 pub mod item;
 pub(crate) mod load;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use engine::{Engine, ItemHandle};
 pub use item::{ItemView, Outcome, Submission};

@@ -6,6 +6,8 @@
 
 mod keeper;
 mod read;
+#[cfg(test)]
+mod tests;
 mod submit;
 mod view;
 
@@ -30,6 +32,7 @@ use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
 use crate::store::{RecordKey, RecordKind, Store, StoreError, Swap};
 
+pub(crate) use read::tally_frame;
 pub use read::{CountedNote, JeuNumbers};
 pub use submit::{OnReply, Vote, Wanted};
 pub use view::{ChannelView, LiveView};

@@ -8,7 +8,6 @@ pub mod body;
 pub mod error;
 pub mod health;
 pub mod identity;
-pub mod masking;
 pub mod openapi;
 pub mod security;
 

@@ -16,5 +16,7 @@ pub mod catalogue;
 pub mod settings;
 pub mod metrics;
 pub mod auth;
+pub mod ws;
 pub mod http;
 pub mod app;
+pub mod bench;

@@ -13,6 +13,8 @@ use clap::parser::ValueSource;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::ws::session::Rate;
+
 /// Which store keeps the durable facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
@@ -64,6 +66,10 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Votes per second that one address may send over HTTP, ten times as many at once; loopback is exempt.
     pub vote_rate: u32,
+    /// Messages per second that one socket may send, four times as many at once.
+    pub socket_rate: u32,
+    /// Time between two snapshots of a room at most, in milliseconds.
+    pub tick_ms: u64,
     /// Most connections at once.
     pub max_connections: usize,
     /// Threads that serve connections; 0: one for each processor.
@@ -82,6 +88,8 @@ impl Default for Settings {
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             vote_rate: 50,
+            socket_rate: 10,
+            tick_ms: 100,
             max_connections: 100_000,
             workers: 0,
         }
@@ -129,6 +137,12 @@ pub struct Options {
     /// Votes per second that one address may send over HTTP; loopback is exempt [default: 50]
     #[arg(long, global = true, env = "BAREME_VOTE_RATE", value_name = "NUMBER")]
     pub vote_rate: Option<u32>,
+    /// Messages per second that one socket may send [default: 10]
+    #[arg(long, global = true, env = "BAREME_SOCKET_RATE", value_name = "NUMBER")]
+    pub socket_rate: Option<u32>,
+    /// Milliseconds between two snapshots that pages get, at most [default: 100]
+    #[arg(long, global = true, env = "BAREME_TICK_MS", value_name = "MILLISECONDS")]
+    pub tick_ms: Option<u64>,
     /// Most connections at once [default: 100000]
     #[arg(long, global = true, env = "BAREME_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
@@ -138,7 +152,7 @@ pub struct Options {
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 13] = [
     "listen",
     "data_dir",
     "store",
@@ -148,6 +162,8 @@ pub const NAMES: [&str; 11] = [
     "log",
     "log_format",
     "vote_rate",
+    "socket_rate",
+    "tick_ms",
     "max_connections",
     "workers",
 ];
@@ -235,6 +251,8 @@ pub fn resolve(
         log: layered!(log).unwrap_or(default.log),
         log_format: layered!(log_format).unwrap_or(default.log_format),
         vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
+        socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
+        tick_ms: layered!(tick_ms).unwrap_or(default.tick_ms),
         max_connections: layered!(max_connections).unwrap_or(default.max_connections),
         workers: layered!(workers).unwrap_or(default.workers),
     };
@@ -351,6 +369,12 @@ impl Settings {
         if self.vote_rate == 0 {
             return Err(SettingsError::new("vote_rate", "is 0, so nobody could vote", "use 1 or more"));
         }
+        if self.socket_rate == 0 {
+            return Err(SettingsError::new("socket_rate", "is 0, so nobody could vote", "use 1 or more"));
+        }
+        if !(10..=3_600_000).contains(&self.tick_ms) {
+            return Err(SettingsError::new("tick_ms", "is out of range", "use 10 to 3600000"));
+        }
         if self.max_connections == 0 {
             return Err(SettingsError::new("max_connections", "is 0, so nobody could connect", "use 1 or more"));
         }
@@ -366,6 +390,12 @@ impl Settings {
             return Err(SettingsError::new("assets_dir", reason, "name the folder `overlay` of the sources"));
         }
         Ok(())
+    }
+
+    /// How many messages a socket may send.
+    pub fn socket_rate(&self) -> Rate {
+        let per_second = f64::from(self.socket_rate);
+        Rate { per_second, burst: per_second * 4.0 }
     }
 
     /// A setting in TOML; `None` when it is unset.
@@ -384,6 +414,8 @@ impl Settings {
             "log" => text(self.log.clone()),
             "log_format" => text(format!("{:?}", self.log_format).to_lowercase()),
             "vote_rate" => Some(self.vote_rate.to_string()),
+            "socket_rate" => Some(self.socket_rate.to_string()),
+            "tick_ms" => Some(self.tick_ms.to_string()),
             "max_connections" => Some(self.max_connections.to_string()),
             "workers" => Some(self.workers.to_string()),
             _ => None,

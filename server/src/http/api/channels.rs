@@ -8,13 +8,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::super::error::Problem;
-use super::super::masking::masked;
 use super::super::{State, identity, slug_of};
 use super::OpenLive;
 use crate::conductor::ChannelView;
 use crate::domain::bareme::Bareme;
 use crate::domain::key::Slug;
-use crate::domain::live::LiveStatus;
+use crate::domain::live::LiveId;
+use crate::hub::frames::Audience;
 use crate::protocol::{LiveState, Mine, ProgrammeEntry, State as ChannelState, TallyFrame};
 
 /// A channel and its live.
@@ -110,30 +110,21 @@ pub(super) async fn channel_state(
     channel: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let slug = slug_of(&channel)?;
-    let view = view_of(&state, &slug).await?;
-    let viewer = identity::viewer_of(&state, &request);
-    let mut mine = Vec::new();
-    let mut tallies = Vec::new();
-    let mut stale = false;
-    if let Some(shown) = &view.shown {
-        let live = &shown.live;
-        if let Some((viewer, _)) = viewer {
-            mine = state.conductor.own_notes(live.live_id, viewer).await?;
-        }
-        stale = live.status == LiveStatus::Open && shown.items.iter().any(|item| item.view().stale);
-        for numbers in state.conductor.numbers(live.live_id).await?.1 {
-            let has_voted = mine.iter().any(|note: &Mine| note.jeu == numbers.jeu.0 && !note.scores.is_empty());
-            tallies.push(masked(numbers.frame, live.blind, live.minimum_votes, has_voted));
-        }
+    let unknown = || Problem::unknown("unknown_channel", format!("there is no channel {slug}"));
+    let mut seat = state.hub.enter(&slug).await?.ok_or_else(unknown)?;
+    let frames = std::sync::Arc::clone(&seat.frames().borrow());
+    if frames.gone {
+        return Err(unknown());
     }
-    let state_frame = ChannelState {
-        // Polled states are always newest; the page takes whichever came last.
-        rev: 0,
-        channel_title: view.channel.as_ref().map(|channel| channel.title.clone()).unwrap_or_default(),
-        live: view.shown.as_ref().map(|shown| shown.state()),
-        stale,
+    let mine = match (identity::viewer_of(&state, &request), &frames.state.value.live) {
+        (Some((viewer, _)), Some(live)) => state.conductor.own_notes(LiveId(live.live_id), viewer).await?,
+        _ => Vec::new(),
     };
-    Ok(HttpResponse::Ok().json(Polled { state: state_frame, tallies, mine, now_us: state.now_us() }))
+    let has_voted = |jeu: u32| mine.iter().any(|note: &Mine| note.jeu == jeu && !note.scores.is_empty());
+    let audience = |jeu| if has_voted(jeu) { Audience::Voter } else { Audience::Public };
+    let tallies = frames.jeux.iter().map(|jeu| (*jeu.for_audience(audience(jeu.jeu)).value).clone()).collect();
+    let polled = Polled { state: (*frames.state.value).clone(), tallies, mine, now_us: state.now_us() };
+    Ok(HttpResponse::Ok().json(polled))
 }
 
 /// QR code of a channel's page

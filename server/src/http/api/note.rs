@@ -135,7 +135,7 @@ pub(super) async fn post_note(
     let vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: asked.v, wanted };
     let (sender, receiver) = oneshot::channel();
     // That nobody waits any more is no reason not to store it.
-    state.conductor.submit(vote, Box::new(move |reply| drop(sender.send(reply))));
+    state.conductor.submit(&vote, Box::new(move |reply| drop(sender.send(reply))));
     let reply = match tokio::time::timeout(REPLY_TIMEOUT, receiver).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(_)) | Err(_) => Reply::plain(Some(live.live_id.0), Some(asked.jeu_id), asked.v, Status::Unknown),

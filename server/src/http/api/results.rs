@@ -6,12 +6,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::super::error::{Problem, ProblemBody};
-use super::super::masking::masked;
 use super::super::{State, live_of};
 use crate::auth::admin_of;
 use crate::domain::live::{Live, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::domain::tally::CritereSummary;
+use crate::hub::frames::{Audience, mask, masked};
 use crate::protocol::Masked;
 
 /// Results of a live.
@@ -54,15 +54,18 @@ pub struct JeuResult {
 /// Results for whoever asks: admins see everything, everybody else what the live shows.
 async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Result<(Live, Results), Problem> {
     let live_id = live_of(segment)?;
-    let sees_all = match admin_of(state, request).await {
-        Ok(_) => true,
+    let audience = match admin_of(state, request).await {
+        Ok(_) => Audience::Admin,
         // A token that is sent and wrong is a mistake worth telling; an old session is just nobody.
         Err(problem) if request.headers().contains_key(header::AUTHORIZATION) => return Err(problem),
-        Err(_) => false,
+        Err(_) => Audience::Public,
     };
     let (live, numbers) = state.conductor.numbers(live_id).await?;
     let jeux = numbers.into_iter().map(|jeu| {
-        let frame = if sees_all { jeu.frame } else { masked(jeu.frame, live.blind, live.minimum_votes, false) };
+        let frame = match mask(&live, &jeu.frame, audience) {
+            Some(reason) => masked(&jeu.frame, reason),
+            None => jeu.frame,
+        };
         JeuResult {
             jeu_id: jeu.jeu.0,
             title: live.jeu(jeu.jeu).map(|(_, jeu)| jeu.details.title.clone()).unwrap_or_default(),
