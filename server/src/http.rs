@@ -1,5 +1,8 @@
 //! HTTP: the API, the pages, the files, health. Maps what the rooms below say to responses; decides nothing itself.
 
+pub mod assets;
+pub mod pages;
+
 use std::sync::Arc;
 
 use crate::conductor::Conductor;

@@ -6,6 +6,7 @@ pub mod conductor;
 pub mod domain;
 pub mod http;
 pub mod hub;
+pub mod i18n;
 pub mod protocol;
 pub mod records;
 pub mod settings;
