@@ -1,21 +1,47 @@
 //! Runs the lives of this pod: brings each open live's jeux into the engine, carries out what admins ask, and keeps
 //! announced deadlines.
 //!
-//! Invariant: every change to a live is a compare-and-set of its record (or a raised rank) before anything shows it, so
-//! that a restart, or another pod, goes on from what was shown.
+//! **Invariant**: every change to a live is a compare-and-set of its record (or a raised rank) before anything shows it,
+//! so that a restart, or another pod, goes on from what was shown.
 
-use std::sync::Arc;
+mod keeper;
+mod read;
+#[cfg(test)]
+mod tests;
+mod submit;
+mod view;
 
-use uuid::Uuid;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use tokio::sync::{Notify, watch};
+
+use crate::cluster::engine::ItemError;
+use crate::cluster::env::Env;
+use crate::cluster::{Engine, ItemHandle};
 use crate::domain::Invalid;
+use crate::domain::ballot::Ratings;
+use crate::domain::channel::{Channel, MAX_CLOSE_DELAY_MS};
 use crate::domain::jeu::JeuId;
 use crate::domain::key::Slug;
-use crate::domain::live::{Live, LiveId};
-use crate::domain::note::{Note, Version};
-use crate::domain::viewer::ViewerId;
-use crate::protocol::{LiveState, Mine, Reply, TallyFrame};
-use crate::store::StoreError;
+use crate::domain::live::{Live, LiveId, LiveStatus};
+use crate::domain::phase::Phase;
+use crate::protocol::LiveState;
+use crate::records::{Records, Versioned};
+use crate::store::{RecordKey, RecordKind, Store, StoreError, Swap};
+
+pub(crate) use read::tally_frame;
+pub use read::{CountedNote, JeuNumbers};
+pub use submit::{OnReply, Vote, Wanted};
+pub use view::{ChannelView, LiveView};
+
+/// Channels read from the store at a time when a pod starts.
+const BOOT_PAGE: usize = 500;
+
+/// How long a reopening waits for a result that is being made.
+const REOPEN_WAIT: Duration = Duration::from_secs(10);
 
 /// Which jeux open with a live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -53,131 +79,482 @@ pub enum ConductError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The jeu has not read its notes yet, or cannot.
+    #[error("the jeu is not ready")]
+    NotReady,
 }
 
-/// What somebody wants noted.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
-    /// Scores by critere as JSON.
-    Json(serde_json::Map<String, serde_json::Value>),
-    /// Scores by critere as text, from a form.
-    Text(Vec<(String, String)>),
-    /// No note any more.
-    Withdrawn,
+impl ConductError {
+    fn conflict(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Conflict { reason: reason.into(), remedy: remedy.into() }
+    }
 }
 
-/// A vote as it comes from a socket or a request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Vote {
-    /// The live it is meant for.
-    pub live: Uuid,
-    /// The jeu.
-    pub jeu: u32,
-    /// Who votes.
-    pub viewer: ViewerId,
-    /// Version, or `None` to let the server take its own clock (a client that keeps no state).
-    pub v: Option<Version>,
-    /// The note.
-    pub wanted: Wanted,
+impl From<ItemError> for ConductError {
+    fn from(error: ItemError) -> Self {
+        match error {
+            ItemError::Phase(phase) => {
+                let (reason, remedy) = match phase {
+                    Phase::Pending => ("the jeu has not been opened", "open it first"),
+                    Phase::Open => ("the jeu is open", "close it first"),
+                    Phase::Closing => ("the result of the jeu is being made", "try again in a few seconds"),
+                    Phase::Final => ("the jeu is final", "reopen it"),
+                };
+                Self::conflict(reason, remedy)
+            }
+            ItemError::Store(error) => Self::Store(error),
+            ItemError::NotReady => Self::NotReady,
+        }
+    }
 }
 
-/// Called once with what became of a vote, on any thread; it must not block.
-pub type OnReply = Box<dyn FnOnce(Reply) + Send>;
+type Result<T> = std::result::Result<T, ConductError>;
 
-/// Numbers of one jeu as the results show them.
-#[derive(Debug, Clone)]
-pub struct JeuNumbers {
-    /// The jeu, in order of the programme.
-    pub jeu: JeuId,
-    /// Its numbers, unmasked.
-    pub frame: TallyFrame,
+/// An on-air or lately closed live of this pod.
+struct Running {
+    revision: u64,
+    view: Arc<LiveView>,
+    keeper: Arc<Notify>,
 }
 
-/// One counted note.
-#[derive(Debug, Clone)]
-pub struct CountedNote {
-    /// Who.
-    pub viewer: ViewerId,
-    /// Version.
-    pub v: Version,
-    /// What.
-    pub note: Note,
+struct Inner {
+    engine: Engine,
+    store: Arc<dyn Store>,
+    records: Records,
+    env: Env,
+    lives: RwLock<HashMap<LiveId, Running>>,
+    channels: RwLock<HashMap<Slug, watch::Sender<Arc<ChannelView>>>>,
+    pending: Arc<AtomicU64>,
+    meters: submit::Meters,
 }
 
 /// The lives of this pod. Cheap to clone.
 #[derive(Clone)]
 pub struct Conductor {
-    inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-#[allow(unused_variables, clippy::unimplemented, reason = "signatures first; bodies follow")]
+fn live_key(live: LiveId) -> RecordKey {
+    RecordKey::new(RecordKind::Live, "", live.to_string())
+}
+
+fn channel_key(channel: &Slug) -> RecordKey {
+    RecordKey::new(RecordKind::Channel, "", channel.as_str())
+}
+
 impl Conductor {
+    /// Reads which lives are on air and goes on with them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn start(store: Arc<dyn Store>, env: Env) -> Result<Self> {
+        let inner = Inner {
+            engine: Engine::new(Arc::clone(&store), env.clone()),
+            records: Records::new(Arc::clone(&store)),
+            store,
+            env,
+            lives: RwLock::default(),
+            channels: RwLock::default(),
+            pending: Arc::default(),
+            meters: submit::Meters::new(),
+        };
+        let conductor = Self { inner: Arc::new(inner) };
+        let mut after: Option<String> = None;
+        loop {
+            let page = conductor.inner.records.list::<Channel>(RecordKind::Channel, "", after.as_deref(), BOOT_PAGE);
+            let page = page.await?;
+            let full = page.len() == BOOT_PAGE;
+            after = page.last().map(|(id, _)| id.clone());
+            for (_, Versioned { value: channel, .. }) in page {
+                conductor.resume(channel).await?;
+            }
+            if !full {
+                return Ok(conductor);
+            }
+        }
+    }
+
+    /// Brings a channel's open live back, finishing what a crash interrupted.
+    async fn resume(&self, channel: Channel) -> Result<()> {
+        let Some(live_id) = channel.open_live else { return Ok(()) };
+        let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
+            return self.release_channel(&channel.slug, live_id).await;
+        };
+        match stored.value.status {
+            LiveStatus::Open => self.show(stored),
+            // The channel was taken and then the pod died: the opening goes on.
+            LiveStatus::Draft => {
+                self.put_on_air(live_id).await?;
+            }
+            LiveStatus::Closed => {
+                self.show(stored);
+                self.release_channel(&channel.slug, live_id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// This pod's name: its writer.
+    pub fn pod(&self) -> String {
+        self.inner.engine.writer().to_string()
+    }
+
+    /// Clock and randomness.
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    // What admins do ---------------------------------------------------------------------------------------------
+
     /// Puts a draft on air: at most one live of a channel at a time. Repeating it changes nothing.
-    pub async fn open_live(&self, live: LiveId, jeux: OpenJeux) -> Result<LiveState, ConductError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the channel has another live on air or this one is over.
+    pub async fn open_live(&self, live_id: LiveId, jeux: OpenJeux) -> Result<LiveState> {
+        let live = self.stored_live(live_id).await?.value;
+        match live.status {
+            LiveStatus::Open => return self.live_state(live_id).await,
+            LiveStatus::Closed => {
+                return Err(ConductError::conflict("the live is over", "make a new live and open that"));
+            }
+            LiveStatus::Draft => {}
+        }
+        let key = channel_key(&live.channel);
+        let taken = self.inner.records.update(&key, |channel: &mut Channel| match channel.open_live {
+            Some(other) if other != live_id => Err(other),
+            _ => {
+                channel.open_live = Some(live_id);
+                Ok(())
+            }
+        });
+        match taken.await? {
+            Some(Ok(_)) => {}
+            Some(Err(other)) => {
+                let reason = format!("live {other} of this channel is on air");
+                return Err(ConductError::conflict(reason, "close it first"));
+            }
+            None => return Err(ConductError::conflict("the channel of this live is gone", "make a new live")),
+        }
+        let live = self.put_on_air(live_id).await?;
+        let opened: Vec<_> = match jeux {
+            OpenJeux::First => live.programme.iter().take(1).collect(),
+            OpenJeux::All => live.programme.iter().collect(),
+            OpenJeux::None => Vec::new(),
+        };
+        let view = self.view(live_id).ok_or(ConductError::UnknownLive(live_id))?;
+        for jeu in &opened {
+            let item = view.item(jeu.jeu_id).ok_or(ConductError::UnknownJeu(live_id, jeu.jeu_id))?;
+            item.loaded().await;
+            item.open().await?;
+        }
+        if let Some(first) = opened.first() {
+            self.change(live_id, |live| {
+                live.current = Some(first.jeu_id);
+                Ok(())
+            })
+            .await?;
+        }
+        self.live_state(live_id).await
     }
-    /// Ends a live: every open jeu closes at the deadline, then the live is closed. `None`: at once.
-    pub async fn close_live(&self, live: LiveId, delay_ms: Option<u64>) -> Result<LiveState, ConductError> {
-        unimplemented!()
+
+    async fn put_on_air(&self, live_id: LiveId) -> Result<Live> {
+        let now_us = self.inner.env.now_us();
+        self.change(live_id, |live| {
+            live.status = LiveStatus::Open;
+            live.opened_at_us = Some(now_us);
+            Ok(())
+        })
+        .await
     }
+
+    /// Ends a live: its open jeux close at the deadline, then the live is closed. `None`: the channel's delay.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the live is a draft.
+    pub async fn close_live(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
+        let live = self.stored_live(live_id).await?.value;
+        match live.status {
+            LiveStatus::Draft => return Err(ConductError::conflict("the live is not on air", "open it, or delete it")),
+            LiveStatus::Closed => return self.live_state(live_id).await,
+            LiveStatus::Open => {}
+        }
+        let view = self.view(live_id).ok_or(ConductError::NotReady)?;
+        let is_open = |item: &&ItemHandle<Ratings>| item.view().rank.phase() == Phase::Open;
+        let open: Vec<JeuId> = view.items.iter().filter(is_open).map(|item| item.item().jeu).collect();
+        let delay_ms = if open.is_empty() { 0 } else { self.delay(&live.channel, delay_ms).await? };
+        if delay_ms == 0 {
+            self.end_live(live_id).await?;
+        } else {
+            let ends_at_us = self.inner.env.now_us() + delay_ms * 1000;
+            self.change(live_id, |live| {
+                for jeu in &open {
+                    let at = live.closes_at_us.entry(*jeu).or_insert(ends_at_us);
+                    *at = (*at).min(ends_at_us);
+                }
+                live.ends_at_us = Some(ends_at_us);
+                Ok(())
+            })
+            .await?;
+        }
+        self.live_state(live_id).await
+    }
+
     /// Announces the closing of the current jeu, opens the next one and makes it current.
-    pub async fn next(&self, live: LiveId, delay_ms: Option<u64>) -> Result<LiveState, ConductError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict after the last jeu.
+    pub async fn next(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
+        let view = self.on_air(live_id).await?;
+        let live = &view.live;
+        let delay_ms = self.delay(&live.channel, delay_ms).await?;
+        let after = live.current.and_then(|current| live.jeu(current)).map_or(0, |(index, _)| index + 1);
+        let can_follow = |item: &&ItemHandle<Ratings>| item.view().rank.phase() <= Phase::Open;
+        let Some(next) = view.items.iter().skip(after).find(can_follow) else {
+            let remedy = "add a jeu to the programme, reopen one, or close the live";
+            return Err(ConductError::conflict("no jeu of the programme is left", remedy));
+        };
+        next.loaded().await;
+        next.open().await?;
+        let next = next.item().jeu;
+        let left = live.current.filter(|current| *current != next).and_then(|current| view.item(current));
+        let left = left.filter(|item| item.view().rank.phase() == Phase::Open);
+        if let (Some(item), 0) = (left, delay_ms) {
+            item.close().await?;
+        }
+        let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
+        self.change(live_id, |live| {
+            live.current = Some(next);
+            live.closes_at_us.remove(&next);
+            if let (Some(item), 1..) = (left, delay_ms) {
+                live.closes_at_us.entry(item.item().jeu).or_insert(closes_at_us);
+            }
+            Ok(())
+        })
+        .await?;
+        self.live_state(live_id).await
     }
+
     /// Makes a jeu the one that pages follow.
-    pub async fn set_current(&self, live: LiveId, jeu: JeuId) -> Result<LiveState, ConductError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`ConductError`].
+    pub async fn set_current(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
+        let view = self.on_air(live_id).await?;
+        view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
+        self.follow(live_id, jeu).await
     }
+
+    async fn follow(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
+        self.change(live_id, |live| {
+            live.current = Some(jeu);
+            Ok(())
+        })
+        .await?;
+        self.live_state(live_id).await
+    }
+
     /// Opens a jeu and makes it current. Repeating it changes nothing.
-    pub async fn open_jeu(&self, live: LiveId, jeu: JeuId) -> Result<LiveState, ConductError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the jeu is final.
+    pub async fn open_jeu(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
+        let view = self.on_air(live_id).await?;
+        let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
+        item.loaded().await;
+        item.open().await?;
+        self.follow(live_id, jeu).await
     }
-    /// Closes a jeu after an announced delay; `None`: the channel's.
-    pub async fn close_jeu(&self, live: LiveId, jeu: JeuId, delay_ms: Option<u64>) -> Result<LiveState, ConductError> {
-        unimplemented!()
+
+    /// Closes a jeu after an announced delay; `None`: the channel's. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the jeu was never opened.
+    pub async fn close_jeu(&self, live_id: LiveId, jeu: JeuId, delay_ms: Option<u64>) -> Result<LiveState> {
+        let view = self.on_air(live_id).await?;
+        let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
+        item.loaded().await;
+        let delay_ms = self.delay(&view.live.channel, delay_ms).await?;
+        if delay_ms == 0 || item.view().rank.phase() != Phase::Open {
+            item.close().await?;
+            self.forget_deadline(live_id, jeu).await?;
+        } else {
+            let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
+            self.change(live_id, |live| {
+                let at = live.closes_at_us.entry(jeu).or_insert(closes_at_us);
+                *at = (*at).min(closes_at_us);
+                Ok(())
+            })
+            .await?;
+        }
+        self.live_state(live_id).await
     }
-    /// Opens a final jeu again, or takes an announced closing back.
-    pub async fn reopen_jeu(&self, live: LiveId, jeu: JeuId) -> Result<LiveState, ConductError> {
-        unimplemented!()
+
+    /// Opens a final jeu again and makes it current, or takes an announced closing back.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the jeu was never opened.
+    pub async fn reopen_jeu(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
+        let view = self.on_air(live_id).await?;
+        let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
+        item.loaded().await;
+        self.forget_deadline(live_id, jeu).await?;
+        if item.view().rank.phase() == Phase::Closing {
+            let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
+        }
+        item.reopen().await?;
+        self.follow(live_id, jeu).await
     }
-    /// Applies an edit to a live's record (title, blind, minimum_votes, programme; bareme only of a draft) and shows it.
+
+    /// Applies an edit to a live's record and shows it.
+    ///
+    /// # Errors
+    /// What `edit` refuses, and the store's.
     pub async fn edit_live(
         &self,
-        live: LiveId,
-        edit: impl FnMut(&mut Live) -> Result<(), ConductError> + Send,
-    ) -> Result<LiveState, ConductError> {
-        unimplemented!()
+        live_id: LiveId,
+        edit: impl FnMut(&mut Live) -> Result<()> + Send,
+    ) -> Result<LiveState> {
+        self.change(live_id, edit).await?;
+        self.live_state(live_id).await
     }
-    /// A live as pages know it, with phases: open, closed or draft.
-    pub async fn live_state(&self, live: LiveId) -> Result<LiveState, ConductError> {
-        unimplemented!()
+
+    /// Tells that a channel's record was changed or deleted.
+    pub async fn channel_changed(&self, channel: &Slug) {
+        let known = self.channels().get(channel).cloned();
+        if let Some(sender) = known {
+            match self.read_channel(channel).await {
+                Ok(view) => drop(sender.send_replace(Arc::new(view))),
+                Err(error) => tracing::warn!(%channel, %error, "cannot read the channel again"),
+            }
+        }
     }
-    /// The lives on air, by channel.
-    pub fn open_lives(&self) -> Vec<Arc<Live>> {
-        unimplemented!()
+
+    /// Returns when no vote waits for an answer any more.
+    pub async fn settle(&self) {
+        let views: Vec<_> = self.lives().values().map(|running| Arc::clone(&running.view)).collect();
+        for item in views.iter().flat_map(|view| &view.items) {
+            item.settled().await;
+        }
     }
-    /// The live of a channel that is on air on this pod.
-    pub fn channel_live(&self, channel: &Slug) -> Option<Arc<Live>> {
-        unimplemented!()
-    }
-    /// Hands a vote in; `on_reply` hears what became of it, after it is durable.
-    pub fn submit(&self, vote: Vote, on_reply: OnReply) {
-        unimplemented!()
-    }
-    /// Numbers of every jeu of a live, unmasked: the running ones as they are, the others from their results.
-    pub async fn numbers(&self, live: LiveId) -> Result<Vec<JeuNumbers>, ConductError> {
-        unimplemented!()
-    }
-    /// The counted notes of a jeu, in order of viewer: what a recount needs.
-    pub async fn notes(&self, live: LiveId, jeu: JeuId) -> Result<Vec<CountedNote>, ConductError> {
-        unimplemented!()
-    }
-    /// A viewer's own notes in a live.
-    pub async fn own_notes(&self, live: LiveId, viewer: ViewerId) -> Result<Vec<Mine>, ConductError> {
-        unimplemented!()
-    }
-    /// Votes accepted that are not durable yet, for draining.
+
+    /// Votes handed in and not answered yet.
     pub fn pending_votes(&self) -> u64 {
-        unimplemented!()
+        self.inner.pending.load(Ordering::Relaxed)
+    }
+
+    // Inside -----------------------------------------------------------------------------------------------------
+
+    fn lives(&self) -> std::sync::RwLockReadGuard<'_, HashMap<LiveId, Running>> {
+        self.inner.lives.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn channels(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Slug, watch::Sender<Arc<ChannelView>>>> {
+        self.inner.channels.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn stored_live(&self, live_id: LiveId) -> Result<Versioned<Live>> {
+        let live = self.inner.records.get::<Live>(&live_key(live_id)).await?;
+        live.ok_or(ConductError::UnknownLive(live_id))
+    }
+
+    /// The view of a live that is on air.
+    async fn on_air(&self, live_id: LiveId) -> Result<Arc<LiveView>> {
+        if let Some(view) = self.view(live_id).filter(|view| view.live.status == LiveStatus::Open) {
+            return Ok(view);
+        }
+        match self.stored_live(live_id).await?.value.status {
+            LiveStatus::Draft => Err(ConductError::conflict("the live is not on air", "open it first")),
+            LiveStatus::Closed => Err(ConductError::conflict("the live is over", "make a new live")),
+            LiveStatus::Open => Err(ConductError::NotReady),
+        }
+    }
+
+    /// Changes a live's record and shows it.
+    async fn change(&self, live_id: LiveId, edit: impl FnMut(&mut Live) -> Result<()> + Send) -> Result<Live> {
+        let changed = self.inner.records.update(&live_key(live_id), edit).await?;
+        let (stored, ()) = changed.ok_or(ConductError::UnknownLive(live_id))??;
+        let live = stored.value.clone();
+        self.show(stored);
+        Ok(live)
+    }
+
+    async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId) -> Result<()> {
+        self.change(live_id, |live| {
+            if live.closes_at_us.remove(&jeu).is_some() {
+                // Taking one jeu's closing back takes the announced end of the live back, too.
+                live.ends_at_us = None;
+            }
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn delay(&self, channel: &Slug, asked_ms: Option<u64>) -> Result<u64> {
+        let delay_ms = match asked_ms {
+            Some(asked) => asked,
+            None => {
+                let channel = self.inner.records.get::<Channel>(&channel_key(channel)).await?;
+                channel.map_or(0, |channel| channel.value.close_delay_ms)
+            }
+        };
+        if delay_ms > MAX_CLOSE_DELAY_MS {
+            let remedy = format!("send 0 to {MAX_CLOSE_DELAY_MS} milliseconds");
+            return Err(Invalid::new("delay_ms", format!("{delay_ms} is too long"), remedy).into());
+        }
+        Ok(delay_ms)
+    }
+
+    /// Closes whatever is open, then the live, then frees the channel; in this order, each step survives a crash.
+    async fn end_live(&self, live_id: LiveId) -> Result<()> {
+        let view = self.view(live_id).ok_or(ConductError::NotReady)?;
+        for item in &view.items {
+            item.loaded().await;
+            if item.view().rank.phase() == Phase::Open {
+                item.close().await?;
+            }
+        }
+        let now_us = self.inner.env.now_us();
+        let live = self
+            .change(live_id, |live| {
+                live.status = LiveStatus::Closed;
+                live.closed_at_us.get_or_insert(now_us);
+                live.closes_at_us.clear();
+                live.ends_at_us = None;
+                Ok(())
+            })
+            .await?;
+        self.release_channel(&live.channel, live_id).await?;
+        self.retire(live_id);
+        Ok(())
+    }
+
+    async fn release_channel(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
+        let key = channel_key(channel);
+        let freed = self.inner.records.update(&key, |channel: &mut Channel| {
+            if channel.open_live == Some(live_id) {
+                channel.open_live = None;
+                channel.last_live = Some(live_id);
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        freed.await?;
+        self.channel_changed(channel).await;
+        Ok(())
+    }
+
+    /// Deletes a draft.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the live was ever on air: results are kept.
+    pub async fn delete_live(&self, live_id: LiveId) -> Result<()> {
+        let stored = self.stored_live(live_id).await?;
+        if stored.value.status != LiveStatus::Draft {
+            return Err(ConductError::conflict("the live has been on air", "keep it: its results belong to it"));
+        }
+        match self.inner.records.delete(&live_key(live_id), stored.revision).await? {
+            Swap::Done(_) => Ok(()),
+            Swap::Conflict(_) => Err(ConductError::conflict("the live was just changed", "look at it again")),
+        }
     }
 }

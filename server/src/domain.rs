@@ -3,6 +3,7 @@
 //! Invariant: a value of a type of this module is valid. What arrives from outside is checked where it is
 //! turned into one of these types, and what is wrong comes back as [`Invalid`], naming the field and the remedy.
 
+pub mod ballot;
 pub mod bareme;
 pub mod channel;
 pub mod decimal;

@@ -1,21 +1,199 @@
-//! Rooms: one for each channel somebody looks at.
+//! Rooms: one for each channel somebody looks at. Knows nothing of sockets, only of who receives its frames.
+//!
+//! **Invariant**: a room's frames have one writer, its task. It publishes whole states on a tick, if anything changed,
+//! encoded once and shared by everybody; a slow receiver skips versions and never makes the room keep them.
+
+pub mod frames;
+mod room;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+
+use crate::conductor::{ConductError, Conductor};
+use crate::domain::key::Slug;
+use frames::Frames;
+
+/// Time between two snapshots of a room at most: ten a second is what an eye on a stream can follow.
+pub const DEFAULT_TICK: Duration = Duration::from_millis(100);
+
+/// Revocations not yet heard by every socket. A socket that misses some asks for a new connection.
+const MAX_REVOCATIONS: usize = 256;
+
+/// How long a drain waits for sockets to say goodbye.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What sockets of a room share.
+pub struct Room {
+    frames: watch::Sender<Arc<Frames>>,
+    sockets: AtomicU64,
+}
+
+impl Room {
+    /// Sockets here.
+    pub fn sockets(&self) -> u64 {
+        self.sockets.load(Ordering::Relaxed)
+    }
+}
+
+/// A place in a room; giving it up frees it.
+pub struct Seat {
+    room: Arc<Room>,
+    hub: Hub,
+    frames: watch::Receiver<Arc<Frames>>,
+}
+
+impl Seat {
+    /// The room's frames as they change.
+    pub fn frames(&mut self) -> &mut watch::Receiver<Arc<Frames>> {
+        &mut self.frames
+    }
+
+    /// Sockets in this room.
+    pub fn sockets(&self) -> u64 {
+        self.room.sockets()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.sockets.fetch_sub(1, Ordering::Relaxed);
+        let left = self.hub.inner.sockets.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.hub.inner.gauge.decrement(1.0);
+        if left == 0 {
+            self.hub.inner.emptied.notify_waiters();
+        }
+    }
+}
+
+struct Inner {
+    conductor: Conductor,
+    tick: Duration,
+    rooms: Mutex<HashMap<Slug, Arc<Room>>>,
+    sockets: AtomicU64,
+    gauge: metrics::Gauge,
+    emptied: tokio::sync::Notify,
+    revoked: broadcast::Sender<Arc<str>>,
+    draining: watch::Sender<bool>,
+}
 
 /// The rooms of this pod. Cheap to clone.
 #[derive(Clone)]
-pub struct Hub {}
+pub struct Hub {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables, clippy::unimplemented, reason = "signatures first; bodies follow")]
 impl Hub {
-    /// Closes every socket opened with a credential (overlay key id, token id or session id) that was revoked.
+    /// Rooms over the lives of `conductor`, with a snapshot every `tick` at most.
+    pub fn new(conductor: Conductor, tick: Duration) -> Self {
+        let inner = Inner {
+            conductor,
+            tick,
+            rooms: Mutex::default(),
+            sockets: AtomicU64::new(0),
+            gauge: metrics::gauge!("ws_active_connections"),
+            emptied: tokio::sync::Notify::new(),
+            revoked: broadcast::Sender::new(MAX_REVOCATIONS),
+            draining: watch::Sender::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The lives behind the rooms.
+    pub fn conductor(&self) -> &Conductor {
+        &self.inner.conductor
+    }
+
+    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<Slug, Arc<Room>>> {
+        self.inner.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in a channel's room, opening the room if need be; `None` when there is no such channel.
+    ///
+    /// # Errors
+    /// Those of [`Conductor::channel_view`].
+    pub async fn enter(&self, channel: &Slug) -> Result<Option<Seat>, ConductError> {
+        if let Some(seat) = self.rooms().get(channel).map(|room| self.seat(room)) {
+            return Ok(Some(seat));
+        }
+        let Some(view) = self.inner.conductor.channel_view(channel).await? else { return Ok(None) };
+        let mut rooms = self.rooms();
+        if let Some(room) = rooms.get(channel) {
+            return Ok(Some(self.seat(room)));
+        }
+        let first = Arc::new(room::first_frames(&view.borrow()));
+        let room = Arc::new(Room { frames: watch::Sender::new(first), sockets: AtomicU64::new(0) });
+        rooms.insert(channel.clone(), Arc::clone(&room));
+        let seat = self.seat(&room);
+        metrics::gauge!("rooms_open").increment(1.0);
+        tokio::spawn(room::run(self.clone(), channel.clone(), room, view));
+        Ok(Some(seat))
+    }
+
+    fn seat(&self, room: &Arc<Room>) -> Seat {
+        room.sockets.fetch_add(1, Ordering::Relaxed);
+        self.inner.sockets.fetch_add(1, Ordering::Relaxed);
+        self.inner.gauge.increment(1.0);
+        Seat { room: Arc::clone(room), hub: self.clone(), frames: room.frames.subscribe() }
+    }
+
+    /// Closes an empty room; `false` when somebody came in meanwhile.
+    fn retire(&self, channel: &Slug, room: &Arc<Room>) -> bool {
+        let mut rooms = self.rooms();
+        if room.sockets() > 0 {
+            return false;
+        }
+        if rooms.get(channel).is_some_and(|known| Arc::ptr_eq(known, room)) {
+            rooms.remove(channel);
+        }
+        metrics::gauge!("rooms_open").decrement(1.0);
+        true
+    }
+
+    /// Closes every socket opened with a credential (id of an overlay key, a token or a session) that was revoked.
     pub fn revoke(&self, credential: &str) {
-        unimplemented!()
+        let _heard_by = self.inner.revoked.send(Arc::from(credential));
     }
+
+    /// Credentials as they are revoked.
+    pub fn revocations(&self) -> broadcast::Receiver<Arc<str>> {
+        self.inner.revoked.subscribe()
+    }
+
+    /// Whether the pod is stopping, as it changes.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.inner.draining.subscribe()
+    }
+
     /// Tells the rooms of a channel that its record changed or went away.
-    pub fn channel_changed(&self, channel: &crate::domain::key::Slug) {
-        unimplemented!()
+    pub fn channel_changed(&self, channel: &Slug) {
+        let (conductor, channel) = (self.inner.conductor.clone(), channel.clone());
+        tokio::spawn(async move { conductor.channel_changed(&channel).await });
     }
+
     /// Open sockets on this pod.
     pub fn sockets(&self) -> u64 {
-        unimplemented!()
+        self.inner.sockets.load(Ordering::Relaxed)
+    }
+
+    /// Asks every socket to answer what it owes and to say goodbye (1012), and waits for it, five seconds at most.
+    pub async fn drain(&self) {
+        self.inner.draining.send_replace(true);
+        let emptied = async {
+            loop {
+                let notified = self.inner.emptied.notified();
+                if self.sockets() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, emptied).await.is_err() {
+            tracing::warn!(sockets = self.sockets(), "some sockets did not say goodbye in time");
+        }
+        self.inner.conductor.settle().await;
     }
 }

@@ -2,12 +2,18 @@
 //!
 //! In reading order: the nouns, the merge map, the wire, durable facts, the engine over them, rooms, sockets, HTTP.
 
-pub mod conductor;
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking"))]
+
 pub mod domain;
-pub mod http;
-pub mod hub;
-pub mod i18n;
+pub mod notebook;
 pub mod protocol;
-pub mod records;
-pub mod settings;
 pub mod store;
+pub mod records;
+pub mod cluster;
+pub mod conductor;
+pub mod hub;
+pub mod ws;
+pub mod settings;
+pub mod i18n;
+pub mod http;
+pub mod bench;

@@ -140,6 +140,9 @@ pub struct LiveState {
     pub scale: Scale,
     /// The jeux in order.
     pub programme: Vec<ProgrammeEntry>,
+    /// When the live ends, microseconds since 1970, if that was announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at_us: Option<u64>,
 }
 
 /// One jeu of a programme and where it stands.

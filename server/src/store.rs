@@ -8,6 +8,8 @@
 //! [`ErrorKind::Unknown`] leaves open whether it is; every other kind means that it is not.
 
 pub mod conformance;
+pub mod faulty;
+mod limits;
 pub mod memory;
 pub mod metered;
 pub mod sqlite;
@@ -30,6 +32,14 @@ pub const MAX_PAYLOAD_BYTES: usize = 256;
 
 /// Longest chunk, in bytes: what one CQL mutation carries comfortably.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Greatest version, rank, epoch, revision or `materialised`: integers are signed in every backend, and are the
+/// timestamps of CQL writes. In microseconds it is the year 294,247.
+pub const MAX_NUMBER: u64 = i64::MAX as u64;
+
+/// Greatest `seq` of a chunk. At 125 chunks a second a lane gets there in 17 years; the bits above are free for
+/// backends to put the lane in the same integer.
+pub const MAX_SEQ: u64 = (1 << 36) - 1;
 
 /// Most rows that one [`Store::read_lane`] returns.
 pub const LANE_PAGE: usize = 256;
@@ -196,6 +206,9 @@ pub enum ErrorKind {
     Full,
     /// Not written: the backend cannot be reached, is busy, or its queue is full.
     Unavailable,
+    /// Not written, and never will be: the call breaks a limit of this module, or names a lane that is not registered.
+    /// A mistake of the caller.
+    Refused,
     /// Whether it was written is not known. Write the same bytes again.
     Unknown,
     /// What is stored cannot be read: damaged, or not ours.
@@ -251,19 +264,22 @@ pub trait Store: Send + Sync + 'static {
     /// Every lane ever registered for an item and not pruned.
     async fn lanes(&self, item: ItemId) -> Result<Vec<LaneRow>>;
 
-    /// Appends one chunk (W1). `seq` counts from 0 without gaps; the same `(lane, seq)` always carries the same bytes.
+    /// Appends one chunk (W1), at most [`MAX_CHUNK_BYTES`], to a registered lane. `seq` counts from 0 without gaps, up to
+    /// [`MAX_SEQ`]; the same `(lane, seq)` always carries the same bytes.
     async fn append(&self, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<()>;
 
     /// Chunks of a lane from `from_seq` on, in order, at most [`LANE_PAGE`] (R1). On a cluster a `seq` may be missing
     /// below a visible one; the reader stops there and reads again.
     async fn read_lane(&self, item: ItemId, lane: LaneId, from_seq: u64) -> Result<Vec<(u64, Bytes)>>;
 
-    /// Deletes the journal of an item, lanes included. Only once its last result is stored and materialised.
+    /// Deletes the journal of an item, lanes included. Only once its last result is stored and materialised. Many
+    /// chunks go in steps: an error may leave the beginning of some lanes deleted, and repeating it goes on.
     async fn prune_journal(&self, item: ItemId) -> Result<()>;
 
     // The checkpoint ---------------------------------------------------------------------------------------------
 
-    /// Writes at most [`MAX_NOTE_ROWS`] rows (W2). A row never replaces one with a greater `(version, payload)`.
+    /// Writes at most [`MAX_NOTE_ROWS`] rows (W2), best in order of viewer. A row never replaces one with a greater
+    /// `(version, payload)`.
     async fn write_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()>;
 
     /// Rows of an item in order of viewer, at most `limit`, after the given viewer.
@@ -302,9 +318,10 @@ pub trait Store: Send + Sync + 'static {
     /// Records of a kind and scope in order of id, at most `limit`, after the given id.
     async fn records(&self, kind: RecordKind, scope: &str, after: Option<&str>, limit: usize) -> Result<Vec<Record>>;
 
-    /// Compare-and-set: writes `body` (at most [`MAX_RECORD_BYTES`]) if the record is at `expected` (0 = absent).
+    /// Compare-and-set: writes `body` (at most [`MAX_RECORD_BYTES`]) if the record is at `expected` (0 = absent). After
+    /// [`ErrorKind::Unknown`], read the record before trying again: it may be at `expected + 1` with this body.
     async fn put_record(&self, key: &RecordKey, expected: u64, body: String) -> Result<Swap>;
 
-    /// Deletes the record if it is at `expected`.
+    /// Deletes the record if it is at `expected`; one that is absent (0) is deleted already.
     async fn delete_record(&self, key: &RecordKey, expected: u64) -> Result<Swap>;
 }

@@ -63,6 +63,9 @@ pub struct Live {
     /// Announced closings: microseconds since 1970 at which the jeu stops taking notes.
     #[serde(default)]
     pub closes_at_us: BTreeMap<JeuId, u64>,
+    /// Announced end of the live itself, microseconds since 1970.
+    #[serde(default)]
+    pub ends_at_us: Option<u64>,
     /// When it was made, microseconds since 1970.
     pub created_at_us: u64,
     /// When it went on air.

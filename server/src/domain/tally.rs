@@ -6,7 +6,7 @@ use super::bareme::{Bareme, Critere};
 use super::note::Note;
 
 /// Exact counts of one jeu: whole numbers only, so that any order of folding gives the same value.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Viewers whose note counts (withdrawn ones do not).
     pub voters: u64,

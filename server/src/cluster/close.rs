@@ -1,0 +1,170 @@
+//! Making the result of an epoch: join, fold, manifest.
+//!
+//! **Invariant**: whoever makes the result, and however often, the first body stored stands, and its manifest names
+//! every chunk that was acknowledged in the epoch: acknowledgements ended before the lanes are read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::env::Env;
+use super::load::{Cursor, LoadError, load};
+use crate::domain::ballot::Ballot;
+use crate::domain::phase::{Phase, Rank};
+use crate::domain::viewer::ViewerId;
+use crate::notebook::Notebook;
+use crate::store::{ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, Store, StoreError};
+
+/// How far a lane belongs to a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestLane {
+    /// Who wrote it.
+    pub writer: Uuid,
+    /// Which of the writer's lanes.
+    pub lane: u8,
+    /// Number of chunks, from the first.
+    pub chunks: u64,
+}
+
+/// The result of an epoch, as stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "T: Serialize + serde::de::DeserializeOwned")]
+pub struct EpochResult<T> {
+    /// Layout of this document.
+    pub format: u32,
+    /// The live.
+    pub live: Uuid,
+    /// The jeu.
+    pub jeu: u32,
+    /// The epoch.
+    pub epoch: u64,
+    /// When it was made, microseconds since 1970.
+    pub made_at_us: u64,
+    /// Viewers with an entry, withdrawn ones included.
+    pub viewers: u64,
+    /// Digest of the entries.
+    pub digest: String,
+    /// Which chunks are in it.
+    pub manifest: Vec<ManifestLane>,
+    /// The fold of the entries.
+    pub tally: T,
+}
+
+/// A result with the SHA-256 of its JSON text.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    sha256: String,
+    result: Box<RawValue>,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn corrupt(store: &dyn Store, text: impl Into<String>) -> StoreError {
+    StoreError::new(ErrorKind::Corrupt, store.backend(), text.into())
+}
+
+/// Reads a stored result and checks its sum.
+///
+/// # Errors
+/// The store's; `Corrupt` when the body is not what was written.
+pub async fn stored_result<B: Ballot>(
+    store: &dyn Store,
+    item: ItemId,
+    epoch: u64,
+) -> Result<Option<EpochResult<B::Tally>>, StoreError> {
+    let Some(body) = store.result(item, epoch).await? else { return Ok(None) };
+    let sealed: Sealed = serde_json::from_slice(&body)
+        .map_err(|error| corrupt(store, format!("result of {item} epoch {epoch}: {error}")))?;
+    if hex(&Sha256::digest(sealed.result.get())) != sealed.sha256 {
+        return Err(corrupt(store, format!("result of {item} epoch {epoch} does not match its sum")));
+    }
+    let result = serde_json::from_str(sealed.result.get())
+        .map_err(|error| corrupt(store, format!("result of {item} epoch {epoch}: {error}")))?;
+    Ok(Some(result))
+}
+
+/// Rows of `notes` for some viewers, sorted and without repetition, as the notebook holds them.
+pub fn note_rows<B: Ballot>(notebook: &Notebook<B>, mut viewers: Vec<ViewerId>) -> Vec<NoteRow> {
+    viewers.sort_unstable();
+    viewers.dedup();
+    let row = |viewer: ViewerId| {
+        let held = notebook.get(&viewer)?;
+        Some(NoteRow { viewer, version: held.version, payload: held.payload.clone() })
+    };
+    viewers.into_iter().filter_map(row).collect()
+}
+
+/// Writes rows to `notes`, then says in every given lane how far it is materialised. The order is the promise.
+///
+/// # Errors
+/// The store's; what was written by then stays, and doing it again is harmless.
+pub async fn materialise(
+    store: &dyn Store,
+    item: ItemId,
+    rows: Vec<NoteRow>,
+    lanes: Vec<(LaneId, u64)>,
+) -> Result<(), StoreError> {
+    for batch in rows.chunks(MAX_NOTE_ROWS) {
+        store.write_notes(item, batch.to_vec()).await?;
+    }
+    for (lane, materialised) in lanes {
+        store.advance_materialised(item, lane, materialised).await?;
+    }
+    Ok(())
+}
+
+/// Makes, stores and publishes the result of an epoch, or adopts the one that is there.
+///
+/// The caller has seen to it that nothing is acknowledged any more.
+///
+/// # Errors
+/// [`LoadError`]; try again, from the beginning.
+pub async fn finalise<B: Ballot>(
+    store: &dyn Store,
+    env: &Env,
+    ballot: &Arc<B>,
+    item: ItemId,
+    epoch: u64,
+) -> Result<EpochResult<B::Tally>, LoadError> {
+    if let Some(result) = stored_result::<B>(store, item, epoch).await? {
+        store.raise_rank(item, Rank::new(epoch, Phase::Final)).await?;
+        return Ok(result);
+    }
+    let loaded = load(store, ballot, item, true).await?;
+    let rows = note_rows(&loaded.notebook, loaded.dirty);
+    let ends = |(lane, cursor): (&LaneId, &Cursor)| (*lane, cursor.next_seq);
+    materialise(store, item, rows, loaded.cursors.iter().map(ends).collect()).await?;
+    let manifest = loaded.cursors.iter().map(|(lane, cursor)| ManifestLane {
+        writer: lane.writer.0,
+        lane: lane.lane,
+        chunks: cursor.next_seq,
+    });
+    let result = EpochResult {
+        format: 1,
+        live: item.live.0,
+        jeu: item.jeu.0,
+        epoch,
+        made_at_us: env.now_us(),
+        viewers: u64::try_from(loaded.notebook.len()).unwrap_or(u64::MAX),
+        digest: loaded.notebook.digest().to_string(),
+        manifest: manifest.collect(),
+        tally: loaded.notebook.tally().clone(),
+    };
+    let encode = || -> serde_json::Result<Vec<u8>> {
+        let result = RawValue::from_string(serde_json::to_string(&result)?)?;
+        serde_json::to_vec(&Sealed { sha256: hex(&Sha256::digest(result.get())), result })
+    };
+    let body = encode().map_err(|error| corrupt(store, error.to_string()))?;
+    store.put_result(item, epoch, Bytes::from(body)).await?;
+    // Another pod may have been first; what is stored stands.
+    let stored = stored_result::<B>(store, item, epoch).await?;
+    let result = stored.ok_or_else(|| corrupt(store, format!("result of {item} epoch {epoch} is not readable")))?;
+    store.raise_rank(item, Rank::new(epoch, Phase::Final)).await?;
+    Ok(result)
+}

@@ -1,0 +1,239 @@
+//! The items of one pod.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::env::Env;
+use super::item::{self, Control, ItemView, Outcome, Submission};
+use crate::domain::ballot::Ballot;
+use crate::domain::phase::{Phase, Rank};
+use crate::domain::viewer::ViewerId;
+use crate::store::{ItemId, NoteRow, Store, StoreError, WriterId};
+
+/// Votes of one item waiting for the engine; above it they are told to come back.
+pub(super) const MAX_WAITING_VOTES: usize = 65_536;
+
+/// Requests to one item that are not votes.
+const MAX_WAITING_CONTROLS: usize = 1024;
+
+/// Cadences and limits. The defaults are those of the design; a simulation changes them.
+#[derive(Debug, Clone)]
+pub struct Cadence {
+    /// Lanes a writer opens per item.
+    pub lanes: u8,
+    /// Shortest time between two chunks of a lane.
+    pub chunk_interval: Duration,
+    /// How often entries are folded into `notes`.
+    pub checkpoint_interval: Duration,
+    /// How often a shared store is read for other pods' chunks and phases.
+    pub poll_interval: Duration,
+    /// How long after the start of a successful reading of the phase a pod may still acknowledge.
+    pub lease: Duration,
+    /// How long a closer waits before it reads: longer than any lease.
+    pub close_wait: Duration,
+    /// How long after its lanes are registered a pod begins to take votes.
+    pub registration_wait: Duration,
+    /// How long a closing may go without a result before another pod takes over.
+    pub takeover: Duration,
+}
+
+impl Cadence {
+    /// One process owns the store: nobody to wait for.
+    pub const fn exclusive() -> Self {
+        Self {
+            lanes: 1,
+            chunk_interval: Duration::ZERO,
+            checkpoint_interval: Duration::from_millis(1000),
+            poll_interval: Duration::from_millis(100),
+            lease: Duration::MAX,
+            close_wait: Duration::ZERO,
+            registration_wait: Duration::ZERO,
+            takeover: Duration::ZERO,
+        }
+    }
+
+    /// Pods share the store.
+    pub const fn shared() -> Self {
+        Self {
+            lanes: 1,
+            chunk_interval: Duration::from_millis(8),
+            checkpoint_interval: Duration::from_millis(500),
+            poll_interval: Duration::from_millis(90),
+            lease: Duration::from_millis(1000),
+            close_wait: Duration::from_millis(1200),
+            registration_wait: Duration::from_millis(500),
+            takeover: Duration::from_millis(3000),
+        }
+    }
+}
+
+/// One pod's engine: a writer and what its items run on. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) env: Env,
+    pub(super) writer: WriterId,
+    pub(super) cadence: Arc<Cadence>,
+}
+
+impl Engine {
+    /// A new incarnation of a pod.
+    pub fn new(store: Arc<dyn Store>, env: Env) -> Self {
+        let cadence = if store.is_shared() { Cadence::shared() } else { Cadence::exclusive() };
+        Self::with_cadence(store, env, cadence)
+    }
+
+    /// As [`Engine::new`], with other cadences.
+    pub fn with_cadence(store: Arc<dyn Store>, env: Env, cadence: Cadence) -> Self {
+        let writer = WriterId(env.uuid());
+        Self { store, env, writer, cadence: Arc::new(cadence) }
+    }
+
+    /// This incarnation.
+    pub fn writer(&self) -> WriterId {
+        self.writer
+    }
+
+    /// Starts an item's task on the current runtime: it reads what is stored and then takes votes while it is open.
+    /// The task ends when every clone of the handle is dropped.
+    pub fn start<B: Ballot>(&self, item: ItemId, ballot: Arc<B>) -> ItemHandle<B> {
+        let (votes, vote_inbox) = mpsc::channel(MAX_WAITING_VOTES);
+        let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
+        let (task, view) = item::Item::new(self.clone(), item, ballot, vote_inbox, control_inbox);
+        tokio::spawn(task.run());
+        ItemHandle { item, view, task: Some((votes, controls)) }
+    }
+}
+
+/// Why an item did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemError {
+    /// Its phase does not allow it.
+    #[error("the jeu is {0:?}")]
+    Phase(Phase),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is starting, stopping or overloaded.
+    #[error("the jeu is not ready")]
+    NotReady,
+}
+
+type Senders = (mpsc::Sender<Submission>, mpsc::Sender<Control>);
+
+/// A running item, or the fixed numbers of one that is over.
+pub struct ItemHandle<B: Ballot> {
+    item: ItemId,
+    view: watch::Receiver<Arc<ItemView<B::Tally>>>,
+    task: Option<Senders>,
+}
+
+impl<B: Ballot> Clone for ItemHandle<B> {
+    fn clone(&self) -> Self {
+        Self { item: self.item, view: self.view.clone(), task: self.task.clone() }
+    }
+}
+
+impl<B: Ballot> ItemHandle<B> {
+    /// An item without a task, whose numbers do not change.
+    pub fn fixed(item: ItemId, view: ItemView<B::Tally>) -> Self {
+        let (_sender, view) = watch::channel(Arc::new(view));
+        Self { item, view, task: None }
+    }
+
+    /// Which item.
+    pub fn item(&self) -> ItemId {
+        self.item
+    }
+
+    /// Its numbers now.
+    pub fn view(&self) -> Arc<ItemView<B::Tally>> {
+        self.view.borrow().clone()
+    }
+
+    /// Its numbers as they change.
+    pub fn watch(&self) -> watch::Receiver<Arc<ItemView<B::Tally>>> {
+        self.view.clone()
+    }
+
+    /// Hands a vote in. The outcome is told exactly once, on any thread.
+    pub fn submit(&self, submission: Submission) {
+        let Some((votes, _)) = &self.task else {
+            let outcome = match self.view.borrow().rank.phase() {
+                Phase::Pending => Outcome::NotOpen,
+                _ => Outcome::Closed,
+            };
+            return (submission.on_outcome)(outcome);
+        };
+        match votes.try_send(submission) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(submission)) => {
+                (submission.on_outcome)(Outcome::RetryAfter { ms: item::BUSY_RETRY_MS });
+            }
+            Err(mpsc::error::TrySendError::Closed(submission)) => {
+                (submission.on_outcome)(Outcome::RetryAfter { ms: item::TROUBLE_RETRY_MS });
+            }
+        }
+    }
+
+    async fn ask<R>(&self, control: impl FnOnce(oneshot::Sender<R>) -> Control) -> Option<R> {
+        let (_, controls) = self.task.as_ref()?;
+        let (sender, answer) = oneshot::channel();
+        controls.send(control(sender)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Opens the item for votes; an open one stays as it is.
+    ///
+    /// # Errors
+    /// [`ItemError`], among them the phases closing and final.
+    pub async fn open(&self) -> Result<Rank, ItemError> {
+        self.ask(Control::Open).await.unwrap_or(Err(ItemError::NotReady))
+    }
+
+    /// Stops taking votes and begins to make the result; returns when the phase is durable. A closing or final item
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`ItemError`], among them the phase pending.
+    pub async fn close(&self) -> Result<Rank, ItemError> {
+        self.ask(Control::Close).await.unwrap_or(Err(ItemError::NotReady))
+    }
+
+    /// Begins a new epoch of a final item; an open one stays as it is.
+    ///
+    /// # Errors
+    /// [`ItemError`], among them the phases pending and closing.
+    pub async fn reopen(&self) -> Result<Rank, ItemError> {
+        self.ask(Control::Reopen).await.unwrap_or(Err(ItemError::NotReady))
+    }
+
+    /// What the item holds for a viewer; `None` when it is over (then ask the store) or not ready.
+    pub async fn note_of(&self, viewer: ViewerId) -> Option<Option<NoteRow>> {
+        self.ask(|answer| Control::NoteOf(viewer, answer)).await
+    }
+
+    /// Every entry, in order of viewer; `None` as for [`ItemHandle::note_of`].
+    pub async fn notes(&self) -> Option<Vec<NoteRow>> {
+        self.ask(Control::Notes).await
+    }
+
+    /// Returns when no vote waits for an answer.
+    pub async fn settled(&self) {
+        let _ended: Option<()> = self.ask(Control::Settled).await;
+    }
+
+    /// Waits until the item has read its store and its phase is `phase` or a later one of the same epoch.
+    pub async fn reached(&self, phase: Phase) {
+        let mut view = self.view.clone();
+        let _ended = view.wait_for(|view| view.loaded && view.rank.phase() >= phase).await;
+    }
+
+    /// Waits until the item has read its store.
+    pub async fn loaded(&self) {
+        let mut view = self.view.clone();
+        let _ended = view.wait_for(|view| view.loaded).await;
+    }
+}

@@ -1,0 +1,451 @@
+//! One item's task: takes votes, makes them durable in chunks, merges, answers, checkpoints, closes.
+//!
+//! The task owns all of the item's state and never waits for the store: what it started comes back as a [`Done`].
+//!
+//! **Invariants**
+//! - The map changes only with chunks whose append returned `Ok`, or that were read from the store.
+//! - A lane has one chunk in flight; the same `seq` is only ever sent with the same bytes, unless the store said that
+//!   the earlier attempt was not written.
+//! - Every submission gets exactly one outcome.
+
+mod checkpoint;
+mod follow;
+mod phases;
+mod votes;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use self::follow::Polled;
+use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
+use super::close::{EpochResult, note_rows, stored_result};
+use super::engine::{Engine, ItemError};
+use super::load::{Cursor, LoadError, Loaded, load};
+use crate::domain::ballot::Ballot;
+use crate::domain::note::Version;
+use crate::domain::phase::{Phase, Rank};
+use crate::domain::viewer::ViewerId;
+use crate::notebook::Notebook;
+use crate::store::{ItemId, LaneId, NoteRow, Payload, Store, StoreError};
+
+/// What a client waits when a queue is full.
+pub const BUSY_RETRY_MS: u64 = 200;
+
+/// What a client waits when the store is in trouble, and how long the item leaves the store alone then.
+pub const TROUBLE_RETRY_MS: u64 = 500;
+
+/// Votes taken from the inbox at a time, so that acknowledgements come in between.
+const INBOX_BATCH: usize = 4096;
+
+/// How often the item looks at what is due.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often, and up to how many entries, the tally is folded anew while the item runs.
+const REFOLD_INTERVAL: Duration = Duration::from_secs(30);
+const MAX_REFOLD_ENTRIES: usize = 200_000;
+
+/// A vote for the engine.
+pub struct Submission {
+    /// Who.
+    pub viewer: ViewerId,
+    /// Which version.
+    pub version: Version,
+    /// What, valid for the item's ballot.
+    pub payload: Payload,
+    /// Hears the outcome, once, on the item's task: it must not block.
+    pub on_outcome: Box<dyn FnOnce(Outcome) + Send>,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable, and counted in the result.
+    Ok,
+    /// It may be durable; the same may be sent again, anywhere.
+    Unknown,
+    /// Not stored; the same may be sent again later.
+    RetryAfter {
+        /// When, in milliseconds.
+        ms: u64,
+    },
+    /// A newer entry of the viewer is there.
+    Stale {
+        /// Its version.
+        version: Version,
+        /// What it says.
+        payload: Payload,
+    },
+    /// No more votes are taken.
+    Closed,
+    /// No votes are taken yet.
+    NotOpen,
+    /// The version lies too far ahead of the server's clock.
+    TooFarAhead {
+        /// The server's clock, microseconds since 1970.
+        now_us: u64,
+    },
+}
+
+/// Numbers of an item at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemView<T> {
+    /// Phase and epoch.
+    pub rank: Rank,
+    /// The fold; in phase final, that of the stored result.
+    pub tally: T,
+    /// Grows with every change.
+    pub revision: u64,
+    /// When this was true, microseconds since 1970.
+    pub as_of_us: u64,
+    /// Whether the store has been read.
+    pub loaded: bool,
+    /// Whether the store cannot be read or written at present.
+    pub stale: bool,
+}
+
+type Answer<T> = oneshot::Sender<T>;
+type RankAnswer = Answer<Result<Rank, ItemError>>;
+
+/// Requests that are not votes.
+pub enum Control {
+    /// See [`super::ItemHandle::open`].
+    Open(RankAnswer),
+    /// See [`super::ItemHandle::close`].
+    Close(RankAnswer),
+    /// See [`super::ItemHandle::reopen`].
+    Reopen(RankAnswer),
+    /// See [`super::ItemHandle::note_of`].
+    NoteOf(ViewerId, Answer<Option<NoteRow>>),
+    /// See [`super::ItemHandle::notes`].
+    Notes(Answer<Vec<NoteRow>>),
+    /// See [`super::ItemHandle::settled`].
+    Settled(Answer<()>),
+}
+
+/// What the store held of an item when it was read.
+struct Stored<B: Ballot> {
+    loaded: Loaded<B>,
+    rank: Rank,
+    result: Option<EpochResult<B::Tally>>,
+}
+
+/// What came back.
+enum Done<B: Ballot> {
+    Loaded(Result<Stored<B>, LoadError>),
+    Registered(Result<(), StoreError>),
+    Appended(usize, Result<(), StoreError>),
+    Checkpointed(Vec<ViewerId>, Vec<(LaneId, u64)>, Result<(), StoreError>),
+    Raised(Rank, RankAnswer, Result<(), StoreError>),
+    Finalised(u64, Result<EpochResult<B::Tally>, LoadError>),
+    Polled(Duration, Result<Polled, StoreError>),
+    Due,
+}
+
+/// The task of one item.
+pub struct Item<B: Ballot> {
+    engine: Engine,
+    id: ItemId,
+    ballot: Arc<B>,
+    votes: mpsc::Receiver<Submission>,
+    controls: mpsc::Receiver<Control>,
+    view: watch::Sender<Arc<ItemView<B::Tally>>>,
+    work: FuturesUnordered<BoxFuture<'static, Done<B>>>,
+
+    loaded: bool,
+    degraded: bool,
+    rank: Rank,
+    notebook: Notebook<B>,
+    cursors: BTreeMap<LaneId, Cursor>,
+    result: Option<EpochResult<B::Tally>>,
+
+    lanes: Vec<Lane>,
+    registering: bool,
+    takes_votes_from: Instant,
+    waiting: VecDeque<Waiting>,
+    trouble_until: Option<Instant>,
+    lease_until: Option<Duration>,
+
+    dirty: Vec<ViewerId>,
+    checkpointing: bool,
+    next_checkpoint: Instant,
+    polling: bool,
+    next_poll: Instant,
+    next_refold: Instant,
+    raising: bool,
+    queued_controls: VecDeque<Control>,
+    closing_since: Option<Instant>,
+    finalising: bool,
+    settled: Vec<Answer<()>>,
+    changed: bool,
+}
+
+impl<B: Ballot> Item<B> {
+    /// The task, and what it publishes.
+    pub(super) fn new(
+        engine: Engine,
+        id: ItemId,
+        ballot: Arc<B>,
+        votes: mpsc::Receiver<Submission>,
+        controls: mpsc::Receiver<Control>,
+    ) -> (Self, watch::Receiver<Arc<ItemView<B::Tally>>>) {
+        let notebook = Notebook::new(Arc::clone(&ballot));
+        let view = ItemView {
+            rank: Rank::default(),
+            tally: ballot.empty(),
+            revision: 0,
+            as_of_us: engine.env.now_us(),
+            loaded: false,
+            stale: true,
+        };
+        let (view, receiver) = watch::channel(Arc::new(view));
+        let now = Instant::now();
+        let task = Self {
+            engine,
+            id,
+            ballot,
+            votes,
+            controls,
+            view,
+            work: FuturesUnordered::new(),
+            loaded: false,
+            degraded: false,
+            rank: Rank::default(),
+            notebook,
+            cursors: BTreeMap::new(),
+            result: None,
+            lanes: Vec::new(),
+            registering: false,
+            takes_votes_from: now,
+            waiting: VecDeque::new(),
+            trouble_until: None,
+            lease_until: None,
+            dirty: Vec::new(),
+            checkpointing: false,
+            next_checkpoint: now,
+            polling: false,
+            next_poll: now,
+            next_refold: now + REFOLD_INTERVAL,
+            raising: false,
+            queued_controls: VecDeque::new(),
+            closing_since: None,
+            finalising: false,
+            settled: Vec::new(),
+            changed: false,
+        };
+        (task, receiver)
+    }
+
+    /// Runs until every handle is gone.
+    pub(super) async fn run(mut self) {
+        let mut inbox = Vec::with_capacity(64);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.start_loading(Duration::ZERO);
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
+                control = self.controls.recv() => match control {
+                    Some(control) => self.on_control(control),
+                    None => return,
+                },
+                count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
+                    if count > 0 {
+                        let now_us = self.engine.env.now_us();
+                        inbox.drain(..).for_each(|submission| self.on_vote(submission, now_us));
+                    }
+                }
+                _ = tick.tick() => self.on_tick(),
+            }
+            self.start_chunks();
+            self.start_finalising();
+            self.publish();
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.engine.store.is_shared()
+    }
+
+    /// Starts something that ends in a [`Done`]. The store and the environment go with it.
+    fn start<F>(&self, work: impl FnOnce(Engine, Arc<B>, ItemId) -> F)
+    where
+        F: Future<Output = Done<B>> + Send + 'static,
+    {
+        self.work.push(Box::pin(work(self.engine.clone(), Arc::clone(&self.ballot), self.id)));
+    }
+
+    // Loading ----------------------------------------------------------------------------------------------------
+
+    fn start_loading(&self, after: Duration) {
+        self.start(|engine, ballot, id| async move {
+            sleep(after).await;
+            Done::Loaded(Self::read_all(&engine, &ballot, id).await)
+        });
+    }
+
+    async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, LoadError> {
+        let loaded = load(&*engine.store, ballot, id, false).await?;
+        let rank = stored_rank(&*engine.store, id).await?;
+        let result = match rank.phase() {
+            Phase::Final => stored_result::<B>(&*engine.store, id, rank.epoch()).await?,
+            _ => None,
+        };
+        Ok(Stored { loaded, rank, result })
+    }
+
+    fn on_loaded(&mut self, stored: Stored<B>) {
+        let Stored { loaded, rank, result } = stored;
+        self.notebook = loaded.notebook;
+        self.cursors = loaded.cursors;
+        self.dirty = if self.is_shared() { Vec::new() } else { loaded.dirty };
+        self.result = result;
+        self.loaded = true;
+        self.degraded = false;
+        self.next_checkpoint = Instant::now();
+        self.enter(rank);
+        self.next_control();
+    }
+
+    fn drifted(&self, what: &str) {
+        tracing::error!(item = %self.id, "tally drift: {what}");
+        metrics::counter!("tally_drift_total").increment(1);
+    }
+
+    // Everything else --------------------------------------------------------------------------------------------
+
+    fn on_done(&mut self, done: Done<B>) {
+        match done {
+            Done::Loaded(Ok(stored)) => self.on_loaded(stored),
+            Done::Loaded(Err(error)) => {
+                tracing::error!(item = %self.id, %error, "cannot read the stored notes; trying again");
+                self.degraded = true;
+                self.start_loading(Duration::from_millis(2 * TROUBLE_RETRY_MS));
+            }
+            Done::Registered(Ok(())) => {
+                self.registering = false;
+                let now = Instant::now();
+                self.takes_votes_from = now + self.engine.cadence.registration_wait;
+                let ids = (0..self.engine.cadence.lanes.max(1)).map(|lane| self.lane_id(lane));
+                self.lanes = ids.map(|id| Lane { id, next_seq: 0, not_before: now, flight: None }).collect();
+                for lane in &self.lanes {
+                    self.cursors.entry(lane.id).or_default();
+                }
+            }
+            Done::Registered(Err(error)) => {
+                tracing::warn!(item = %self.id, %error, "cannot announce a journal; trying again");
+                self.start_registering(Duration::from_millis(TROUBLE_RETRY_MS));
+            }
+            Done::Appended(lane, result) => self.on_appended(lane, result),
+            Done::Checkpointed(viewers, lanes, result) => self.on_checkpointed(viewers, &lanes, result),
+            Done::Raised(rank, answer, result) => {
+                self.raising = false;
+                if result.is_ok() {
+                    self.enter(rank);
+                }
+                let answered = answer.send(result.map(|()| rank).map_err(ItemError::from));
+                drop(answered);
+                self.next_control();
+            }
+            Done::Finalised(epoch, result) => {
+                self.finalising = false;
+                match result {
+                    Ok(result) => self.on_finalised(epoch, result),
+                    Err(error) => {
+                        tracing::warn!(item = %self.id, %error, "cannot make the result; trying again");
+                        self.start_finalise(epoch, Duration::from_millis(TROUBLE_RETRY_MS));
+                    }
+                }
+            }
+            Done::Polled(started, result) => self.on_polled(started, result),
+            Done::Due => {}
+        }
+    }
+
+    fn on_control(&mut self, control: Control) {
+        match control {
+            Control::NoteOf(viewer, answer) => {
+                if self.loaded {
+                    let held = self.notebook.get(&viewer);
+                    let row = held.map(|held| NoteRow { viewer, version: held.version, payload: held.payload.clone() });
+                    drop(answer.send(row));
+                }
+            }
+            Control::Notes(answer) => {
+                if self.loaded {
+                    let viewers = self.notebook.iter().map(|(viewer, _)| *viewer).collect();
+                    drop(answer.send(note_rows(&self.notebook, viewers)));
+                }
+            }
+            Control::Settled(answer) => {
+                if self.waiting.is_empty() && self.lanes.iter().all(|lane| lane.flight.is_none()) {
+                    let _asker_left = answer.send(());
+                } else {
+                    self.settled.push(answer);
+                }
+            }
+            phase => {
+                self.queued_controls.push_back(phase);
+                self.next_control();
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        for lane in &mut self.lanes {
+            if let Some(flight) = lane.flight.as_mut().filter(|flight| now >= flight.started + UNKNOWN_AFTER) {
+                flight.votes.iter_mut().for_each(|vote| vote.answer(Outcome::Unknown));
+            }
+        }
+        if self.trouble_until.is_some_and(|until| now >= until) {
+            self.trouble_until = None;
+            self.changed = true;
+        }
+        if self.loaded && !self.checkpointing && !self.dirty.is_empty() && now >= self.next_checkpoint {
+            self.start_checkpoint(now);
+        }
+        if self.is_shared() && !self.polling && now >= self.next_poll {
+            self.start_poll(now);
+        }
+        if now >= self.next_refold && self.notebook.len() <= MAX_REFOLD_ENTRIES {
+            self.next_refold = now + REFOLD_INTERVAL;
+            if !self.notebook.is_sound() {
+                self.drifted("the tally differs from the fold of its notes");
+            }
+        }
+    }
+
+    // Publishing -------------------------------------------------------------------------------------------------
+
+    fn publish(&mut self) {
+        let stale = !self.loaded || self.degraded || self.trouble_until.is_some() || !self.lease_holds();
+        let before = self.view.borrow().clone();
+        if !self.changed && stale == before.stale {
+            return;
+        }
+        self.changed = false;
+        let tally = self.result.as_ref().map_or_else(|| self.notebook.tally(), |result| &result.tally);
+        let view = ItemView {
+            rank: self.rank,
+            tally: tally.clone(),
+            revision: before.revision + 1,
+            as_of_us: self.engine.env.now_us(),
+            loaded: self.loaded,
+            stale,
+        };
+        self.view.send_replace(Arc::new(view));
+    }
+}
+
+/// The rank a store holds for an item.
+async fn stored_rank(store: &dyn Store, id: ItemId) -> Result<Rank, StoreError> {
+    let rows = store.ranks(id.live).await?;
+    Ok(rows.into_iter().find(|row| row.jeu == id.jeu).map(|row| row.rank).unwrap_or_default())
+}

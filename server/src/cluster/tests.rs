@@ -1,0 +1,407 @@
+//! The engine over the reference store, with a paused clock: one pod alone, and two that share a store.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::env::{Clock, Entropy, Env};
+use super::{Engine, ItemHandle, Outcome, Submission};
+use crate::domain::ballot::Ratings;
+use crate::domain::bareme::presets;
+use crate::domain::decimal::Decimal;
+use crate::domain::jeu::JeuId;
+use crate::domain::live::LiveId;
+use crate::domain::note::Note;
+use crate::domain::phase::Phase;
+use crate::domain::viewer::ViewerId;
+use crate::store::faulty::{Fault, FaultyStore};
+use crate::store::memory::MemoryStore;
+use crate::store::{ErrorKind, ItemId, Store};
+
+const START_US: u64 = 1_800_000_000_000_000;
+
+/// Both clocks follow tokio's, which the tests pause.
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now_us(&self) -> u64 {
+        START_US + u64::try_from(self.0.elapsed().as_micros()).unwrap()
+    }
+    fn since_boot(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+struct TestEntropy(Mutex<SmallRng>);
+
+impl Entropy for TestEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap().fill_bytes(bytes);
+    }
+}
+
+/// A paused machine.
+pub(crate) fn test_env(seed: u64) -> Env {
+    let entropy = TestEntropy(Mutex::new(SmallRng::seed_from_u64(seed)));
+    Env { clock: Arc::new(TestClock(Instant::now())), entropy: Arc::new(entropy) }
+}
+
+fn item() -> ItemId {
+    ItemId { live: LiveId(Uuid::from_u128(1)), jeu: JeuId(1) }
+}
+
+fn ballot() -> Arc<Ratings> {
+    Arc::new(Ratings::new(Arc::new(presets().remove(0))))
+}
+
+fn pod(store: &Arc<dyn Store>, seed: u64) -> ItemHandle<Ratings> {
+    Engine::new(Arc::clone(store), test_env(seed)).start(item(), ballot())
+}
+
+async fn open_pod(store: &Arc<dyn Store>, seed: u64) -> ItemHandle<Ratings> {
+    let handle = pod(store, seed);
+    handle.open().await.unwrap();
+    handle
+}
+
+fn viewer(number: u8) -> ViewerId {
+    ViewerId([number; 16])
+}
+
+async fn vote(pod: &ItemHandle<Ratings>, who: u8, version: u64, fun: i32) -> Outcome {
+    let (sender, outcome) = oneshot::channel();
+    let payload = match fun {
+        0 => Note::withdrawn(ballot().bareme()).encode(),
+        _ => Note::new(ballot().bareme(), [("fun", Decimal::whole(fun))]).unwrap().encode(),
+    };
+    let on_outcome = Box::new(move |outcome| drop(sender.send(outcome)));
+    pod.submit(Submission { viewer: viewer(who), version: START_US + version, payload, on_outcome });
+    outcome.await.unwrap()
+}
+
+/// Votes until the answer is final.
+async fn vote_until_final(pod: &ItemHandle<Ratings>, who: u8, version: u64, fun: i32) -> Outcome {
+    loop {
+        match vote(pod, who, version, fun).await {
+            Outcome::Unknown => tokio::time::sleep(Duration::from_millis(50)).await,
+            Outcome::RetryAfter { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn fun(pod: &ItemHandle<Ratings>) -> Vec<u64> {
+    pod.view().tally.histograms[0].clone()
+}
+
+fn exclusive() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::exclusive())
+}
+
+fn shared() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledged_note_is_there_after_a_crash_whether_or_not_it_was_checkpointed() {
+    let store = exclusive();
+    for wait_ms in [0, 3000] {
+        let first = open_pod(&store, 1 + wait_ms).await;
+        assert_eq!(vote(&first, 1, 10 + wait_ms, 4).await, Outcome::Ok);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        drop(first);
+        let second = open_pod(&store, 2 + wait_ms).await;
+        assert_eq!(second.view().tally.voters, 1, "after {wait_ms} ms");
+        assert_eq!(fun(&second), [0, 0, 0, 1, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_leaves_every_note_in_the_table_and_says_so() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    for who in 0..20 {
+        assert_eq!(vote(&pod, who, 10, 1 + i32::from(who % 5)).await, Outcome::Ok);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(store.read_notes(item(), None, 100).await.unwrap().len(), 20);
+    let lanes = store.lanes(item()).await.unwrap();
+    assert_eq!(lanes.len(), 1);
+    let chunks = store.read_lane(item(), lanes[0].id, 0).await.unwrap().len();
+    assert_eq!(lanes[0].materialised, u64::try_from(chunks).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_note_again_is_ok_and_an_older_one_is_stale() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 10, 4).await, Outcome::Ok);
+    assert_eq!(vote(&pod, 1, 10, 4).await, Outcome::Ok);
+    let Outcome::Stale { version, .. } = vote(&pod, 1, 9, 1).await else { panic!("stale") };
+    assert_eq!(version, START_US + 10);
+    assert!(matches!(vote(&pod, 1, 10, 1).await, Outcome::Stale { .. }), "another note of the same version");
+    assert_eq!(vote(&pod, 1, 11, 5).await, Outcome::Ok);
+    assert_eq!(fun(&pod), [0, 0, 0, 0, 1]);
+    assert_eq!(vote(&pod, 1, 12, 0).await, Outcome::Ok);
+    assert_eq!(pod.view().tally.voters, 0, "withdrawn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_far_in_the_future_is_refused_with_the_servers_time() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 59_000_000, 4).await, Outcome::Ok);
+    let Outcome::TooFarAhead { now_us } = vote(&pod, 2, 62_000_000, 4).await else { panic!("too far") };
+    assert!((START_US..START_US + 1_000_000).contains(&now_us));
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_say_what_a_vote_may_expect() {
+    let store = exclusive();
+    let handle = pod(&store, 1);
+    handle.loaded().await;
+    assert_eq!(vote(&handle, 1, 1, 4).await, Outcome::NotOpen);
+    assert!(handle.close().await.is_err() && handle.reopen().await.is_err());
+    handle.open().await.unwrap();
+    assert_eq!(handle.open().await.unwrap().epoch(), 0, "opening twice changes nothing");
+    assert_eq!(vote(&handle, 1, 1, 4).await, Outcome::Ok);
+    handle.close().await.unwrap();
+    handle.close().await.unwrap();
+    assert_eq!(vote(&handle, 2, 1, 4).await, Outcome::Closed);
+    handle.reached(Phase::Final).await;
+    assert!(handle.open().await.is_err(), "a final jeu is reopened, not opened");
+    assert_eq!(vote(&handle, 2, 1, 4).await, Outcome::Closed);
+    assert_eq!(handle.view().tally.voters, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_result_says_what_was_shown_and_what_a_recount_says() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    for who in 0..100 {
+        assert_eq!(vote(&pod, who, 10, 1 + i32::from(who % 3)).await, Outcome::Ok);
+    }
+    let shown = pod.view().tally.clone();
+    pod.close().await.unwrap();
+    pod.reached(Phase::Final).await;
+    assert_eq!(pod.view().tally, shown);
+    let result = super::close::stored_result::<Ratings>(&*store, item(), 0).await.unwrap().unwrap();
+    assert_eq!((result.tally.clone(), result.viewers), (shown, 100));
+    let rows = store.read_notes(item(), None, 1000).await.unwrap();
+    let notes = rows.iter().map(|row| Note::decode(ballot().bareme(), &row.payload).unwrap());
+    let mut recount = crate::domain::tally::Tally::empty(ballot().bareme());
+    notes.for_each(|note| recount.add(&note));
+    assert_eq!(recount, result.tally);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reopening_begins_an_epoch_that_keeps_the_notes_and_has_its_own_result() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    vote(&pod, 1, 10, 4).await;
+    pod.close().await.unwrap();
+    pod.reached(Phase::Final).await;
+    assert_eq!(pod.reopen().await.unwrap().epoch(), 1);
+    assert_eq!(vote(&pod, 2, 10, 5).await, Outcome::Ok);
+    assert_eq!(vote(&pod, 1, 11, 1).await, Outcome::Ok);
+    pod.close().await.unwrap();
+    pod.reached(Phase::Final).await;
+    let of_epoch = async |epoch| super::close::stored_result::<Ratings>(&*store, item(), epoch).await.unwrap().unwrap();
+    assert_eq!(of_epoch(0).await.tally.histograms[0], [0, 0, 0, 1, 0]);
+    assert_eq!(of_epoch(1).await.tally.histograms[0], [1, 0, 0, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_while_closing_ends_in_a_result_after_the_restart() {
+    let inner = exclusive();
+    let broken = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&broken);
+    let plan = Arc::new(move |operation| match operation {
+        "put_result" if switch.load(Ordering::Relaxed) => Fault::Refused(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    let faulty: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&inner), plan));
+    let first = open_pod(&faulty, 1).await;
+    vote(&first, 1, 10, 4).await;
+    first.close().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(first.view().rank.phase(), Phase::Closing, "it says that it is finalising for as long as it takes");
+    drop(first);
+    let second = pod(&inner, 2);
+    second.reached(Phase::Final).await;
+    assert_eq!(second.view().tally.voters, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_votes_and_loses_none_that_was_acknowledged() {
+    let inner = exclusive();
+    let full = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&full);
+    let plan = Arc::new(move |operation| match operation {
+        "append" | "write_notes" if switch.load(Ordering::Relaxed) => Fault::Refused(ErrorKind::Full),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, plan));
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Ok);
+    full.store(true, Ordering::Relaxed);
+    assert!(matches!(vote(&pod, 2, 1, 4).await, Outcome::RetryAfter { .. }));
+    assert!(pod.view().stale && pod.view().tally.voters == 1);
+    full.store(false, Ordering::Relaxed);
+    assert_eq!(vote_until_final(&pod, 2, 1, 4).await, Outcome::Ok);
+    drop(pod);
+    assert_eq!(open_pod(&store, 2).await.view().tally.voters, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_with_the_same_bytes_and_counted_once() {
+    let inner = exclusive();
+    let losses = Arc::new(AtomicU32::new(3));
+    let left = Arc::clone(&losses);
+    let plan = Arc::new(move |operation| {
+        let lose = operation == "append"
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if lose { Fault::AnswerLost } else { Fault::None }
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&inner), plan));
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Ok);
+    let lane = inner.lanes(item()).await.unwrap()[0].id;
+    assert_eq!(inner.read_lane(item(), lane, 0).await.unwrap().len(), 1);
+    assert_eq!(pod.view().tally.voters, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_whose_fate_the_store_does_not_tell_is_answered_unknown() {
+    let inner = exclusive();
+    let plan = Arc::new(|operation| match operation {
+        "append" => Fault::Refused(ErrorKind::Unknown),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, plan));
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Unknown);
+    assert_eq!(pod.view().tally.voters, 0, "what is not known to be durable is not shown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_pods_that_share_a_store_show_the_same_and_agree_on_the_result() {
+    let store = shared();
+    let (one, two) = (pod(&store, 1), pod(&store, 2));
+    one.open().await.unwrap();
+    two.reached(Phase::Open).await;
+    for who in 0..40_u8 {
+        let pod = if who % 2 == 0 { &one } else { &two };
+        assert_eq!(vote_until_final(pod, who, 10, 1 + i32::from(who % 5)).await, Outcome::Ok);
+    }
+    // The same viewer through both pods: the newest version wins everywhere, whoever got it.
+    assert_eq!(vote_until_final(&one, 0, 30, 5).await, Outcome::Ok);
+    assert!(matches!(vote_until_final(&two, 0, 20, 2).await, Outcome::Ok | Outcome::Stale { .. }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(one.view().tally, two.view().tally);
+    assert_eq!((one.view().tally.voters, fun(&one)), (40, vec![7, 8, 8, 8, 9]));
+    two.close().await.unwrap();
+    one.reached(Phase::Final).await;
+    two.reached(Phase::Final).await;
+    assert_eq!(fun(&one), [7, 8, 8, 8, 9]);
+    assert_eq!(one.view().tally, two.view().tally);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_cut_off_from_the_store_acknowledges_nothing_and_says_that_its_numbers_are_old() {
+    let inner = shared();
+    let cut = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&cut);
+    let plan = Arc::new(move |operation| match operation {
+        // The pod's writes still arrive; it only hears nothing of the phase any more.
+        "ranks" if switch.load(Ordering::Relaxed) => Fault::Refused(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, plan));
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote_until_final(&pod, 1, 1, 4).await, Outcome::Ok);
+    cut.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(matches!(vote(&pod, 2, 1, 4).await, Outcome::RetryAfter { .. }));
+    assert!(matches!(vote(&pod, 1, 1, 4).await, Outcome::Unknown), "not even a duplicate is acknowledged");
+    assert!(pod.view().stale);
+    cut.store(false, Ordering::Relaxed);
+    assert_eq!(vote_until_final(&pod, 2, 1, 4).await, Outcome::Ok);
+}
+
+/// Random votes, faults, crashes and reopenings against a model of what was acknowledged.
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_or_crashes_every_acknowledged_note_is_in_the_final_result() {
+    for seed in 0..60_u64 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let inner: Arc<dyn Store> = if seed % 3 == 0 { shared() } else { exclusive() };
+        let faults = Arc::new(Mutex::new(SmallRng::seed_from_u64(seed ^ 0xFA17)));
+        let calm = Arc::new(AtomicBool::new(false));
+        let quiet = Arc::clone(&calm);
+        let plan = Arc::new(move |operation: &'static str| {
+            if quiet.load(Ordering::Relaxed) {
+                return Fault::None;
+            }
+            match faults.lock().unwrap().random_range(0..100) {
+                0..3 => Fault::Refused(ErrorKind::Full),
+                3..6 if operation != "put_record" => Fault::AnswerLost,
+                6..15 => Fault::Delay(Duration::from_millis(30)),
+                _ => Fault::None,
+            }
+        });
+        let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, plan));
+        let mut pod_seed = seed * 1000;
+        let mut pod = pod(&store, pod_seed);
+        while pod.open().await.is_err() {}
+        // Newest acknowledged and newest sent version of each viewer.
+        let mut acked: HashMap<u8, (u64, i32)> = HashMap::new();
+        let mut sent: HashMap<u8, Vec<(u64, i32)>> = HashMap::new();
+        for step in 1..120_u64 {
+            let (who, score) = (random.random_range(0..12), random.random_range(0..6));
+            sent.entry(who).or_default().push((step, score));
+            match tokio::time::timeout(Duration::from_secs(8), vote(&pod, who, step, score)).await.unwrap() {
+                Outcome::Ok => drop(acked.insert(who, (step, score))),
+                Outcome::Unknown | Outcome::RetryAfter { .. } => {}
+                outcome => panic!("seed {seed}, step {step}: {outcome:?}"),
+            }
+            match random.random_range(0..100) {
+                0..6 => {
+                    pod_seed += 1;
+                    drop(pod);
+                    pod = self::pod(&store, pod_seed);
+                    pod.loaded().await;
+                }
+                6..20 => tokio::time::sleep(Duration::from_millis(random.random_range(1..1500))).await,
+                _ => {}
+            }
+        }
+        while pod.close().await.is_err() {}
+        calm.store(true, Ordering::Relaxed);
+        pod.reached(Phase::Final).await;
+        let rows = store.read_notes(item(), None, 1000).await.unwrap();
+        let mut recount = crate::domain::tally::Tally::empty(ballot().bareme());
+        for row in &rows {
+            let note = Note::decode(ballot().bareme(), &row.payload).unwrap();
+            recount.add(&note);
+            let who = row.viewer.0[0];
+            let score = note.steps()[0].map_or(0, |step| i32::from(step) + 1);
+            let version = row.version - START_US;
+            assert!(sent[&who].contains(&(version, score)), "seed {seed}: viewer {who} has a note nobody sent");
+            if let Some(acked) = acked.remove(&who) {
+                assert!(
+                    (version, score) >= acked,
+                    "seed {seed}: viewer {who} has {version}, {acked:?} was acknowledged"
+                );
+            }
+        }
+        assert_eq!(acked, HashMap::new(), "seed {seed}: acknowledged and lost");
+        assert_eq!(recount, pod.view().tally, "seed {seed}: the result is not the recount");
+    }
+}

@@ -1,0 +1,74 @@
+//! Keeps announced deadlines of one live: closes each jeu when its time has come, and the live itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ConductError, Conductor, Result};
+use crate::domain::jeu::JeuId;
+use crate::domain::live::{LiveId, LiveStatus};
+use crate::domain::phase::Phase;
+
+/// Pause after a store failed, before a deadline is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Conductor {
+    /// Starts the keeper of a live; it ends with the live.
+    pub(super) fn keep(&self, live_id: LiveId) {
+        let conductor = self.clone();
+        tokio::spawn(async move {
+            while let Some(wait) = conductor.next_deadline(live_id) {
+                let Some(changed) = conductor.lives().get(&live_id).map(|running| Arc::clone(&running.keeper)) else {
+                    return;
+                };
+                match wait {
+                    None => changed.notified().await,
+                    Some(Duration::ZERO) => {
+                        if let Err(error) = conductor.carry_out(live_id).await {
+                            tracing::warn!(live = %live_id, %error, "an announced closing failed; trying again");
+                            tokio::time::sleep(RETRY).await;
+                        }
+                    }
+                    // Woken early by any change, and never late by more than the timer's grain.
+                    Some(wait) => {
+                        let _woken = tokio::time::timeout(wait, changed.notified()).await;
+                    }
+                }
+            }
+        });
+    }
+
+    /// How long until something is due; `Some(None)`: nothing is announced; `None`: the live is over.
+    fn next_deadline(&self, live_id: LiveId) -> Option<Option<Duration>> {
+        let view = self.view(live_id)?;
+        if view.live.status != LiveStatus::Open {
+            return None;
+        }
+        let now_us = self.inner.env.now_us();
+        let earliest = view.live.closes_at_us.values().copied().chain(view.live.ends_at_us).min();
+        Some(earliest.map(|at_us| Duration::from_micros(at_us.saturating_sub(now_us))))
+    }
+
+    async fn carry_out(&self, live_id: LiveId) -> Result<()> {
+        let view = self.view(live_id).ok_or(ConductError::UnknownLive(live_id))?;
+        let now_us = self.inner.env.now_us();
+        let due: Vec<JeuId> =
+            view.live.closes_at_us.iter().filter(|(_, at_us)| **at_us <= now_us).map(|(jeu, _)| *jeu).collect();
+        for jeu in &due {
+            if let Some(item) = view.item(*jeu) {
+                item.loaded().await;
+                if item.view().rank.phase() == Phase::Open {
+                    item.close().await?;
+                }
+            }
+        }
+        if view.live.ends_at_us.is_some_and(|at_us| at_us <= now_us) {
+            return self.end_live(live_id).await;
+        }
+        self.change(live_id, |live| {
+            live.closes_at_us.retain(|_, at_us| *at_us > now_us);
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+}

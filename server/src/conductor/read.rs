@@ -1,0 +1,187 @@
+//! Reading lives: states, numbers, notes. Running jeux answer from memory, the others from the store.
+
+use std::sync::Arc;
+
+use super::view::live_state;
+use super::{ConductError, Conductor, LiveView, Result};
+use crate::cluster::close::stored_result;
+use crate::cluster::load::rows_of;
+use crate::cluster::{ItemHandle, ItemView};
+use crate::domain::ballot::{Ballot, Ratings};
+use crate::domain::jeu::JeuId;
+use crate::domain::key::Slug;
+use crate::domain::live::{Live, LiveId, LiveStatus};
+use crate::domain::note::{Note, Version};
+use crate::domain::phase::{Phase, Rank};
+use crate::domain::tally::Tally;
+use crate::domain::viewer::ViewerId;
+use crate::protocol::{LiveState, Mine, TallyFrame};
+use crate::store::{ItemId, NoteRow};
+
+/// Numbers of one jeu as the results show them.
+#[derive(Debug, Clone)]
+pub struct JeuNumbers {
+    /// The jeu.
+    pub jeu: JeuId,
+    /// Its numbers, unmasked.
+    pub frame: TallyFrame,
+}
+
+/// One counted note.
+#[derive(Debug, Clone)]
+pub struct CountedNote {
+    /// Who.
+    pub viewer: ViewerId,
+    /// Version.
+    pub v: Version,
+    /// What.
+    pub note: Note,
+}
+
+/// The numbers of an item as a frame, unmasked, without a revision.
+pub(crate) fn tally_frame(live: &Live, jeu: JeuId, view: &ItemView<Tally>) -> TallyFrame {
+    let summary = view.tally.summary(&live.bareme);
+    TallyFrame {
+        live: live.live_id.0,
+        jeu: jeu.0,
+        epoch: view.rank.epoch(),
+        phase: view.rank.phase(),
+        rev: view.revision,
+        voters: summary.voters,
+        mean: summary.mean,
+        criteres: summary.criteres,
+        masked: None,
+        as_of_us: view.as_of_us,
+    }
+}
+
+impl Conductor {
+    /// A live as pages know it, with phases: open, closed or draft.
+    ///
+    /// # Errors
+    /// [`ConductError`].
+    pub async fn live_state(&self, live_id: LiveId) -> Result<LiveState> {
+        if let Some(view) = self.view(live_id) {
+            return Ok(view.state());
+        }
+        let live = self.stored_live(live_id).await?.value;
+        let ranks = self.inner.store.ranks(live_id).await?;
+        let rank = |jeu| ranks.iter().find(|row| row.jeu == jeu).map(|row| row.rank).unwrap_or_default();
+        Ok(live_state(&live, rank))
+    }
+
+    /// The lives on air, in order of channel.
+    pub fn open_lives(&self) -> Vec<Arc<Live>> {
+        let on_air = |view: &Arc<LiveView>| view.live.status == LiveStatus::Open;
+        let mut open: Vec<_> = {
+            let lives = self.lives();
+            let views = lives.values().map(|running| &running.view);
+            views.filter(|view| on_air(view)).map(|view| Arc::clone(&view.live)).collect()
+        };
+        open.sort_by(|one, other| one.channel.cmp(&other.channel));
+        open
+    }
+
+    /// The live of a channel that is on air on this pod.
+    pub fn channel_live(&self, channel: &Slug) -> Option<Arc<Live>> {
+        self.open_lives().into_iter().find(|live| live.channel == *channel)
+    }
+
+    /// The record of a live and its numbers, unmasked and in order of the programme: the running jeux as they are, the
+    /// others from their results.
+    ///
+    /// # Errors
+    /// [`ConductError`].
+    pub async fn numbers(&self, live_id: LiveId) -> Result<(Arc<Live>, Vec<JeuNumbers>)> {
+        if let Some(view) = self.view(live_id) {
+            let number = |item: &ItemHandle<Ratings>| {
+                let jeu = item.item().jeu;
+                JeuNumbers { jeu, frame: tally_frame(&view.live, jeu, &item.view()) }
+            };
+            return Ok((Arc::clone(&view.live), view.items.iter().map(number).collect()));
+        }
+        let live = self.stored_live(live_id).await?.value;
+        let ballot = Ratings::new(Arc::new(live.bareme.clone()));
+        let ranks = self.inner.store.ranks(live_id).await?;
+        let mut numbers = Vec::with_capacity(live.programme.len());
+        for jeu in &live.programme {
+            let rank: Rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
+            let id = ItemId { live: live_id, jeu: jeu.jeu_id };
+            let result = match rank.phase() {
+                Phase::Final => stored_result::<Ratings>(&*self.inner.store, id, rank.epoch()).await?,
+                _ => None,
+            };
+            let (tally, as_of_us) = match result {
+                Some(result) => (result.tally, result.made_at_us),
+                None => (ballot.empty(), live.created_at_us),
+            };
+            let view = ItemView { rank, tally, revision: 0, as_of_us, loaded: true, stale: false };
+            numbers.push(JeuNumbers { jeu: jeu.jeu_id, frame: tally_frame(&live, jeu.jeu_id, &view) });
+        }
+        Ok((Arc::new(live), numbers))
+    }
+
+    /// The counted notes of a jeu, in order of viewer: what a recount needs.
+    ///
+    /// # Errors
+    /// [`ConductError`].
+    pub async fn notes(&self, live_id: LiveId, jeu: JeuId) -> Result<Vec<CountedNote>> {
+        let (live, rows) = match self.view(live_id) {
+            Some(view) => {
+                let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
+                (Arc::clone(&view.live), item.notes().await)
+            }
+            None => (Arc::new(self.stored_live(live_id).await?.value), None),
+        };
+        if live.jeu(jeu).is_none() {
+            return Err(ConductError::UnknownJeu(live_id, jeu));
+        }
+        let rows = match rows {
+            Some(rows) => rows,
+            None => {
+                let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
+                let rows = rows_of(&*self.inner.store, &ballot, ItemId { live: live_id, jeu }).await;
+                rows.map_err(|error| {
+                    tracing::error!(live = %live_id, %jeu, %error, "cannot read the notes");
+                    ConductError::NotReady
+                })?
+            }
+        };
+        let counted = |row: NoteRow| {
+            let note = Note::decode(&live.bareme, &row.payload)?;
+            (!note.is_withdrawn()).then_some(CountedNote { viewer: row.viewer, v: row.version, note })
+        };
+        Ok(rows.into_iter().filter_map(counted).collect())
+    }
+
+    /// A viewer's own notes in a live, of the jeux that were ever opened.
+    ///
+    /// # Errors
+    /// [`ConductError`].
+    pub async fn own_notes(&self, live_id: LiveId, viewer: ViewerId) -> Result<Vec<Mine>> {
+        let Some(view) = self.view(live_id) else { return Ok(Vec::new()) };
+        let mut own = Vec::new();
+        for item in &view.items {
+            if item.view().rank.phase() == Phase::Pending && item.view().rank.epoch() == 0 {
+                continue;
+            }
+            let row = match item.note_of(viewer).await {
+                Some(row) => row,
+                None => self.stored_note(item.item(), viewer).await?,
+            };
+            let note = row.and_then(|row| Some((row.version, Note::decode(&view.live.bareme, &row.payload)?)));
+            if let Some((v, note)) = note {
+                let scores = note.to_json(&view.live.bareme);
+                own.push(Mine { live: live_id.0, jeu: item.item().jeu.0, v, scores });
+            }
+        }
+        Ok(own)
+    }
+
+    /// One viewer's row of `notes`: the first after the greatest id below it.
+    async fn stored_note(&self, item: ItemId, viewer: ViewerId) -> Result<Option<NoteRow>> {
+        let before = u128::from_be_bytes(viewer.0).checked_sub(1).map(|id| ViewerId(id.to_be_bytes()));
+        let rows = self.inner.store.read_notes(item, before, 1).await?;
+        Ok(rows.into_iter().next().filter(|row| row.viewer == viewer))
+    }
+}

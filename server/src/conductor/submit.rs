@@ -1,0 +1,165 @@
+//! From a vote as it arrives to the engine, and from the engine's outcome to a reply. Sockets and HTTP share this.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Conductor, LiveView};
+use crate::cluster::{Outcome, Submission};
+use crate::domain::Invalid;
+use crate::domain::decimal::Decimal;
+use crate::domain::jeu::JeuId;
+use crate::domain::live::{LiveId, LiveStatus};
+use crate::domain::note::{Note, Version};
+use crate::domain::viewer::ViewerId;
+use crate::protocol::{Held, Reply, Status};
+
+/// Largest version: the largest integer that scripts hold exactly.
+const MAX_VERSION: Version = (1 << 53) - 1;
+
+/// What somebody wants noted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// Scores by critere as JSON.
+    Json(Map<String, Value>),
+    /// Scores by critere as text, from a form.
+    Text(Vec<(String, String)>),
+    /// No note any more.
+    Withdrawn,
+}
+
+/// A vote as it comes from a socket or a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vote {
+    /// The live it is meant for.
+    pub live: Uuid,
+    /// The jeu.
+    pub jeu: u32,
+    /// Who votes.
+    pub viewer: ViewerId,
+    /// Version, or `None` to let the server take its own clock (a client that keeps no state).
+    pub v: Option<Version>,
+    /// The note.
+    pub wanted: Wanted,
+}
+
+/// Called once with what became of a vote, on any thread; it must not block.
+pub type OnReply = Box<dyn FnOnce(Reply) + Send>;
+
+/// The meters of votes, looked up once.
+pub(super) struct Meters {
+    accepted: metrics::Counter,
+    ack_seconds: metrics::Histogram,
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        Self {
+            accepted: metrics::counter!("notes_accepted_total"),
+            ack_seconds: metrics::histogram!("note_ack_seconds"),
+        }
+    }
+}
+
+impl Reply {
+    /// A reply that says no more than its status.
+    pub fn plain(live: Option<Uuid>, jeu: Option<u32>, v: Option<Version>, status: Status) -> Self {
+        Self { live, jeu, v, status, held: None, retry_after_ms: None, problem: None, now_us: None }
+    }
+}
+
+impl Conductor {
+    /// Hands a vote in; `on_reply` hears what became of it, after it is durable.
+    pub fn submit(&self, vote: &Vote, on_reply: OnReply) {
+        let started = Instant::now();
+        let now_us = self.inner.env.now_us();
+        let v = vote.v.unwrap_or(now_us);
+        let base = Reply::plain(Some(vote.live), Some(vote.jeu), Some(v), Status::Ok);
+        let refuse = |reply: Reply| {
+            metrics::counter!("notes_refused_total", "reason" => reply.status.as_str()).increment(1);
+            reply
+        };
+        let (view, payload) = match self.checked(vote, v) {
+            Ok(checked) => checked,
+            Err(problem) => {
+                let problem = Some(problem.into());
+                let reply = Reply { status: Status::Invalid, problem, now_us: Some(now_us), ..base };
+                return on_reply(refuse(reply));
+            }
+        };
+        let jeu = JeuId(vote.jeu);
+        let Some(item) = view.item(jeu) else { return on_reply(refuse(Reply { status: Status::NotOpen, ..base })) };
+        if view.live.status == LiveStatus::Closed {
+            return on_reply(refuse(Reply { status: Status::Closed, ..base }));
+        }
+        let inner = Arc::clone(&self.inner);
+        inner.pending.fetch_add(1, Ordering::Relaxed);
+        let answered = Arc::clone(&view);
+        let on_outcome = Box::new(move |outcome: Outcome| {
+            inner.pending.fetch_sub(1, Ordering::Relaxed);
+            let reply = reply_of(&answered, base, outcome);
+            if reply.status == Status::Ok {
+                inner.meters.accepted.increment(1);
+                inner.meters.ack_seconds.record(started.elapsed().as_secs_f64());
+                answered.accepted.fetch_add(1, Ordering::Relaxed);
+                on_reply(reply);
+            } else {
+                on_reply(refuse(reply));
+            }
+        });
+        item.submit(Submission { viewer: vote.viewer, version: v, payload, on_outcome });
+    }
+
+    /// The live and the payload of a vote.
+    fn checked(&self, vote: &Vote, v: Version) -> Result<(Arc<LiveView>, crate::store::Payload), Invalid> {
+        let Some(view) = self.view(LiveId(vote.live)) else {
+            return Err(Invalid::new("live", "is not on air", "ask which live the channel shows and send to that"));
+        };
+        if view.live.jeu(JeuId(vote.jeu)).is_none() {
+            let known: Vec<_> = view.live.programme.iter().map(|jeu| jeu.jeu_id.to_string()).collect();
+            let remedy = format!("send one of {}", known.join(", "));
+            return Err(Invalid::new("jeu", format!("{} is not in the programme", vote.jeu), remedy));
+        }
+        if v > MAX_VERSION {
+            return Err(Invalid::new("v", "is too large", "send microseconds since 1970"));
+        }
+        let bareme = view.ballot.bareme();
+        let note = match &vote.wanted {
+            Wanted::Json(scores) => Note::from_json(bareme, scores)?,
+            Wanted::Withdrawn => Note::withdrawn(bareme),
+            Wanted::Text(fields) => {
+                let mut scores = Vec::with_capacity(fields.len());
+                for (key, text) in fields.iter().filter(|(_, text)| !text.is_empty()) {
+                    let score: Decimal = text
+                        .parse()
+                        .map_err(|error| Invalid::new(key, format!("is {error}"), "send a score of the bareme"))?;
+                    scores.push((key.as_str(), score));
+                }
+                Note::new(bareme, scores)?
+            }
+        };
+        Ok((Arc::clone(&view), note.encode()))
+    }
+}
+
+fn reply_of(view: &LiveView, base: Reply, outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Ok => base,
+        Outcome::Unknown => Reply { status: Status::Unknown, ..base },
+        Outcome::RetryAfter { ms } => Reply { status: Status::RetryAfter, retry_after_ms: Some(ms), ..base },
+        Outcome::Closed => Reply { status: Status::Closed, ..base },
+        Outcome::NotOpen => Reply { status: Status::NotOpen, ..base },
+        Outcome::Stale { version, payload } => {
+            let bareme = view.ballot.bareme();
+            let scores = Note::decode(bareme, &payload).map(|note| note.to_json(bareme)).unwrap_or_default();
+            Reply { status: Status::Stale, held: Some(Held { v: version, scores }), ..base }
+        }
+        Outcome::TooFarAhead { now_us } => {
+            let problem = Invalid::new("v", "lies more than a minute ahead of the server's clock", "use `now_us`");
+            Reply { status: Status::Invalid, problem: Some(problem.into()), now_us: Some(now_us), ..base }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Whole lives over the reference store, with a paused clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{ConductError, Conductor, OpenJeux, Vote, Wanted, channel_key, live_key};
+use crate::cluster::tests::test_env;
+use crate::domain::bareme::presets;
+use crate::domain::channel::Channel;
+use crate::domain::jeu::{Jeu, JeuDetails, JeuId};
+use crate::domain::key::Slug;
+use crate::domain::live::{Live, LiveId, LiveStatus};
+use crate::domain::phase::Phase;
+use crate::domain::viewer::ViewerId;
+use crate::protocol::{LiveState, Reply, Status};
+use crate::records::Records;
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+
+fn live_id(number: u128) -> LiveId {
+    LiveId(Uuid::from_u128(number))
+}
+
+fn slug() -> Slug {
+    Slug::new("demo").unwrap()
+}
+
+async fn store_with_drafts(drafts: u128) -> Arc<dyn Store> {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::exclusive());
+    let records = Records::new(Arc::clone(&store));
+    let channel = Channel {
+        slug: slug(),
+        title: "Démo".into(),
+        close_delay_ms: 3000,
+        open_live: None,
+        last_live: None,
+        created_at_us: 0,
+    };
+    records.put(&channel_key(&slug()), 0, &channel).await.unwrap();
+    let jeu = |number: u32| Jeu {
+        jeu_id: JeuId(number),
+        details: JeuDetails { title: format!("Jeu {number}"), ..JeuDetails::default() },
+    };
+    for number in 1..=drafts {
+        let live = Live {
+            live_id: live_id(number),
+            channel: slug(),
+            title: "Soirée".into(),
+            bareme_id: Uuid::nil(),
+            bareme: presets().remove(0),
+            programme: vec![jeu(1), jeu(2), jeu(3)],
+            blind: false,
+            minimum_votes: 1,
+            status: LiveStatus::Draft,
+            current: None,
+            closes_at_us: BTreeMap::new(),
+            ends_at_us: None,
+            created_at_us: 0,
+            opened_at_us: None,
+            closed_at_us: None,
+        };
+        records.put(&live_key(live_id(number)), 0, &live).await.unwrap();
+    }
+    store
+}
+
+async fn start(store: &Arc<dyn Store>, seed: u64) -> Conductor {
+    Conductor::start(Arc::clone(store), test_env(seed)).await.unwrap()
+}
+
+async fn vote(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Reply {
+    let (sender, reply) = oneshot::channel();
+    let scores = json!({ "fun": fun }).as_object().cloned().unwrap();
+    let vote = Vote { live: live_id(1).0, jeu, viewer: ViewerId([who; 16]), v: None, wanted: Wanted::Json(scores) };
+    conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
+    reply.await.unwrap()
+}
+
+fn phases(state: &LiveState) -> Vec<Phase> {
+    state.programme.iter().map(|entry| entry.phase).collect()
+}
+
+/// Waits until the live looks as it should; the clock is paused, so a wrong live runs into the timeout at once.
+async fn until(conductor: &Conductor, what: &str, wanted: impl Fn(&LiveState) -> bool) -> LiveState {
+    let reached = async {
+        loop {
+            let state = conductor.live_state(live_id(1)).await.unwrap();
+            if wanted(&state) {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(600), reached).await.unwrap_or_else(|_| panic!("never {what}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_goes_from_draft_to_results_and_every_jeu_has_its_own() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Invalid, "a draft takes no votes");
+    let state = conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    assert_eq!((state.status, state.current), (LiveStatus::Open, Some(1)));
+    assert_eq!(phases(&state), [Phase::Open, Phase::Pending, Phase::Pending]);
+    assert_eq!(vote(&conductor, 2, 1, 4).await.status, Status::NotOpen);
+    assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Ok);
+    let state = conductor.next(live_id(1), None).await.unwrap();
+    assert_eq!((state.current, phases(&state)[1]), (Some(2), Phase::Open));
+    assert!(state.programme[0].closes_at_us.is_some(), "the one left behind closes after the channel's delay");
+    assert_eq!(vote(&conductor, 1, 2, 2).await.status, Status::Ok, "until then it takes notes");
+    until(&conductor, "final", |state| state.programme[0].phase == Phase::Final).await;
+    assert_eq!(vote(&conductor, 1, 3, 4).await.status, Status::Closed);
+    assert_eq!(vote(&conductor, 2, 1, 5).await.status, Status::Ok);
+    conductor.close_live(live_id(1), None).await.unwrap();
+    let state = until(&conductor, "closed", |state| state.status == LiveStatus::Closed).await;
+    assert_eq!(state.ends_at_us, None);
+    until(&conductor, "all final", |state| phases(state) == [Phase::Final, Phase::Final, Phase::Pending]).await;
+    for conductor in [conductor, start(&store, 2).await] {
+        let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+        let voters: Vec<_> = numbers.iter().map(|jeu| (jeu.frame.voters, jeu.frame.mean)).collect();
+        assert_eq!(voters, [(2, Some(3.0)), (1, Some(5.0)), (0, None)]);
+        let notes = conductor.notes(live_id(1), JeuId(1)).await.unwrap();
+        assert_eq!(notes.iter().map(|note| note.viewer.0[0]).collect::<Vec<_>>(), [1, 2]);
+        let shown = conductor.channel_view(&slug()).await.unwrap().unwrap();
+        assert_eq!(shown.borrow().shown.as_ref().unwrap().live.live_id, live_id(1), "pages show the last live");
+        let own = conductor.own_notes(live_id(1), ViewerId([2; 16])).await.unwrap();
+        assert_eq!((own.len(), own[0].jeu, &own[0].scores["fun"]), (1, 1, &json!(2)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_has_one_live_on_air_at_most() {
+    let store = store_with_drafts(2).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::None).await.unwrap();
+    let refused = conductor.open_live(live_id(2), OpenJeux::First).await.unwrap_err();
+    assert!(refused.to_string().contains(&live_id(1).to_string()), "{refused}");
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    conductor.open_live(live_id(2), OpenJeux::First).await.unwrap();
+    let over = conductor.open_live(live_id(1), OpenJeux::First).await.unwrap_err();
+    assert!(matches!(over, ConductError::Conflict { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_jeux_are_open_at_once_and_pages_follow_one() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    let state = conductor.open_live(live_id(1), OpenJeux::All).await.unwrap();
+    assert_eq!((phases(&state), state.current), (vec![Phase::Open; 3], Some(1)));
+    for jeu in 1..=3 {
+        assert_eq!(vote(&conductor, jeu, 1, 3).await.status, Status::Ok);
+    }
+    assert_eq!(conductor.set_current(live_id(1), JeuId(3)).await.unwrap().current, Some(3));
+    assert!(conductor.set_current(live_id(1), JeuId(9)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announced_closing_is_taken_back_by_reopening_and_a_final_jeu_begins_a_new_epoch() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    let state = conductor.close_jeu(live_id(1), JeuId(1), Some(5000)).await.unwrap();
+    assert!(state.programme[0].closes_at_us.is_some());
+    let state = conductor.reopen_jeu(live_id(1), JeuId(1)).await.unwrap();
+    assert_eq!((state.programme[0].closes_at_us, state.programme[0].epoch), (None, 0));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(vote(&conductor, 1, 1, 3).await.status, Status::Ok);
+    conductor.close_jeu(live_id(1), JeuId(1), Some(0)).await.unwrap();
+    let state = conductor.reopen_jeu(live_id(1), JeuId(1)).await.unwrap();
+    assert_eq!((state.programme[0].phase, state.programme[0].epoch), (Phase::Open, 1));
+    assert!(conductor.close_jeu(live_id(1), JeuId(2), Some(0)).await.is_err(), "never opened");
+    assert!(conductor.close_jeu(live_id(1), JeuId(1), Some(10_000_000)).await.is_err(), "too long a delay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_with_what_was_shown_and_keeps_announced_deadlines() {
+    let store = store_with_drafts(1).await;
+    let first = start(&store, 1).await;
+    first.open_live(live_id(1), OpenJeux::All).await.unwrap();
+    vote(&first, 1, 1, 4).await;
+    first.close_jeu(live_id(1), JeuId(1), Some(60_000)).await.unwrap();
+    drop(first);
+    let second = start(&store, 2).await;
+    assert_eq!(second.open_lives().len(), 1);
+    until(&second, "open again", |state| phases(state) == [Phase::Open; 3]).await;
+    assert_eq!(vote(&second, 1, 2, 4).await.status, Status::Ok);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    until(&second, "final", |state| state.programme[0].phase == Phase::Final).await;
+    assert_eq!(second.numbers(live_id(1)).await.unwrap().1[0].frame.voters, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_the_steps_of_opening_and_of_ending_is_finished_at_the_next_start() {
+    let store = store_with_drafts(1).await;
+    let records = Records::new(Arc::clone(&store));
+    let take = |channel: &mut Channel| {
+        channel.open_live = Some(live_id(1));
+        Ok::<_, std::convert::Infallible>(())
+    };
+    records.update(&channel_key(&slug()), take).await.unwrap();
+    let conductor = start(&store, 1).await;
+    assert_eq!(conductor.live_state(live_id(1)).await.unwrap().status, LiveStatus::Open);
+    drop(conductor);
+    let end = |live: &mut Live| {
+        live.status = LiveStatus::Closed;
+        Ok::<_, std::convert::Infallible>(())
+    };
+    records.update(&live_key(live_id(1)), end).await.unwrap();
+    let conductor = start(&store, 2).await;
+    assert!(conductor.open_lives().is_empty());
+    let channel = records.get::<Channel>(&channel_key(&slug())).await.unwrap().unwrap().value;
+    assert_eq!((channel.open_live, channel.last_live), (None, Some(live_id(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_votes_are_refused_by_field() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    let field = |reply: Reply| reply.problem.map(|problem| problem.field);
+    assert_eq!(field(vote(&conductor, 9, 1, 4).await).as_deref(), Some("jeu"));
+    assert_eq!(field(vote(&conductor, 1, 1, 9).await).as_deref(), Some("fun"));
+}

@@ -1,0 +1,259 @@
+//! What is shown of channels and lives, and the items behind it.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::{ConductError, Conductor, Result, Running, channel_key};
+use crate::cluster::{ItemHandle, ItemView};
+use crate::domain::ballot::{Ballot, Ratings};
+use crate::domain::channel::Channel;
+use crate::domain::jeu::JeuId;
+use crate::domain::key::Slug;
+use crate::domain::live::{Live, LiveId, LiveStatus};
+use crate::domain::phase::{Phase, Rank};
+use crate::protocol::{LiveState, ProgrammeEntry};
+use crate::records::Versioned;
+use crate::store::{ItemId, StoreError};
+
+/// A live and its items, at one revision of its record.
+pub struct LiveView {
+    /// The record.
+    pub live: Arc<Live>,
+    /// One item for each jeu, in order of the programme.
+    pub items: Vec<ItemHandle<Ratings>>,
+    /// The bareme, as a ballot.
+    pub ballot: Arc<Ratings>,
+    /// Notes accepted on this pod since the live is here.
+    pub accepted: Arc<AtomicU64>,
+}
+
+impl LiveView {
+    /// The item of a jeu.
+    pub fn item(&self, jeu: JeuId) -> Option<&ItemHandle<Ratings>> {
+        self.items.iter().find(|item| item.item().jeu == jeu)
+    }
+
+    /// The live as pages know it.
+    pub fn state(&self) -> LiveState {
+        live_state(&self.live, |jeu| self.item(jeu).map(|item| item.view().rank).unwrap_or_default())
+    }
+}
+
+/// A live as pages know it, given the rank of each jeu.
+pub(super) fn live_state(live: &Live, rank: impl Fn(JeuId) -> Rank) -> LiveState {
+    let entry = |jeu: &crate::domain::jeu::Jeu| {
+        let rank = rank(jeu.jeu_id);
+        ProgrammeEntry {
+            jeu: jeu.clone(),
+            phase: rank.phase(),
+            epoch: rank.epoch(),
+            closes_at_us: live.closes_at_us.get(&jeu.jeu_id).copied().filter(|_| rank.phase() == Phase::Open),
+        }
+    };
+    LiveState {
+        live_id: live.live_id.0,
+        channel: live.channel.to_string(),
+        title: live.title.clone(),
+        status: live.status,
+        current: live.current.map(|jeu| jeu.0),
+        blind: live.blind,
+        minimum_votes: live.minimum_votes,
+        bareme: live.bareme.clone(),
+        scale: live.bareme.overall_scale(),
+        programme: live.programme.iter().map(entry).collect(),
+        ends_at_us: live.ends_at_us,
+    }
+}
+
+/// A channel and the live that pages show.
+#[derive(Clone, Default)]
+pub struct ChannelView {
+    /// The record; `None` when the channel is gone.
+    pub channel: Option<Channel>,
+    /// The open live, or the last one.
+    pub shown: Option<Arc<LiveView>>,
+}
+
+impl Conductor {
+    /// The view of a live that is on air here, or was last.
+    pub fn view(&self, live_id: LiveId) -> Option<Arc<LiveView>> {
+        self.lives().get(&live_id).map(|running| Arc::clone(&running.view))
+    }
+
+    /// A channel's view as it changes; `None` when there is no such channel.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn channel_view(&self, channel: &Slug) -> Result<Option<watch::Receiver<Arc<ChannelView>>>> {
+        if let Some(sender) = self.channels().get(channel) {
+            let receiver = sender.subscribe();
+            let gone = receiver.borrow().channel.is_none();
+            if !gone {
+                return Ok(Some(receiver));
+            }
+        }
+        let view = self.read_channel(channel).await?;
+        if view.channel.is_none() {
+            return Ok(None);
+        }
+        let mut channels = self.inner.channels.write().unwrap_or_else(PoisonError::into_inner);
+        let sender = channels.entry(channel.clone()).or_insert_with(|| watch::Sender::new(Arc::default()));
+        sender.send_replace(Arc::new(view));
+        Ok(Some(sender.subscribe()))
+    }
+
+    /// Reads a channel's record and the live it shows.
+    pub(super) async fn read_channel(&self, channel: &Slug) -> std::result::Result<ChannelView, StoreError> {
+        let Some(stored) = self.inner.records.get::<Channel>(&channel_key(channel)).await? else {
+            return Ok(ChannelView::default());
+        };
+        let shown = match stored.value.shown_live() {
+            Some(live_id) => match self.view(live_id) {
+                Some(view) => Some(view),
+                None => self.closed_view(live_id).await?,
+            },
+            None => None,
+        };
+        Ok(ChannelView { channel: Some(stored.value), shown })
+    }
+
+    /// Shows a live at a newer revision of its record: keeps its items, starts those that are new.
+    pub(super) fn show(&self, stored: Versioned<Live>) {
+        let Versioned { revision, value: live } = stored;
+        if live.status == LiveStatus::Draft {
+            return;
+        }
+        let channel = live.channel.clone();
+        let (view, fresh) = {
+            let mut lives = self.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
+            let known = lives.get(&live.live_id);
+            if known.is_some_and(|running| running.revision > revision) {
+                return;
+            }
+            let ballot = known.map_or_else(
+                || Arc::new(Ratings::new(Arc::new(live.bareme.clone()))),
+                |running| Arc::clone(&running.view.ballot),
+            );
+            let item = |jeu: JeuId| {
+                let kept = known.and_then(|running| running.view.item(jeu)).cloned();
+                let id = ItemId { live: live.live_id, jeu };
+                kept.unwrap_or_else(|| self.inner.engine.start(id, Arc::clone(&ballot)))
+            };
+            let items = live.programme.iter().map(|jeu| item(jeu.jeu_id)).collect();
+            let accepted = known.map(|running| Arc::clone(&running.view.accepted)).unwrap_or_default();
+            let keeper = known.map(|running| Arc::clone(&running.keeper));
+            let fresh = keeper.is_none();
+            let keeper = keeper.unwrap_or_else(|| Arc::new(Notify::new()));
+            let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted });
+            keeper.notify_one();
+            lives.insert(view.live.live_id, Running { revision, view: Arc::clone(&view), keeper });
+            (view, fresh)
+        };
+        if fresh && view.live.status == LiveStatus::Open {
+            self.keep(view.live.live_id);
+        }
+        self.publish(&channel, &view);
+    }
+
+    /// Publishes a live's new view to whoever follows its channel.
+    fn publish(&self, channel: &Slug, view: &Arc<LiveView>) {
+        let Some(sender) = self.channels().get(channel).cloned() else { return };
+        sender.send_modify(|shown| {
+            let mut next = ChannelView::clone(shown);
+            let same = next.shown.as_ref().is_some_and(|known| known.live.live_id == view.live.live_id);
+            if same || view.live.status == LiveStatus::Open {
+                next.shown = Some(Arc::clone(view));
+                *shown = Arc::new(next);
+            }
+        });
+    }
+
+    /// Once every opened jeu of a closed live is final, replaces the items' tasks by their fixed numbers.
+    pub(super) fn retire(&self, live_id: LiveId) {
+        let conductor = self.clone();
+        tokio::spawn(async move {
+            let Some(view) = conductor.view(live_id) else { return };
+            for item in &view.items {
+                item.loaded().await;
+                if item.view().rank.phase() != Phase::Pending {
+                    item.reached(Phase::Final).await;
+                }
+            }
+            let fixed = |item: &ItemHandle<Ratings>| ItemHandle::fixed(item.item(), ItemView::clone(&item.view()));
+            let retired = {
+                let mut lives = conductor.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
+                let Some(running) = lives.get_mut(&live_id) else { return };
+                running.view = Arc::new(LiveView {
+                    live: Arc::clone(&running.view.live),
+                    items: running.view.items.iter().map(fixed).collect(),
+                    ballot: Arc::clone(&running.view.ballot),
+                    accepted: Arc::clone(&running.view.accepted),
+                });
+                forget_older(&mut lives, live_id)
+            };
+            if let Some(view) = retired {
+                conductor.publish(&view.live.channel.clone(), &view);
+            }
+        });
+    }
+
+    /// The view of a closed live, from its stored results.
+    async fn closed_view(&self, live_id: LiveId) -> std::result::Result<Option<Arc<LiveView>>, StoreError> {
+        let stored = match self.stored_live(live_id).await {
+            Ok(stored) if stored.value.status == LiveStatus::Closed => stored,
+            Ok(_) | Err(ConductError::UnknownLive(_)) => return Ok(None),
+            Err(ConductError::Store(error)) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let live = stored.value;
+        let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
+        let ranks = self.inner.store.ranks(live_id).await?;
+        let mut items = Vec::with_capacity(live.programme.len());
+        let mut unfinished = false;
+        for jeu in &live.programme {
+            let id = ItemId { live: live_id, jeu: jeu.jeu_id };
+            let rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
+            // A crash between the closing of a jeu and its result: the item's task finishes it.
+            if matches!(rank.phase(), Phase::Open | Phase::Closing) {
+                let item = self.inner.engine.start(id, Arc::clone(&ballot));
+                item.loaded().await;
+                if rank.phase() == Phase::Open
+                    && let Err(error) = item.close().await
+                {
+                    tracing::warn!(item = %id, %error, "cannot close a jeu of a closed live; it stays as it is");
+                }
+                unfinished = true;
+                items.push(item);
+                continue;
+            }
+            let result = crate::cluster::close::stored_result::<Ratings>(&*self.inner.store, id, rank.epoch()).await?;
+            let (tally, as_of_us) = match result {
+                Some(result) => (result.tally, result.made_at_us),
+                None => (ballot.empty(), live.closed_at_us.unwrap_or(live.created_at_us)),
+            };
+            let view = ItemView { rank, tally, revision: 1, as_of_us, loaded: true, stale: false };
+            items.push(ItemHandle::fixed(id, view));
+        }
+        let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted: Arc::default() });
+        let running = Running { revision: stored.revision, view: Arc::clone(&view), keeper: Arc::default() };
+        self.inner.lives.write().unwrap_or_else(PoisonError::into_inner).insert(live_id, running);
+        if unfinished {
+            self.retire(live_id);
+        }
+        Ok(Some(view))
+    }
+}
+
+/// Forgets closed lives of the same channel that another one followed, so that a long-running pod keeps one per channel.
+fn forget_older(lives: &mut HashMap<LiveId, Running>, kept: LiveId) -> Option<Arc<LiveView>> {
+    let view = Arc::clone(&lives.get(&kept)?.view);
+    lives.retain(|live_id, running| {
+        *live_id == kept
+            || running.view.live.channel != view.live.channel
+            || running.view.live.status != LiveStatus::Closed
+    });
+    Some(view)
+}

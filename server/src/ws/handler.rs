@@ -1,0 +1,289 @@
+//! The portable socket loop, on actix-ws: TLS in the process, any platform.
+//!
+//! **Invariant**: the loop holds one room version at a time. While a send waits for a slow reader nothing queues up
+//! behind it; when it is through, only the newest frames follow, and after [`SEND_TIMEOUT`] the reader is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::session::{Action, Role, Session};
+use crate::conductor::Conductor;
+use crate::domain::live::LiveId;
+use crate::hub::frames::{Audience, Frames, encode};
+use crate::hub::{Hub, Seat};
+use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, Welcome, close};
+
+/// Time between two pings of the server.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Silence after which a client is given up: three pings without a sign of life.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one message may wait for a reader that does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a stopping pod waits for the answers of one socket.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Replies and notes on their way back to one socket: as many as may be pending, and a few readings of own notes.
+const MAX_NEWS: usize = 128;
+
+/// What comes back from the engine.
+enum News {
+    Reply(Reply),
+    OwnNotes(Vec<Mine>),
+}
+
+/// One accepted socket and everything it needs.
+pub struct Socket {
+    /// Its decisions.
+    pub session: Session,
+    /// Its place in the room.
+    pub seat: Seat,
+    /// The rooms.
+    pub hub: Hub,
+    /// What it was opened with, if that can be revoked.
+    pub credential: Option<String>,
+    /// The first message.
+    pub welcome: Welcome,
+    /// Answers.
+    pub sender: actix_ws::Session,
+    /// Messages.
+    pub messages: AggregatedMessageStream,
+}
+
+/// Limits of messages, set on every stream.
+pub fn limited(messages: actix_ws::MessageStream) -> AggregatedMessageStream {
+    messages
+        .max_frame_size(MAX_CLIENT_MESSAGE_BYTES)
+        .aggregate_continuations()
+        .max_continuation_size(MAX_CLIENT_MESSAGE_BYTES)
+}
+
+struct Loop {
+    session: Session,
+    conductor: Conductor,
+    sender: actix_ws::Session,
+    news: mpsc::Sender<News>,
+    sent_total: metrics::Counter,
+    started: Instant,
+}
+
+impl Socket {
+    /// Serves the socket until one side ends it.
+    pub async fn run(self) {
+        let Self { session, mut seat, hub, credential, welcome, sender, mut messages } = self;
+        let (news, mut inbox) = mpsc::channel(MAX_NEWS);
+        let mut revoked = credential.as_ref().map(|_| hub.revocations());
+        let mut draining = hub.draining();
+        let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let is_admin = *session.role() == Role::Admin;
+        let mut second = interval_at(Instant::now(), Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut speed = Speedometer::default();
+        let mut last_heard = Instant::now();
+        let mut drain_until = None;
+        let mut socket = Loop {
+            session,
+            conductor: hub.conductor().clone(),
+            sender,
+            news,
+            sent_total: metrics::counter!("frames_sent_total"),
+            started: Instant::now(),
+        };
+
+        let mut actions = vec![Action::Send(encode(&ServerMessage::Welcome(welcome)))];
+        let frames = Arc::clone(&seat.frames().borrow_and_update());
+        socket.session.on_frames(&frames, &mut actions);
+        if let Role::Viewer(viewer) = *socket.session.role() {
+            actions.push(Action::ReadOwnNotes(viewer));
+        }
+        drop(frames);
+        let goodbye = loop {
+            if let Some(close) = socket.carry_out(&mut actions).await {
+                break Some(close);
+            }
+            if let Some(until) = drain_until
+                && (socket.session.pending() == 0 || Instant::now() >= until)
+            {
+                break Some(close::RESTART);
+            }
+            tokio::select! {
+                message = messages.recv() => {
+                    last_heard = Instant::now();
+                    match message {
+                        Some(Ok(message)) => match socket.on_message(message, &mut actions).await {
+                            Heard::Something => {}
+                            Heard::Goodbye(close) => break close,
+                        },
+                        Some(Err(error)) => break Some(close_of(&error)),
+                        None => break None,
+                    }
+                }
+                Some(news) = inbox.recv() => {
+                    let frames = Arc::clone(&seat.frames().borrow());
+                    socket.on_news(news, &frames, &mut actions);
+                    // Several answers of one commit leave in one write.
+                    while let Ok(news) = inbox.try_recv() {
+                        socket.on_news(news, &frames, &mut actions);
+                    }
+                }
+                Ok(()) = seat.frames().changed() => {
+                    let frames = Arc::clone(&seat.frames().borrow_and_update());
+                    socket.session.on_frames(&frames, &mut actions);
+                }
+                _ = ping.tick() => {
+                    if last_heard.elapsed() > IDLE_TIMEOUT {
+                        break Some(close::IDLE);
+                    }
+                    if !matches!(timeout(SEND_TIMEOUT, socket.sender.ping(b"")).await, Ok(Ok(()))) {
+                        break Some(close::SLOW);
+                    }
+                }
+                _ = second.tick(), if is_admin => {
+                    let frames = Arc::clone(&seat.frames().borrow());
+                    if let Some(numbers) = speed.read(&socket.conductor, &frames, seat.sockets()) {
+                        actions.push(Action::Send(encode(&ServerMessage::Admin(numbers))));
+                    }
+                }
+                gone = was_revoked(&mut revoked, credential.as_deref()) => break Some(gone),
+                Ok(()) = stopping(&mut draining), if drain_until.is_none() => {
+                    drain_until = Some(Instant::now() + DRAIN_TIMEOUT);
+                }
+            }
+        };
+        if let Some(close) = goodbye {
+            metrics::counter!("ws_closed_total", "code" => close.code.to_string()).increment(1);
+            let reason = CloseReason { code: CloseCode::from(close.code), description: Some(close.reason.to_owned()) };
+            // A reader that does not read gets no goodbye; the connection ends all the same.
+            let _sent = timeout(Duration::from_secs(1), socket.sender.close(Some(reason))).await;
+        }
+    }
+}
+
+/// What a message of the client asks of the loop.
+enum Heard {
+    Something,
+    Goodbye(Option<Close>),
+}
+
+impl Loop {
+    async fn on_message(&mut self, message: AggregatedMessage, actions: &mut Vec<Action>) -> Heard {
+        match message {
+            AggregatedMessage::Text(text) => {
+                let now_us = self.conductor.env().now_us();
+                self.session.on_text(&text, self.started.elapsed(), now_us, actions);
+                Heard::Something
+            }
+            AggregatedMessage::Binary(_) => Heard::Goodbye(Some(close::BINARY)),
+            AggregatedMessage::Ping(payload) => match timeout(SEND_TIMEOUT, self.sender.pong(&payload)).await {
+                Ok(Ok(())) => Heard::Something,
+                _ => Heard::Goodbye(Some(close::SLOW)),
+            },
+            AggregatedMessage::Pong(_) => Heard::Something,
+            AggregatedMessage::Close(_) => Heard::Goodbye(Some(close::NORMAL)),
+        }
+    }
+
+    fn on_news(&mut self, news: News, frames: &Frames, actions: &mut Vec<Action>) {
+        match news {
+            News::Reply(reply) => self.session.on_reply(reply, frames, actions),
+            News::OwnNotes(notes) => self.session.on_own_notes(notes, frames, actions),
+        }
+    }
+
+    /// Does what the session decided; says how to end if it comes to that.
+    async fn carry_out(&mut self, actions: &mut Vec<Action>) -> Option<Close> {
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(text) => match timeout(SEND_TIMEOUT, self.sender.text(text)).await {
+                    Ok(Ok(())) => self.sent_total.increment(1),
+                    // The socket is gone or does not read; both end it.
+                    _ => return Some(close::SLOW),
+                },
+                Action::Submit(vote) => {
+                    let news = self.news.clone();
+                    // There is room for every pending reply; a loop that has ended needs none.
+                    let on_reply = Box::new(move |reply| drop(news.try_send(News::Reply(reply))));
+                    self.conductor.submit(&vote, on_reply);
+                }
+                Action::ReadOwnNotes(viewer) => {
+                    let (news, conductor) = (self.news.clone(), self.conductor.clone());
+                    let Some(live) = self.session.live() else { continue };
+                    actix_web::rt::spawn(async move {
+                        match conductor.own_notes(LiveId(live), viewer).await {
+                            Ok(notes) => drop(news.send(News::OwnNotes(notes)).await),
+                            Err(error) => tracing::warn!(%error, "cannot read a viewer's own notes"),
+                        }
+                    });
+                }
+                Action::Close(close) => return Some(close),
+            }
+        }
+        None
+    }
+}
+
+/// The close code for what actix-ws could not read.
+fn close_of(error: &ProtocolError) -> Close {
+    match error {
+        ProtocolError::Overflow => close::TOO_BIG,
+        ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => close::NOT_UTF8,
+        ProtocolError::Io(error) if error.to_string().contains("maximum continuation size") => close::TOO_BIG,
+        _ => close::PROTOCOL_ERROR,
+    }
+}
+
+/// Returns when the socket's credential was revoked; never for sockets without one.
+async fn was_revoked(revoked: &mut Option<broadcast::Receiver<Arc<str>>>, credential: Option<&str>) -> Close {
+    loop {
+        let Some(revocations) = revoked else { return std::future::pending().await };
+        match revocations.recv().await {
+            Ok(id) if Some(&*id) == credential => return close::REVOKED,
+            Ok(_) => {}
+            // Missed some: a new connection shows whether the credential still opens one.
+            Err(broadcast::error::RecvError::Lagged(_)) => return close::RESTART,
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
+
+async fn stopping(draining: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
+    draining.wait_for(|draining| *draining).await.map(drop)
+}
+
+/// Votes a second, from one look to the next.
+#[derive(Default)]
+struct Speedometer {
+    last: Option<(Instant, u64)>,
+    shown: Option<(u64, u64)>,
+}
+
+impl Speedometer {
+    /// The numbers for admins; `None` while they are what was sent before.
+    #[expect(clippy::cast_precision_loss, reason = "votes in a second stay far below 2^53")]
+    fn read(&mut self, conductor: &Conductor, frames: &Frames, sockets: u64) -> Option<AdminFrame> {
+        let accepted = frames.view.as_ref().map_or(0, |view| view.accepted.load(std::sync::atomic::Ordering::Relaxed));
+        let now = Instant::now();
+        let (before, count) = self.last.replace((now, accepted)).unwrap_or((now, accepted));
+        let new = accepted.saturating_sub(count);
+        let elapsed = now.duration_since(before).as_secs_f64();
+        let votes_per_s = if elapsed > 0.0 { (new as f64 / elapsed * 10.0).round() / 10.0 } else { 0.0 };
+        let shown = (sockets, votes_per_s.to_bits());
+        (self.shown.replace(shown) != Some(shown)).then(|| AdminFrame { sockets, votes_per_s, pod: conductor.pod() })
+    }
+}
+
+/// What a role may see when it asks over HTTP.
+pub fn audience(role: &Role, has_voted: bool) -> Audience {
+    match (role, has_voted) {
+        (Role::Admin, _) => Audience::Admin,
+        (Role::Viewer(_), true) => Audience::Voter,
+        (Role::Viewer(_) | Role::Overlay, _) => Audience::Public,
+    }
+}

@@ -1,0 +1,524 @@
+//! Decisions of one socket: what to answer, what to send of a room's frames, when to give up.
+//!
+//! **Invariants**
+//! - Nothing is sent twice: the session remembers which form of which revision the client has.
+//! - A viewer's reply comes from the engine or from a refusal here; each `note` gets exactly one.
+//! - Whoever did not vote on a blind jeu gets its public form only.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use crate::conductor::{Vote, Wanted};
+use crate::domain::Invalid;
+use crate::domain::viewer::{ViewerId, ViewerSecret};
+use crate::hub::frames::{Audience, Encoded, Frames, JeuFrames, encode};
+use crate::protocol::{
+    ClientMessage, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, Status, TallyFrame, close,
+};
+
+/// Deepest nesting of a message: `{"t":…,"scores":{…}}` needs two.
+const MAX_DEPTH: usize = 8;
+
+/// Votes of one socket waiting for their answer.
+const MAX_PENDING_REPLIES: usize = 64;
+
+/// Refused messages after which a socket is closed, if none was in order meanwhile.
+const MAX_EXCESS: u32 = 500;
+
+/// Who is at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// A viewer, who may vote.
+    Viewer(ViewerId),
+    /// An overlay.
+    Overlay,
+    /// The admin page, or a tool with a token.
+    Admin,
+}
+
+/// How many messages a socket may send: a token bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Messages a second in the long run.
+    pub per_second: f64,
+    /// Messages at once.
+    pub burst: f64,
+}
+
+impl Default for Rate {
+    /// A person taps a few times a second.
+    fn default() -> Self {
+        Self { per_second: 10.0, burst: 40.0 }
+    }
+}
+
+/// What the socket has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send this text.
+    Send(ByteString),
+    /// Hand this vote in; its reply comes back through [`Session::on_reply`].
+    Submit(Vote),
+    /// Read the viewer's own notes; they come back through [`Session::on_own_notes`].
+    ReadOwnNotes(ViewerId),
+    /// Say goodbye.
+    Close(Close),
+}
+
+/// Which form of which revision a client has.
+type Sent = HashMap<u32, (uuid::Uuid, u64, bool)>;
+
+/// One socket.
+pub struct Session {
+    role: Role,
+    channel: String,
+    secret: ViewerSecret,
+    rate: Rate,
+    tokens: f64,
+    refilled: Duration,
+    excess: u32,
+    pending: usize,
+    has_voted: bool,
+    voted: HashSet<u32>,
+    live: Option<uuid::Uuid>,
+    sent_state: Option<u64>,
+    sent: Sent,
+}
+
+impl Session {
+    /// A session at time `now` of any steady clock.
+    pub fn new(role: Role, channel: &str, secret: ViewerSecret, rate: Rate, now: Duration) -> Self {
+        Self {
+            role,
+            channel: channel.to_owned(),
+            secret,
+            rate,
+            tokens: rate.burst,
+            refilled: now,
+            excess: 0,
+            pending: 0,
+            has_voted: false,
+            voted: HashSet::new(),
+            live: None,
+            sent_state: None,
+            sent: Sent::new(),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The live the client was last shown.
+    pub fn live(&self) -> Option<uuid::Uuid> {
+        self.live
+    }
+
+    /// Votes handed in and not answered.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    fn audience(&self, jeu: u32) -> Audience {
+        match self.role {
+            Role::Admin => Audience::Admin,
+            Role::Overlay => Audience::Public,
+            Role::Viewer(_) if self.voted.contains(&jeu) => Audience::Voter,
+            Role::Viewer(_) => Audience::Public,
+        }
+    }
+
+    /// What the client does not have yet of a room's frames.
+    pub fn on_frames(&mut self, frames: &Frames, actions: &mut Vec<Action>) {
+        if frames.gone {
+            actions.push(Action::Close(close::GONE));
+            return;
+        }
+        let live = frames.state.value.live.as_ref().map(|live| live.live_id);
+        if live != self.live {
+            // Another live: what was voted belongs to the one before.
+            let first = self.live.is_none() && self.sent_state.is_none();
+            self.live = live;
+            self.voted.clear();
+            self.sent.clear();
+            if let (Role::Viewer(viewer), false) = (&self.role, first) {
+                actions.push(Action::ReadOwnNotes(*viewer));
+            }
+        }
+        if self.sent_state != Some(frames.state.value.rev) {
+            self.sent_state = Some(frames.state.value.rev);
+            actions.push(Action::Send(frames.state.text.clone()));
+        }
+        for jeu in &frames.jeux {
+            self.send_jeu(jeu, actions);
+        }
+    }
+
+    fn send_jeu(&mut self, jeu: &JeuFrames, actions: &mut Vec<Action>) {
+        let Encoded { value, text } = jeu.for_audience(self.audience(jeu.jeu));
+        let TallyFrame { live, rev, masked, .. } = &**value;
+        let form = (*live, *rev, masked.is_some());
+        if self.sent.insert(jeu.jeu, form) != Some(form) {
+            actions.push(Action::Send(text.clone()));
+        }
+    }
+
+    /// A text message of the client, at time `now`.
+    pub fn on_text(&mut self, text: &str, now: Duration, now_us: u64, actions: &mut Vec<Action>) {
+        if text.len() > MAX_CLIENT_MESSAGE_BYTES {
+            actions.push(Action::Close(close::TOO_BIG));
+            return;
+        }
+        if !self.take_token(now) {
+            self.excess += 1;
+            if self.excess > MAX_EXCESS {
+                actions.push(Action::Close(close::FLOOD));
+                return;
+            }
+            let reply = match parse(text) {
+                Ok(ClientMessage::Note { live, jeu, v, .. } | ClientMessage::Withdraw { live, jeu, v }) => {
+                    Reply::plain(Some(live), Some(jeu), Some(v), Status::TooFast)
+                }
+                _ => Reply::plain(None, None, None, Status::TooFast),
+            };
+            actions.push(self.too_fast(reply));
+            return;
+        }
+        match parse(text) {
+            Ok(message) => self.on_message(message, now_us, actions),
+            Err(invalid) => actions.push(refuse(Reply::plain(None, None, None, Status::Invalid), invalid, now_us)),
+        }
+    }
+
+    fn too_fast(&self, reply: Reply) -> Action {
+        metrics::counter!("notes_refused_total", "reason" => Status::TooFast.as_str()).increment(1);
+        let wait_s = (1.0 / self.rate.per_second.max(0.001)).clamp(0.05, 10.0);
+        let wait = Duration::from_secs_f64(wait_s).as_millis();
+        send(Reply { retry_after_ms: u64::try_from(wait).ok(), ..reply })
+    }
+
+    fn take_token(&mut self, now: Duration) -> bool {
+        let elapsed = now.saturating_sub(self.refilled);
+        self.refilled = now;
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * self.rate.per_second).min(self.rate.burst);
+        let allowed = self.tokens >= 1.0;
+        if allowed {
+            self.tokens -= 1.0;
+            self.excess = 0;
+        }
+        allowed
+    }
+
+    fn on_message(&mut self, message: ClientMessage, now_us: u64, actions: &mut Vec<Action>) {
+        match message {
+            ClientMessage::Ping { id } => actions.push(Action::Send(encode(&ServerMessage::Pong { id, now_us }))),
+            ClientMessage::Hello { viewer } => self.on_hello(&viewer, now_us, actions),
+            ClientMessage::Note { live, jeu, v, scores } => {
+                self.on_vote(live, jeu, v, Wanted::Json(scores), now_us, actions);
+            }
+            ClientMessage::Withdraw { live, jeu, v } => {
+                self.on_vote(live, jeu, v, Wanted::Withdrawn, now_us, actions);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, token: &str, now_us: u64, actions: &mut Vec<Action>) {
+        let refused = |field: &str, reason: &str, remedy: &str| {
+            refuse(Reply::plain(None, None, None, Status::Invalid), Invalid::new(field, reason, remedy), now_us)
+        };
+        let action = match (&self.role, self.secret.verify(token)) {
+            (Role::Overlay | Role::Admin, _) => refused("t", "only viewers say hello", "open a viewer's socket"),
+            (Role::Viewer(_), _) if self.has_voted => {
+                refused("t", "hello comes before the first note", "say hello first, or connect again")
+            }
+            (Role::Viewer(_), None) => {
+                refused("viewer", "is not a token of this server", "send the token of an earlier welcome, or none")
+            }
+            (Role::Viewer(_), Some(viewer)) => {
+                self.role = Role::Viewer(viewer);
+                self.voted.clear();
+                Action::ReadOwnNotes(viewer)
+            }
+        };
+        actions.push(action);
+    }
+
+    fn on_vote(&mut self, live: uuid::Uuid, jeu: u32, v: u64, wanted: Wanted, now_us: u64, actions: &mut Vec<Action>) {
+        let base = Reply::plain(Some(live), Some(jeu), Some(v), Status::Invalid);
+        let Role::Viewer(viewer) = self.role else {
+            let invalid = Invalid::new("t", "only viewers vote", "open a viewer's socket");
+            actions.push(refuse(base, invalid, now_us));
+            return;
+        };
+        if self.live != Some(live) {
+            let channel = &self.channel;
+            let remedy = match self.live {
+                Some(shown) => format!("send to live {shown}, which channel {channel} shows"),
+                None => format!("wait: channel {channel} shows no live yet"),
+            };
+            actions.push(refuse(base, Invalid::new("live", "is not the live of this channel", remedy), now_us));
+            return;
+        }
+        if self.pending >= MAX_PENDING_REPLIES {
+            actions.push(self.too_fast(Reply { status: Status::TooFast, ..base }));
+            return;
+        }
+        self.pending += 1;
+        self.has_voted = true;
+        actions.push(Action::Submit(Vote { live, jeu, viewer, v: Some(v), wanted }));
+    }
+
+    /// The reply to a vote that was handed in. After the first note on a blind jeu its numbers follow.
+    pub fn on_reply(&mut self, reply: Reply, frames: &Frames, actions: &mut Vec<Action>) {
+        self.pending = self.pending.saturating_sub(1);
+        let noted = (reply.status == Status::Ok && reply.live == self.live).then_some(reply.jeu).flatten();
+        actions.push(send(reply));
+        if let Some(jeu) = noted
+            && self.voted.insert(jeu)
+            && let Some(known) = frames.jeux.iter().find(|known| known.jeu == jeu)
+        {
+            self.send_jeu(known, actions);
+        }
+    }
+
+    /// The viewer's own notes, after connecting, after `hello` and when another live begins.
+    pub fn on_own_notes(&mut self, notes: Vec<Mine>, frames: &Frames, actions: &mut Vec<Action>) {
+        for mine in notes {
+            if Some(mine.live) != self.live {
+                continue;
+            }
+            if !mine.scores.is_empty() {
+                self.voted.insert(mine.jeu);
+            }
+            actions.push(Action::Send(encode(&ServerMessage::Mine(mine))));
+        }
+        for jeu in &frames.jeux {
+            self.send_jeu(jeu, actions);
+        }
+    }
+}
+
+fn send(reply: Reply) -> Action {
+    Action::Send(encode(&ServerMessage::Reply(reply)))
+}
+
+fn refuse(base: Reply, invalid: Invalid, now_us: u64) -> Action {
+    metrics::counter!("notes_refused_total", "reason" => Status::Invalid.as_str()).increment(1);
+    send(Reply { status: Status::Invalid, problem: Some(invalid.into()), now_us: Some(now_us), ..base })
+}
+
+/// A client's message.
+fn parse(text: &str) -> Result<ClientMessage, Invalid> {
+    let mut depth = 0_usize;
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(Invalid::new("message", "is nested too deeply", "send one flat object"));
+        }
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let reason = format!("cannot be read: {error}");
+        Invalid::new("message", reason, "send hello, note, withdraw or ping as in docs/protocol.md")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::bareme::presets;
+    use crate::domain::live::LiveStatus;
+    use crate::domain::phase::Phase;
+    use crate::protocol::{LiveState, Masked, State};
+
+    const LIVE: Uuid = Uuid::from_u128(7);
+
+    fn encoded<T>(value: T, message: &ServerMessage) -> Encoded<T> {
+        Encoded { value: Arc::new(value), text: encode(message) }
+    }
+
+    fn tally(rev: u64, masked: Option<Masked>) -> Encoded<TallyFrame> {
+        let frame = TallyFrame {
+            live: LIVE,
+            jeu: 1,
+            epoch: 0,
+            phase: Phase::Open,
+            rev,
+            voters: 3,
+            mean: masked.is_none().then_some(4.5),
+            criteres: Vec::new(),
+            masked,
+            as_of_us: 0,
+        };
+        encoded(frame.clone(), &ServerMessage::Tally(frame))
+    }
+
+    fn frames(rev: u64, blind: bool) -> Frames {
+        let bareme = presets().remove(0);
+        let live = LiveState {
+            live_id: LIVE,
+            channel: "demo".into(),
+            title: "t".into(),
+            status: LiveStatus::Open,
+            current: Some(1),
+            blind,
+            minimum_votes: 1,
+            scale: bareme.overall_scale(),
+            bareme,
+            programme: Vec::new(),
+            ends_at_us: None,
+        };
+        let state = State { rev: 1, channel_title: "d".into(), live: Some(live), stale: false };
+        let public = tally(rev, blind.then_some(Masked::Blind));
+        let open = tally(rev, None);
+        Frames {
+            state: encoded(state.clone(), &ServerMessage::State(Box::new(state))),
+            jeux: vec![JeuFrames { jeu: 1, rev, admin: open.clone(), voter: open, public }],
+            view: None,
+            gone: false,
+        }
+    }
+
+    fn session() -> (Session, ViewerSecret) {
+        let secret = ViewerSecret::new([1; 32]);
+        let role = Role::Viewer(secret.viewer([9; 16]));
+        (Session::new(role, "demo", secret.clone(), Rate { per_second: 10.0, burst: 5.0 }, Duration::ZERO), secret)
+    }
+
+    fn texts(actions: &[Action]) -> Vec<Value> {
+        let text = |action: &Action| match action {
+            Action::Send(text) => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        actions.iter().filter_map(text).collect()
+    }
+
+    fn say(session: &mut Session, text: &str) -> Vec<Action> {
+        let mut actions = Vec::new();
+        session.on_text(text, Duration::ZERO, 1000, &mut actions);
+        actions
+    }
+
+    fn note(jeu: u32, v: u64) -> String {
+        json!({"t": "note", "live": LIVE, "jeu": jeu, "v": v, "scores": {"fun": 4}}).to_string()
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_sent_again() {
+        let (mut session, _) = session();
+        let mut actions = Vec::new();
+        session.on_frames(&frames(1, false), &mut actions);
+        assert_eq!(actions.len(), 2);
+        actions.clear();
+        session.on_frames(&frames(1, false), &mut actions);
+        assert_eq!(actions, []);
+        session.on_frames(&frames(4, false), &mut actions);
+        assert_eq!(texts(&actions)[0]["rev"], 4);
+    }
+
+    #[test]
+    fn a_blind_jeu_shows_its_numbers_only_after_the_viewers_own_note() {
+        let (mut session, _) = session();
+        let frames = frames(1, true);
+        let mut actions = Vec::new();
+        session.on_frames(&frames, &mut actions);
+        assert_eq!(texts(&actions)[1]["masked"], "blind");
+        let [Action::Submit(vote)] = &say(&mut session, &note(1, 5))[..] else { panic!("a vote") };
+        assert_eq!((vote.jeu, vote.v), (1, Some(5)));
+        actions.clear();
+        let refused = Reply::plain(Some(LIVE), Some(1), Some(5), Status::RetryAfter);
+        session.on_reply(refused, &frames, &mut actions);
+        assert_eq!(actions.len(), 1, "a refused note reveals nothing");
+        actions.clear();
+        session.on_reply(Reply::plain(Some(LIVE), Some(1), Some(5), Status::Ok), &frames, &mut actions);
+        assert_eq!(texts(&actions)[1]["mean"], 4.5);
+    }
+
+    #[test]
+    fn messages_that_make_no_sense_are_refused_by_name_and_the_socket_stays() {
+        let (mut session, _) = session();
+        session.on_frames(&frames(1, false), &mut Vec::new());
+        for (text, field) in [
+            ("{", "message"),
+            ("[]", "message"),
+            (r#"{"t":"dance"}"#, "message"),
+            (r#"{"t":"ping","extra":1}"#, "message"),
+            (&"[".repeat(100), "message"),
+        ] {
+            session.tokens = 5.0;
+            let actions = say(&mut session, text);
+            let answer = &texts(&actions)[0];
+            assert_eq!(
+                (answer["status"].as_str(), answer["problem"]["field"].as_str()),
+                (Some("invalid"), Some(field))
+            );
+        }
+    }
+
+    #[test]
+    fn a_note_of_another_live_is_refused_with_the_one_to_send_to() {
+        let (mut session, _) = session();
+        session.on_frames(&frames(1, false), &mut Vec::new());
+        let other = json!({"t": "note", "live": Uuid::nil(), "jeu": 1, "v": 1, "scores": {}}).to_string();
+        let answer = texts(&say(&mut session, &other)).remove(0);
+        assert_eq!(answer["problem"]["field"], "live");
+        assert!(answer["problem"]["remedy"].as_str().unwrap().contains(&LIVE.to_string()));
+    }
+
+    #[test]
+    fn a_message_longer_than_the_limit_closes_the_socket() {
+        let (mut session, _) = session();
+        assert_eq!(say(&mut session, &" ".repeat(5000)), [Action::Close(close::TOO_BIG)]);
+    }
+
+    #[test]
+    fn a_socket_above_its_rate_is_told_so_and_one_that_goes_on_is_closed() {
+        let (mut session, _) = session();
+        session.on_frames(&frames(1, false), &mut Vec::new());
+        for _ in 0..5 {
+            assert!(matches!(say(&mut session, &note(1, 5))[..], [Action::Submit(_)]));
+        }
+        let answer = texts(&say(&mut session, &note(1, 6))).remove(0);
+        assert_eq!((answer["status"].as_str(), answer["v"].as_u64()), (Some("too_fast"), Some(6)));
+        assert_eq!(answer["retry_after_ms"], 100);
+        let mut last = Vec::new();
+        for _ in 0..MAX_EXCESS {
+            last = say(&mut session, &note(1, 7));
+        }
+        assert_eq!(last, [Action::Close(close::FLOOD)]);
+        let mut actions = Vec::new();
+        session.on_text(&note(1, 8), Duration::from_secs(1), 0, &mut actions);
+        assert!(matches!(actions[..], [Action::Submit(_)]), "after a second there is room again");
+    }
+
+    #[test]
+    fn hello_makes_the_socket_speak_for_an_earlier_viewer_but_not_after_a_note() {
+        let (mut session, secret) = session();
+        session.on_frames(&frames(1, false), &mut Vec::new());
+        let hello = json!({"t": "hello", "viewer": secret.token([3; 16])}).to_string();
+        assert_eq!(say(&mut session, &hello), [Action::ReadOwnNotes(secret.viewer([3; 16]))]);
+        let forged = json!({"t": "hello", "viewer": "x"}).to_string();
+        assert_eq!(texts(&say(&mut session, &forged))[0]["problem"]["field"], "viewer");
+        say(&mut session, &note(1, 5));
+        assert_eq!(texts(&say(&mut session, &hello))[0]["status"], "invalid");
+    }
+
+    #[test]
+    fn overlays_cannot_vote() {
+        let secret = ViewerSecret::new([1; 32]);
+        let mut session = Session::new(Role::Overlay, "demo", secret, Rate::default(), Duration::ZERO);
+        session.on_frames(&frames(1, false), &mut Vec::new());
+        assert_eq!(texts(&say(&mut session, &note(1, 5)))[0]["problem"]["reason"], "only viewers vote");
+    }
+}
