@@ -4,17 +4,19 @@
 
 pub mod admin;
 pub mod api;
+pub mod assets;
 pub mod body;
 pub mod error;
 pub mod health;
 pub mod identity;
 pub mod openapi;
+pub mod pages;
 pub mod security;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
 
@@ -145,6 +147,10 @@ pub fn configure(state: &State, config: &mut web::ServiceConfig) {
     configure_api(&mut documented);
     openapi::configure(config);
     health::configure(config);
+    crate::ws::route::configure(config);
+    assets::configure(config);
+    // Last, because `/{channel}` takes any single segment.
+    pages::configure(config);
 }
 
 /// Turns an [`crate::domain::Invalid`] into what actix wants.
@@ -158,8 +164,14 @@ impl MapInto for crate::domain::Invalid {
     }
 }
 
-/// What nobody else answers: 405 with `Allow` where another method would do, else 404.
-pub async fn not_found(request: HttpRequest) -> Result<actix_web::HttpResponse, Problem> {
-    let allowed = request.app_data::<State>().map(|state| state.api.methods(request.path())).unwrap_or_default();
-    if allowed.is_empty() { Err(Problem::no_such_path()) } else { Err(Problem::method_not_allowed(&allowed)) }
+/// What nobody else answers: under `/api` 405 with `Allow` where another method would do, else 404; elsewhere a page.
+pub async fn not_found(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let allowed = state.api.methods(request.path());
+    if !allowed.is_empty() {
+        return Err(Problem::method_not_allowed(&allowed));
+    }
+    if request.path().starts_with("/api") {
+        return Err(Problem::no_such_path());
+    }
+    Ok(pages::not_found(state, request).await)
 }
