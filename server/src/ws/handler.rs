@@ -233,10 +233,17 @@ impl Loop {
 fn close_of(error: &ProtocolError) -> Close {
     match error {
         ProtocolError::Overflow => close::TOO_BIG,
-        ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => close::NOT_UTF8,
+        // Reserved bits are reported with the same kind as text that is not UTF-8, which alone has a source.
+        ProtocolError::Io(error) if is_not_utf8(error) => close::NOT_UTF8,
         ProtocolError::Io(error) if error.to_string().contains("maximum continuation size") => close::TOO_BIG,
         _ => close::PROTOCOL_ERROR,
     }
+}
+
+/// Whether text of a message could not be read; the error is `Utf8Error` itself, or wraps it.
+fn is_not_utf8(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData
+        && error.get_ref().is_some_and(|inner| inner.is::<std::str::Utf8Error>() || inner.source().is_some())
 }
 
 /// Returns when the socket's credential was revoked; never for sockets without one.
