@@ -35,6 +35,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often rate limits forget who has been quiet.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+/// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
+/// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT_MS: u32 = 20_000;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
@@ -193,6 +197,7 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
             .configure(|config| configure(&state, config))
             .default_service(web::to(not_found))
     })
+    .on_connect(|connection, _| give_up_unread(connection))
     .workers(workers)
     .max_connections(settings.max_connections.div_ceil(workers))
     .keep_alive(KEEP_ALIVE)
@@ -201,6 +206,18 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
     .disable_signals()
     .listen(listener)?;
     Ok(server.run())
+}
+
+/// Limits how long bytes for this connection's peer may wait in the system.
+fn give_up_unread(connection: &dyn std::any::Any) {
+    #[cfg(target_os = "linux")]
+    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>()
+        && let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, UNREAD_TIMEOUT_MS)
+    {
+        tracing::debug!(%error, "a connection has no limit for unread bytes");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = connection;
 }
 
 /// Waits for SIGTERM or Ctrl-C.
