@@ -210,7 +210,7 @@ async fn voted(dir: &TempDir, count: u64) -> (Studio, Server, String, u32) {
     let (live, jeux) = studio.live(&server, "fin", json!({}), "first").await;
     for number in 0..count {
         let mut page = Page::viewer(&server, "fin").await;
-        assert_eq!(page.vote(jeux[0], json!({"fun": 1 + number % 5, "graph": 2.5})).await["status"], "ok");
+        assert_eq!(page.noted(jeux[0], json!({"fun": 1 + number % 5, "graph": 2.5})).await["status"], "ok");
     }
     (studio, server, live, jeux[0])
 }
@@ -219,7 +219,8 @@ async fn voted(dir: &TempDir, count: u64) -> (Studio, Server, String, u32) {
 async fn a_crash_while_a_jeu_closes_ends_with_a_final_result_of_every_acknowledged_note() {
     let mut random = StdRng::seed_from_u64(seed("crash while closing"));
     let mut phases = HashSet::new();
-    for whole_live in [false, true, false, true] {
+    for round in 0..10 {
+        let whole_live = round % 2 == 1;
         let dir = data_dir();
         let (studio, server, live, jeu) = voted(&dir, 25).await;
         let path = match whole_live {
@@ -230,13 +231,13 @@ async fn a_crash_while_a_jeu_closes_ends_with_a_final_result_of_every_acknowledg
         let client = crate::harness::client();
         let closing = client.post(url).header("Authorization", bearer).json(&json!({"delay_ms": 0})).send();
         let closing = tokio::spawn(closing);
-        tokio::time::sleep(Duration::from_millis(random.random_range(5..1500))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..40))).await;
         let port = server.port();
         server.kill();
         let was_told = closing.await.unwrap().is_ok_and(|response| response.status() == 200);
         let mut server = Server::spawn(&["serve"], dir.path(), port);
         server.ready().await;
-        let phase = crate::recount::jeu_of(&server.results(&live).await, jeu)["phase"].as_str().unwrap().to_owned();
+        let phase = jeu_of(&server.results(&live).await, jeu)["phase"].as_str().unwrap().to_owned();
         println!("closed: {was_told}; after the restart the jeu is {phase}");
         phases.insert(phase);
         // Killed before the closing was on disk, nobody was told so; then it is asked for again.
@@ -286,5 +287,35 @@ async fn an_overlay_is_right_again_within_two_seconds_of_a_restart() {
         println!("right again {took:?} after the start");
         assert!(took < Duration::from_secs(2), "{took:?}");
         server.ready().await;
+    }
+}
+
+#[tokio::test]
+async fn as_soon_as_a_server_says_that_it_is_ready_it_takes_votes() {
+    let dir = data_dir();
+    let client = crate::harness::client();
+    for round in 1..=10_u64 {
+        let server = Server::demo(dir.path()).await;
+        // Who sends a form once, as curl does, has no second try.
+        let vote = client.post(server.url("/api/note")).form(&[("jeu_id", "1"), ("fun", "4")]);
+        let response = vote.send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, 200, "start {round}: {text}");
+        server.kill();
+    }
+}
+
+#[tokio::test]
+async fn as_soon_as_a_jeu_is_said_to_be_open_it_takes_votes() {
+    let dir = data_dir();
+    let studio = Studio::new(dir.path());
+    let server = Server::start(&["serve"], dir.path()).await;
+    let (live, jeux) = studio.draft(&server, "vite", 30, json!({})).await;
+    studio.post(&server, &format!("/api/admin/lives/{live}/open"), json!({"open_jeux": "none"})).await;
+    let mut page = Page::viewer(&server, "vite").await;
+    for jeu in jeux {
+        studio.post(&server, &format!("/api/admin/lives/{live}/jeux/{jeu}/open"), json!({})).await;
+        let reply = page.vote(jeu, json!({"fun": 3})).await;
+        assert_eq!(reply["status"], "ok", "jeu {jeu}: {reply}");
     }
 }

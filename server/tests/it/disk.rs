@@ -236,7 +236,7 @@ async fn a_port_in_use_and_a_folder_in_use_are_refused_by_name() {
     let port = taken.local_addr().unwrap().port();
     let dir = data_dir();
     let ended = finish(&mut serve(dir.path(), port));
-    assert_refused(&ended, 1, &[&port.to_string(), "in use"]);
+    assert_refused(&ended, 1, &[&port.to_string(), "another program", "--listen"]);
     drop(taken);
     let server = Server::start(&["serve"], dir.path()).await;
     let ended = finish(&mut serve(dir.path(), free_port()));

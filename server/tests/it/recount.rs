@@ -29,18 +29,55 @@ pub(crate) fn copy_after_crash(data_dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// Voters and histograms of a jeu by nothing but SQL over `notes`, in the shape of the results.
+/// Every viewer's greatest note as hex, by nothing but SQL: what is in `notes`, and what the journal has beyond it. A
+/// chunk is 16 bytes, its last two being the number of entries; an entry is a viewer (16 bytes), a version (8, little
+/// endian), a length (2) and a payload; so that turned round, versions sort as text.
+const GREATEST: &str = "
+WITH RECURSIVE
+item_of AS (SELECT item FROM items WHERE live_id = ?1 AND jeu_id = ?2),
+entries (chunk, at, length, more) AS (
+    SELECT chunk, 17, {length_at_41}, {length_at_15} - 1
+    FROM journal JOIN lanes ON lane = id >> 36 JOIN item_of USING (item)
+    UNION ALL
+    SELECT chunk, at + 26 + length, {length_of_next}, more - 1 FROM entries WHERE more > 0
+),
+notes_of (viewer, note) AS (
+    SELECT viewer, printf('%016X', version) || hex(payload) FROM notes JOIN item_of USING (item)
+    UNION ALL
+    SELECT substr(chunk, at, 16),
+        hex(substr(chunk, at + 23, 1)) || hex(substr(chunk, at + 22, 1)) || hex(substr(chunk, at + 21, 1)) ||
+        hex(substr(chunk, at + 20, 1)) || hex(substr(chunk, at + 19, 1)) || hex(substr(chunk, at + 18, 1)) ||
+        hex(substr(chunk, at + 17, 1)) || hex(substr(chunk, at + 16, 1)) || hex(substr(chunk, at + 26, length))
+    FROM entries
+),
+greatest (viewer, steps) AS (SELECT viewer, substr(max(note), 19) FROM notes_of GROUP BY viewer),
+counted AS (SELECT viewer, steps FROM greatest WHERE replace(steps, 'FF', '') <> '')
+";
+
+/// SQL for the two bytes at a place of a chunk as a number, little endian; SQLite reads no hex by itself.
+fn number_at(place: &str) -> String {
+    let digit = |byte: usize, digit: usize| {
+        format!("(instr('0123456789ABCDEF', substr(hex(substr(chunk, {place} + {byte}, 1)), {digit}, 1)) - 1)")
+    };
+    format!("({} * 16 + {} + {} * 4096 + {} * 256)", digit(0, 1), digit(0, 2), digit(1, 1), digit(1, 2))
+}
+
+/// Voters and histograms of a jeu by nothing but SQL, in the shape of [`shown`].
 pub(crate) fn by_sql(data_dir: &Path, live: &str, jeu: u32, criteres: usize, steps: usize) -> Value {
     let connection = open(data_dir);
     let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
-    let counted = "FROM notes JOIN items USING (item) WHERE live_id = ?1 AND jeu_id = ?2 \
-                   AND replace(hex(substr(payload, 2)), 'FF', '') <> ''";
-    let voters: i64 =
-        connection.query_row(&format!("SELECT count(DISTINCT viewer) {counted}"), (live, jeu), |row| row.get(0)).unwrap();
+    let greatest = GREATEST
+        .replace("{length_at_15}", &number_at("15"))
+        .replace("{length_at_41}", &number_at("41"))
+        .replace("{length_of_next}", &number_at("at + 26 + length + 24"));
+    let voters: i64 = connection
+        .query_row(&format!("{greatest} SELECT count(*) FROM counted"), (live, jeu), |row| row.get(0))
+        .unwrap();
     let mut histograms = vec![vec![0_i64; steps]; criteres];
     for (index, histogram) in histograms.iter_mut().enumerate() {
-        let sql = format!("SELECT hex(substr(payload, {}, 1)) AS step, count(*) {counted} GROUP BY step", index + 2);
+        let at = 1 + 2 * index;
+        let sql = format!("{greatest} SELECT substr(steps, {at}, 2) AS step, count(*) FROM counted GROUP BY step");
         let mut statement = connection.prepare(&sql).unwrap();
         let rows = statement.query_map((live, jeu), |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();
         for row in rows {

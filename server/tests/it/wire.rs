@@ -181,6 +181,19 @@ impl Page {
         self.ask(&note).await
     }
 
+    /// Votes, and sends the same again as long as it is told to, as every client has to.
+    pub(crate) async fn noted(&mut self, jeu: u32, scores: Value) -> Value {
+        let note = self.note(jeu, scores);
+        loop {
+            let reply = self.ask(&note).await;
+            match reply["retry_after_ms"].as_u64() {
+                Some(wait_ms) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+                None if reply["status"] == "unknown" => {}
+                None => return reply,
+            }
+        }
+    }
+
     /// Waits until a tally of the jeu shows so many voters.
     pub(crate) async fn tally(&mut self, jeu: u32, voters: u64) -> Value {
         let what = format!("{voters} voters on jeu {jeu}");
