@@ -1,0 +1,186 @@
+// @ts-check
+/** What the admin page works on: the session, the chosen channel, its catalogue, and the live numbers. */
+/** @import { Bareme } from "./types.js" */
+import { Api, ApiError } from "./api.js";
+import { Connection } from "./connection.js";
+import { reloadOnceFor, socketUrl } from "./page.js";
+import { Snapshot } from "./snapshot.js";
+
+/**
+ * @typedef {{slug: string, title: string, viewer_url: string, close_delay_ms: number, open_live: string|null,
+ *   last_live: string|null}} Channel
+ * @typedef {{jeu_id: number, title: string, platform?: string, genre?: string, year?: number}} Jeu
+ * @typedef {Bareme & {bareme_id: string}} SavedBareme
+ * @typedef {{live_id: string, title: string, status: 'draft'|'open'|'closed'}} LiveSummary
+ * @typedef {{key_id: string, name: string, created_at_us: number}} OverlayKey
+ * @typedef {{token_id: string, name: string, role: string, created_at_us: number}} Token
+ * @typedef {{name: string, role: string, csrf: string}} Session
+ */
+
+const REMEMBERED = "bareme.admin.channel";
+
+export class Admin {
+  /**
+   * @param {string} base
+   * @param {string} build
+   * @param {() => void} onChange
+   */
+  constructor(base, build, onChange) {
+    this.base = base;
+    this.build = build;
+    this.onChange = onChange;
+    this.api = new Api(base);
+    this.api.onSignedOut = () => this.signedOut();
+    /** @type {Session|null} */
+    this.session = null;
+    this.needsSetup = false;
+    this.ready = false;
+    /** @type {Channel[]} */
+    this.channels = [];
+    /** @type {string} */
+    this.slug = "";
+    /** @type {Connection|null} */
+    this.connection = null;
+    /** @type {{jeux: Jeu[], baremes: SavedBareme[], lives: LiveSummary[], keys: OverlayKey[]}} */
+    this.data = { jeux: [], baremes: [], lives: [], keys: [] };
+    /** @type {Bareme[]} */
+    this.presets = [];
+    this.seenStatus = "";
+  }
+
+  get channel() {
+    return this.channels.find((channel) => channel.slug === this.slug) ?? null;
+  }
+
+  get snapshot() {
+    return this.connection?.snapshot ?? EMPTY;
+  }
+
+  /** The live on air of the chosen channel. */
+  get openLive() {
+    const { live } = this.snapshot;
+    return live?.status === "open" ? live : null;
+  }
+
+  /** Whether buttons may act: nothing is a promise while the server is away. */
+  get isConnected() {
+    return this.connection === null || this.snapshot.link === "live";
+  }
+
+  /** Path of the chosen channel below `/api/`. @param {string} [rest] */
+  path(rest = "") {
+    return `admin/channels/${encodeURIComponent(this.slug)}${rest}`;
+  }
+
+  async boot() {
+    try {
+      await this.signedIn(await this.api.get("admin/session"));
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      this.needsSetup = error.code === "setup_required";
+      this.ready = true;
+      this.onChange();
+    }
+  }
+
+  /** @param {Session} session */
+  async signedIn(session) {
+    this.session = session;
+    this.needsSetup = false;
+    this.api.csrf = session.csrf;
+    this.presets = await this.api.get("admin/bareme-presets");
+    await this.loadChannels();
+    this.ready = true;
+    this.onChange();
+  }
+
+  signedOut() {
+    this.connection?.stop();
+    this.connection = null;
+    this.session = null;
+    this.slug = "";
+    this.onChange();
+  }
+
+  async loadChannels() {
+    this.channels = await this.api.get("admin/channels");
+    const known = this.channels.some((channel) => channel.slug === this.slug);
+    const remembered = remember();
+    const first = this.channels.find((channel) => channel.slug === remembered) ?? this.channels[0];
+    if (!known && first) await this.choose(first.slug);
+    this.onChange();
+  }
+
+  /** @param {string} slug */
+  async choose(slug) {
+    this.connection?.stop();
+    this.slug = slug;
+    remember(slug);
+    this.data = { jeux: [], baremes: [], lives: [], keys: [] };
+    this.connection = new Connection({
+      url: socketUrl(this.base, slug, { role: "admin" }),
+      role: "admin",
+      build: this.build,
+      onOtherBuild: (other) => reloadOnceFor(other, 500),
+      onChange: () => this.#heard(),
+      isRefused: () => this.#isSignedOut(),
+    }).start();
+    await this.reload();
+  }
+
+  #heard() {
+    // Somebody else may have opened or closed a live: the lists follow.
+    const { live } = this.snapshot;
+    const status = live ? `${live.live_id}/${live.status}` : "";
+    if (status !== this.seenStatus) {
+      this.seenStatus = status;
+      this.reload().catch(() => {});
+    }
+    this.onChange();
+  }
+
+  async #isSignedOut() {
+    try {
+      await this.api.get("admin/session");
+      return false;
+    } catch (error) {
+      const signedOut = error instanceof ApiError && error.status === 401;
+      if (signedOut) this.signedOut();
+      return signedOut;
+    }
+  }
+
+  /** Reads the lists of the chosen channel again. */
+  async reload() {
+    const { slug } = this;
+    if (!slug) return;
+    const [jeux, baremes, lives, keys] = await Promise.all(
+      ["/jeux", "/baremes", "/lives", "/overlay-keys"].map((rest) => this.api.get(this.path(rest))),
+    );
+    if (slug !== this.slug) return;
+    this.data = { jeux, baremes, lives, keys };
+    this.onChange();
+  }
+
+  async signOut() {
+    await this.api.post("admin/logout");
+    this.signedOut();
+  }
+}
+
+/** What is known before there is a connection. */
+const EMPTY = new Snapshot();
+
+/**
+ * The channel chosen last in this browser.
+ *
+ * @param {string} [slug]
+ */
+function remember(slug) {
+  try {
+    if (slug) localStorage.setItem(REMEMBERED, slug);
+    return localStorage.getItem(REMEMBERED) ?? "";
+  } catch {
+    return slug ?? "";
+  }
+}

@@ -1,0 +1,88 @@
+// @ts-check
+/** Calls of the admin page to the HTTP API, with its session and CSRF token. */
+
+/** What the server said against a request, in its own words. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status 0 when the server was not reached
+   * @param {{code?: string, field?: string, reason?: string, remedy?: string, title?: string}} problem
+   */
+  constructor(status, problem) {
+    super(problem.reason ?? problem.title ?? `status ${status}`);
+    this.status = status;
+    this.code = problem.code ?? "";
+    this.field = problem.field ?? "";
+    this.reason = problem.reason ?? problem.title ?? "";
+    this.remedy = problem.remedy ?? "";
+  }
+}
+
+export class Api {
+  /** @param {string} base path prefix of the site */
+  constructor(base) {
+    this.base = base;
+    this.csrf = "";
+    /** Called when the session is no longer valid. */
+    this.onSignedOut = () => {};
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path below `/api/`
+   * @param {unknown} [body]
+   * @returns {Promise<any>}
+   */
+  async call(method, path, body) {
+    /** @type {Record<string, string>} */
+    const headers = {};
+    if (method !== "GET") headers["X-CSRF-Token"] = this.csrf;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    let response;
+    try {
+      response = await fetch(`${this.base}/api/${path}`, {
+        method,
+        headers,
+        cache: "no-store",
+        body: body === undefined ? undefined : JSON.stringify(body),
+      });
+    } catch {
+      throw new ApiError(0, { code: "unreachable" });
+    }
+    const text = await response.text();
+    const answer = text === "" ? null : parse(text);
+    if (response.ok) return answer;
+    const error = new ApiError(response.status, answer ?? {});
+    if (error.status === 401 && path.startsWith("admin/") && !/^admin\/(login|setup|session)/.test(path)) this.onSignedOut();
+    throw error;
+  }
+
+  /** @param {string} path */
+  get(path) {
+    return this.call("GET", path);
+  }
+  /** @param {string} path @param {unknown} [body] */
+  post(path, body = {}) {
+    return this.call("POST", path, body);
+  }
+  /** @param {string} path @param {unknown} body */
+  patch(path, body) {
+    return this.call("PATCH", path, body);
+  }
+  /** @param {string} path @param {unknown} body */
+  put(path, body) {
+    return this.call("PUT", path, body);
+  }
+  /** @param {string} path */
+  delete(path) {
+    return this.call("DELETE", path);
+  }
+}
+
+/** @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

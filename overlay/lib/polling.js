@@ -1,0 +1,99 @@
+// @ts-check
+/** What a page does where WebSocket is blocked: asks for the state every two seconds, and posts its notes. */
+/** @import { Wish, Reply, Status } from "./types.js" */
+
+const EVERY_MS = 2_000;
+const TIMEOUT_MS = 5_000;
+
+/** @type {ReadonlySet<string>} */
+const FINAL = new Set(["stale", "closed", "not_open", "invalid", "too_fast", "retry_after", "unknown"]);
+
+export class Polling {
+  /**
+   * @param {{stateUrl: string, noteUrl: string}} urls
+   * @param {import("./connection.js").Connection} connection
+   */
+  constructor(urls, connection) {
+    this.urls = urls;
+    this.connection = connection;
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.timer = undefined;
+    this.running = false;
+    /** @type {Set<string>} wishes on their way */
+    this.posting = new Set();
+  }
+
+  start() {
+    if (this.running) return;
+    this.running = true;
+    this.#ask();
+  }
+
+  stop() {
+    this.running = false;
+    clearTimeout(this.timer);
+  }
+
+  async #ask() {
+    const { connection } = this;
+    try {
+      const response = await fetch(this.urls.stateUrl, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      const { state, tallies, mine, now_us } = await response.json();
+      if (!this.running) return;
+      connection.clock.greet(now_us);
+      const { snapshot } = connection;
+      snapshot.forgetRevs();
+      snapshot.applyState(state);
+      for (const tally of tallies) snapshot.applyTally(tally);
+      for (const note of mine) connection.hearMine(note);
+      connection.setLink("polling");
+      connection.changed();
+      for (const wish of connection.wishes.all()) this.send(wish);
+    } catch {
+      if (this.running) connection.setLink("lost");
+    }
+    if (this.running) this.timer = setTimeout(() => this.#ask(), EVERY_MS);
+  }
+
+  /** @param {Wish} wish */
+  async send(wish) {
+    const key = `${wish.live}/${wish.jeu}/${wish.v}`;
+    if (this.posting.has(key)) return;
+    this.posting.add(key);
+    try {
+      this.connection.hearReply(await this.#post(wish));
+    } catch {
+      // Not delivered, or nobody knows: the next poll sends the same again.
+    }
+    this.posting.delete(key);
+  }
+
+  /**
+   * @param {Wish} wish
+   * @returns {Promise<Reply>}
+   */
+  async #post({ live, jeu, v, scores }) {
+    const viewer = this.connection.viewer;
+    const body = { live_id: live, jeu_id: jeu, v, ...(scores ? { scores } : { withdraw: true }), ...(viewer && { viewer }) };
+    const response = await fetch(this.urls.noteUrl, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    const answer = await response.json();
+    const reply = { live, jeu, v };
+    if (response.ok) return { ...reply, status: "ok" };
+    if (!FINAL.has(answer.code)) return { ...reply, status: response.status >= 500 ? "retry_after" : "invalid", problem: answer };
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    return {
+      ...reply,
+      status: /** @type {Status} */ (answer.code),
+      held: answer.held,
+      retry_after_ms: seconds * 1000,
+      now_us: answer.now_us,
+      problem: answer.field ? answer : undefined,
+    };
+  }
+}

@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+/** Sockets the connection opened, newest last. */
+let sockets = [];
+
+class FakeSocket {
+  static OPEN = 1;
+  readyState = 0;
+  sent = [];
+  constructor(url) {
+    this.url = url;
+    sockets.push(this);
+  }
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+  close() {
+    this.readyState = 3;
+  }
+  hear(message) {
+    this.readyState = 1;
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+  drop(code) {
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+}
+
+const target = () => ({ addEventListener() {}, removeEventListener() {} });
+globalThis.WebSocket = FakeSocket;
+globalThis.window = target();
+globalThis.document = target();
+const { Connection } = await import("../../lib/connection.js");
+
+const welcome = (more = {}) => ({ t: "welcome", protocol: 1, now_us: Date.now() * 1000, build: "b", channel: "c", ping_interval_s: 10, ...more });
+const live = { live_id: "l", status: "open", current: 1, programme: [{ jeu_id: 1, phase: "open" }] };
+const state = (rev) => ({ t: "state", rev, channel_title: "c", live, stale: false });
+const notes = (socket) => socket.sent.filter(({ t }) => t === "note");
+
+let connection;
+function connect(options = {}) {
+  connection = new Connection({ url: "ws://x/ws/c", role: "viewer", build: "b", onChange() {}, ...options });
+  return connection.start();
+}
+
+beforeEach(() => {
+  sockets = [];
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_763_640_000_000 });
+});
+afterEach(() => {
+  connection.stop();
+  mock.timers.reset();
+});
+
+test("a lost connection comes back, and a note without an answer is sent again with its version", () => {
+  connect();
+  sockets[0].hear(welcome());
+  sockets[0].hear(state(40));
+  assert.equal(connection.snapshot.link, "live");
+  connection.want("l", 1, { fun: 4 });
+  const [note] = notes(sockets[0]);
+  sockets[0].drop(1012);
+  assert.equal(connection.snapshot.link, "lost");
+  mock.timers.tick(1_600);
+  assert.equal(sockets.length, 2);
+  sockets[1].hear(welcome());
+  assert.deepEqual(notes(sockets[1]), [note]);
+  sockets[1].hear({ t: "reply", live: "l", jeu: 1, v: note.v, status: "ok" });
+  assert.equal(connection.wishes.all().length, 0);
+  assert.deepEqual(connection.snapshot.myNote(1) ?? connection.snapshot.mine.get("l/1"), { live: "l", jeu: 1, v: note.v, scores: { fun: 4 } });
+});
+
+test("a note chosen while offline is one note, sent once there is a welcome", () => {
+  connect();
+  connection.want("l", 1, { fun: 2 });
+  connection.want("l", 1, { fun: 5 });
+  assert.equal(sockets[0].sent.length, 0);
+  sockets[0].hear(welcome());
+  assert.deepEqual(notes(sockets[0]).map(({ scores }) => scores), [{ fun: 5 }]);
+});
+
+test("too_fast waits as told, then sends what is wanted by then", () => {
+  connect();
+  sockets[0].hear(welcome());
+  connection.want("l", 1, { fun: 2 });
+  const [{ v }] = notes(sockets[0]);
+  sockets[0].hear({ t: "reply", live: "l", jeu: 1, v, status: "too_fast", retry_after_ms: 300 });
+  mock.timers.tick(299);
+  assert.equal(notes(sockets[0]).length, 1);
+  mock.timers.tick(1);
+  assert.deepEqual(notes(sockets[0]).map((note) => note.v), [v, v]);
+});
+
+test("a server that starts anew counts anew, and is believed", () => {
+  connect();
+  sockets[0].hear(welcome());
+  sockets[0].hear(state(900));
+  sockets[0].drop(1006);
+  mock.timers.tick(1_600);
+  sockets[1].hear(welcome());
+  sockets[1].hear({ ...state(1), channel_title: "new" });
+  assert.equal(connection.snapshot.state.channel_title, "new");
+});
+
+test("silence is asked about, then given up", () => {
+  connect();
+  sockets[0].hear(welcome());
+  const before = sockets[0].sent.filter(({ t }) => t === "ping").length;
+  sockets[0].hear({ t: "pong", id: 1, now_us: Date.now() * 1000 });
+  mock.timers.tick(12_000);
+  assert.equal(sockets[0].sent.filter(({ t }) => t === "ping").length, before + 1);
+  mock.timers.tick(22_000);
+  mock.timers.tick(1_600);
+  assert.ok(sockets.length > 1);
+});
+
+test("a page that wakes up with a dead socket has a new one within seconds", () => {
+  connect();
+  sockets[0].hear(welcome());
+  sockets[0].hear({ t: "pong", id: 1, now_us: Date.now() * 1000 });
+  mock.timers.tick(5_000);
+  connection.wake();
+  mock.timers.tick(6_000);
+  mock.timers.tick(1_600);
+  assert.ok(sockets.length > 1);
+});
+
+test("a revoked key is not tried again", () => {
+  connect({ role: "overlay" });
+  sockets[0].hear(welcome());
+  sockets[0].drop(4003);
+  mock.timers.tick(60_000);
+  assert.equal(sockets.length, 1);
+  assert.equal(connection.snapshot.link, "refused");
+});
+
+test("another build is told once per connection", () => {
+  const builds = [];
+  connect({ onOtherBuild: (build) => builds.push(build) });
+  sockets[0].hear(welcome({ build: "other" }));
+  assert.deepEqual(builds, ["other"]);
+});
+
+test("a browser without cookies shows its first token again", () => {
+  connect();
+  sockets[0].hear(welcome({ viewer: "first" }));
+  sockets[0].drop(1006);
+  mock.timers.tick(1_600);
+  sockets[1].hear(welcome({ viewer: "second" }));
+  assert.deepEqual(sockets[1].sent[0], { t: "hello", viewer: "first" });
+});

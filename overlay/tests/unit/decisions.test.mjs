@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { retryDelayMs, STAGE_QUICK_FOR_MS, verdictOnClose, VIEWER_QUICK_FOR_MS } from "../../lib/backoff.js";
+import { noteStatus } from "../../lib/note-status.js";
+import { momentOf } from "../../lib/phase-words.js";
+import { createTexts } from "../../lib/i18n.js";
+import { Snapshot } from "../../lib/snapshot.js";
+
+const most = () => 1;
+
+test("a restart is retried within two seconds, a long outage within ten", () => {
+  assert.equal(retryDelayMs(0, 0, VIEWER_QUICK_FOR_MS, most), 150);
+  for (let attempt = 0; attempt < 40; attempt += 1) {
+    assert.ok(retryDelayMs(attempt, 19_000, VIEWER_QUICK_FOR_MS, most) <= 1_500);
+    assert.ok(retryDelayMs(attempt, 60_000, STAGE_QUICK_FOR_MS, most) <= 1_500, "overlays stay quick");
+  }
+  assert.equal(retryDelayMs(30, 60_000, VIEWER_QUICK_FOR_MS, most), 10_000);
+});
+
+test("retries are spread over the whole delay", () => {
+  assert.equal(retryDelayMs(3, 0, VIEWER_QUICK_FOR_MS, () => 0), 0);
+  assert.equal(retryDelayMs(3, 0, VIEWER_QUICK_FOR_MS, () => 0.5), 600);
+});
+
+test("only a revoked key, a channel gone and our own mistakes end a connection", () => {
+  for (const code of [1000, 1002, 1006, 1011, 1012, 4000, 4001, 4029]) assert.equal(verdictOnClose(code), "retry", String(code));
+  assert.equal(verdictOnClose(4003), "refused");
+  assert.equal(verdictOnClose(4004), "gone");
+  for (const code of [1003, 1007, 1009]) assert.equal(verdictOnClose(code), "refused");
+});
+
+test("saved is said only of a note the server confirmed", () => {
+  const mine = { live: "l", jeu: 1, v: 9, scores: { fun: 4 } };
+  const wish = { live: "l", jeu: 1, v: 10, scores: { fun: 5 } };
+  const facts = { wish: null, mine: null, refusal: null, link: /** @type {const} */ ("live"), missing: 0, takesNotes: true };
+  assert.equal(noteStatus(facts), "none");
+  assert.equal(noteStatus({ ...facts, mine }), "saved");
+  assert.equal(noteStatus({ ...facts, mine, wish }), "sending");
+  assert.equal(noteStatus({ ...facts, mine, wish, link: "lost" }), "kept");
+  assert.equal(noteStatus({ ...facts, mine, refusal: { status: "closed" } }), "refused");
+  assert.equal(noteStatus({ ...facts, missing: 1 }), "incomplete");
+  assert.equal(noteStatus({ ...facts, mine: { ...mine, scores: {} } }), "withdrawn");
+  assert.equal(noteStatus({ ...facts, takesNotes: false }), "final");
+});
+
+test("an announced end is closing until its instant, then finalising", () => {
+  const entry = { jeu_id: 1, title: "x", epoch: 0, phase: /** @type {const} */ ("open") };
+  assert.equal(momentOf(entry, 0), "open");
+  assert.equal(momentOf({ ...entry, closes_at_us: 1 }, 800), "closing");
+  assert.equal(momentOf({ ...entry, closes_at_us: 1 }, 0), "finalising");
+  assert.equal(momentOf({ ...entry, phase: "closing" }, 0), "finalising");
+});
+
+test("plurals follow the language: zero is singular in French", () => {
+  const messages = { "votes.one": "{n} vote", "votes.other": "{n} votes" };
+  assert.equal(createTexts(messages, "fr").n("votes", 0), "0 vote");
+  assert.equal(createTexts(messages, "en").n("votes", 0), "0 votes");
+  assert.equal(createTexts(messages, "en").n("votes", 1), "1 vote");
+});
+
+const live = { live_id: "l1", current: 1, programme: [] };
+const state = (rev, id = "l1") => ({ rev, channel_title: "c", live: { ...live, live_id: id }, stale: false });
+const tally = (rev, voters) => ({ live: "l1", jeu: 1, rev, voters });
+
+test("an older frame changes nothing, but after a reconnection any frame is news", () => {
+  const snapshot = new Snapshot();
+  snapshot.applyState(state(900));
+  assert.equal(snapshot.applyTally(tally(70, 12)), true);
+  assert.equal(snapshot.applyTally(tally(69, 11)), false);
+  assert.equal(snapshot.tally(1)?.voters, 12);
+  snapshot.forgetRevs();
+  assert.equal(snapshot.tally(1)?.voters, 12, "old numbers stay until there are new ones");
+  assert.equal(snapshot.applyState(state(1)), true);
+  assert.equal(snapshot.applyTally(tally(1, 13)), true);
+  assert.equal(snapshot.tally(1)?.voters, 13);
+});
+
+test("numbers of another live leave with it", () => {
+  const snapshot = new Snapshot();
+  snapshot.applyState(state(1));
+  snapshot.applyTally(tally(1, 12));
+  snapshot.applyState(state(2, "l2"));
+  assert.equal(snapshot.tallies.size, 0);
+});
