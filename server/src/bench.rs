@@ -2,4 +2,5 @@
 //!
 //! Invariant: every figure comes with a baseline taken in the same run, so that it means something elsewhere.
 
+pub mod socket;
 pub mod store;

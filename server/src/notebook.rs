@@ -241,7 +241,7 @@ mod tests {
             entries in proptest::collection::vec((0_u8..6, 0_u64..8, 1_i32..6), 1..20),
         ) {
             let whole = fold(&entries);
-            let mut more = entries.clone();
+            let mut more = entries;
             more.push((200, 1, 3));
             prop_assert_ne!(whole.digest(), fold(&more).digest());
         }

@@ -1,12 +1,14 @@
 //! How many votes a second the embedded store makes durable on this machine.
 //!
-//! One lane, one chunk in flight, as the engine appends; the same bytes written and flushed to a plain file, which is
-//! what the disk allows; and one upsert per vote, which is what the journal is instead of.
+//! One lane, one chunk in flight, as the engine appends, alone and while a checkpoint of `notes` never ends; the same
+//! bytes written and flushed to a plain file, which is what the disk allows; and one upsert per vote, which is what the
+//! journal is instead of.
 
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,14 +16,20 @@ use uuid::Uuid;
 
 use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveId;
+use crate::domain::viewer::ViewerId;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{ErrorKind, ItemId, LaneId, Result, Store as _, StoreError, WriterId};
+use crate::store::{
+    ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, Payload, Result, Store as _, StoreError, WriterId,
+};
 
 /// Votes in one commit.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
 
 /// How long each figure is measured.
 const DURATION: Duration = Duration::from_secs(2);
+
+/// Viewers of the checkpoint and of the upserts.
+const VIEWERS: u64 = 200_000;
 
 /// Viewer, version, length and the payload of a bareme of five criteres.
 const VOTE_BYTES: usize = 16 + 8 + 1 + 6;
@@ -36,6 +44,8 @@ pub struct Row {
     pub votes_per_commit: usize,
     /// The store: one chunk per commit.
     pub store: Measure,
+    /// The same while another thread writes rows of `notes` as fast as it can.
+    pub beside_checkpoint: Measure,
     /// The same bytes appended to a plain file and flushed.
     pub raw: Measure,
     /// One upsert per vote in a SQLite file with the same settings.
@@ -53,6 +63,8 @@ pub struct Measure {
     pub p50_us: f64,
     /// 99th percentile of the same.
     pub p99_us: f64,
+    /// 99.9th percentile of the same, where copying the log would show.
+    pub p999_us: f64,
 }
 
 /// Measures the embedded store in a directory of its own under `dir`, on that directory's disk. Takes about half a
@@ -70,7 +82,8 @@ pub fn store_bench(dir: &Path) -> Result<Vec<Row>> {
             let chunk = Bytes::from(vec![0x5A; CHUNK_BYTES + votes * VOTE_BYTES]);
             Ok(Row {
                 votes_per_commit: votes,
-                store: store(&runtime, &dir.join(format!("store-{votes}")), votes, &chunk)?,
+                store: store(&runtime, &dir.join(format!("store-{votes}")), votes, &chunk, false)?,
+                beside_checkpoint: store(&runtime, &dir.join(format!("both-{votes}")), votes, &chunk, true)?,
                 raw: raw(&dir.join(format!("raw-{votes}")), votes, &chunk)?,
                 upserts: upserts(&dir.join(format!("upserts-{votes}.sqlite3")), votes)?,
             })
@@ -97,12 +110,13 @@ fn measure(votes: usize, mut commit: impl FnMut(u64) -> Result<()>) -> Result<Me
     let cpu = cpu_time().saturating_sub(cpu);
     let total = (votes * commits.len()) as f64;
     commits.sort_unstable();
-    let at = |per_cent: usize| commits[(commits.len() - 1) * per_cent / 100].as_secs_f64() * 1e6;
+    let at = |per_mille: usize| commits[(commits.len() - 1) * per_mille / 1000].as_secs_f64() * 1e6;
     Ok(Measure {
         votes_per_s: total / (last - begun).as_secs_f64(),
         cpu_us_per_vote: cpu.as_secs_f64() * 1e6 / total,
-        p50_us: at(50),
-        p99_us: at(99),
+        p50_us: at(500),
+        p99_us: at(990),
+        p999_us: at(999),
     })
 }
 
@@ -115,12 +129,58 @@ fn cpu_time() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn store(runtime: &tokio::runtime::Runtime, dir: &Path, votes: usize, chunk: &Bytes) -> Result<Measure> {
+fn store(
+    runtime: &tokio::runtime::Runtime,
+    dir: &Path,
+    votes: usize,
+    chunk: &Bytes,
+    with_checkpoint: bool,
+) -> Result<Measure> {
     let store = SqliteStore::open(dir)?;
     let item = ItemId { live: LiveId(Uuid::now_v7()), jeu: JeuId(1) };
     let lane = LaneId { writer: WriterId(Uuid::now_v7()), lane: 0 };
     runtime.block_on(store.register_lane(item, lane, 1))?;
-    measure(votes, |seq| runtime.block_on(store.append(item, lane, seq, chunk.clone())))
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let checkpoint = with_checkpoint.then(|| scope.spawn(|| checkpoint(&store, item, &done)));
+        let measured = measure(votes, |seq| runtime.block_on(store.append(item, lane, seq, chunk.clone())));
+        done.store(true, Ordering::Relaxed);
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.join().map_err(|_| failed(std::io::Error::other("the checkpoint panicked")))??;
+        }
+        measured
+    })
+}
+
+/// Folds a tenth of the viewers again and again, in order, as the engine does once a second.
+fn checkpoint(store: &SqliteStore, item: ItemId, done: &AtomicBool) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+    for pass in 0_u64.. {
+        let viewers: Vec<u64> =
+            (0..VIEWERS).filter(|viewer| spread(viewer ^ (pass << 32)).is_multiple_of(10)).collect();
+        let mut rows: Vec<_> = viewers
+            .into_iter()
+            .map(|viewer| NoteRow { viewer: viewer_id(viewer), version: pass, payload: Payload::from_slice(&[0; 6]) })
+            .collect();
+        rows.sort_by_key(|row| row.viewer);
+        for batch in rows.chunks(MAX_NOTE_ROWS) {
+            if done.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            runtime.block_on(store.write_notes(item, batch.to_vec()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Numbers in no order: ids of viewers are random.
+const fn spread(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}
+
+fn viewer_id(number: u64) -> ViewerId {
+    ViewerId((u128::from(spread(number)) << 64).to_be_bytes())
 }
 
 fn raw(path: &Path, votes: usize, chunk: &Bytes) -> Result<Measure> {
@@ -140,9 +200,7 @@ fn upserts(path: &Path, votes: usize) -> Result<Measure> {
         database.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
         for vote in 0..votes as u64 {
             let version = number * votes as u64 + vote;
-            // Viewers come in no order: their ids are random.
-            let viewer = Uuid::from_u128(u128::from(version.wrapping_mul(0x9E37_79B9_7F4A_7C15)) << 64);
-            let row = rusqlite::params![&viewer.as_bytes()[..], version.cast_signed(), &[0_u8; 6][..]];
+            let row = rusqlite::params![&viewer_id(version % VIEWERS).0[..], version.cast_signed(), &[0_u8; 6][..]];
             upsert.execute(row).map_err(failed)?;
         }
         database.execute_batch("COMMIT").map_err(failed)
@@ -155,16 +213,18 @@ impl fmt::Display for Row {
             writeln!(
                 f,
                 "{:>5} votes/commit  {name:<22} {:>10.0} votes/s  {:>7.2} µs CPU/vote  p50 {:>6.0} µs  p99 {:>6.0} µs  \
-                 store is {:.2} ×",
+                 p99.9 {:>6.0} µs  store is {:.2} ×",
                 self.votes_per_commit,
                 measure.votes_per_s,
                 measure.cpu_us_per_vote,
                 measure.p50_us,
                 measure.p99_us,
+                measure.p999_us,
                 self.store.votes_per_s / measure.votes_per_s,
             )
         };
         line(f, "store", &self.store)?;
+        line(f, "store, checkpointing", &self.beside_checkpoint)?;
         line(f, "raw write + flush", &self.raw)?;
         line(f, "an upsert per vote", &self.upserts)
     }

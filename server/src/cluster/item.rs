@@ -8,27 +8,31 @@
 //!   the earlier attempt was not written.
 //! - Every submission gets exactly one outcome.
 
+mod checkpoint;
+mod follow;
+mod phases;
+mod votes;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::chunk::{self, ChunkBuilder};
-use super::close::{EpochResult, finalise, materialise, note_rows, stored_result};
+use self::follow::Polled;
+use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
+use super::close::{EpochResult, note_rows, stored_result};
 use super::engine::{Engine, ItemError};
-use super::load::{Cursor, LoadError, Loaded, load, merge_page};
-use crate::domain::ballot::{Ballot, Entry};
+use super::load::{Cursor, LoadError, Loaded, load};
+use crate::domain::ballot::Ballot;
 use crate::domain::note::Version;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
 use crate::notebook::Notebook;
-use crate::protocol::MAX_VERSION_AHEAD_US;
-use crate::store::{ErrorKind, ItemId, LaneId, LaneRow, NoteRow, Payload, Store, StoreError};
+use crate::store::{ItemId, LaneId, NoteRow, Payload, Store, StoreError};
 
 /// What a client waits when a queue is full.
 pub const BUSY_RETRY_MS: u64 = 200;
@@ -38,9 +42,6 @@ pub const TROUBLE_RETRY_MS: u64 = 500;
 
 /// Votes taken from the inbox at a time, so that acknowledgements come in between.
 const INBOX_BATCH: usize = 4096;
-
-/// How long a vote waits for a store that does not say what became of its chunk before it is answered `unknown`.
-const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
 
 /// How often the item looks at what is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -127,51 +128,16 @@ pub enum Control {
     Settled(Answer<()>),
 }
 
-/// A vote on its way to the store; the callback is gone once it was answered.
-struct Waiting {
-    viewer: ViewerId,
-    version: Version,
-    payload: Payload,
-    on_outcome: Option<Box<dyn FnOnce(Outcome) + Send>>,
-}
-
-impl Waiting {
-    fn answer(&mut self, outcome: Outcome) {
-        if let Some(on_outcome) = self.on_outcome.take() {
-            on_outcome(outcome);
-        }
-    }
-}
-
-impl Drop for Waiting {
-    /// A task that ends with votes in hand owes them an outcome; the chunk may or may not have been written.
-    fn drop(&mut self) {
-        self.answer(Outcome::Unknown);
-    }
-}
-
-/// One of this pod's lanes.
-struct Lane {
-    id: LaneId,
-    next_seq: u64,
-    not_before: Instant,
-    flight: Option<Flight>,
-}
-
-struct Flight {
-    started: Instant,
-    votes: Vec<Waiting>,
-}
-
-/// What another pod's writing looks like from here.
-struct Polled {
+/// What the store held of an item when it was read.
+struct Stored<B: Ballot> {
+    loaded: Loaded<B>,
     rank: Rank,
-    pages: Vec<(LaneId, Vec<(u64, Bytes)>)>,
+    result: Option<EpochResult<B::Tally>>,
 }
 
 /// What came back.
 enum Done<B: Ballot> {
-    Loaded(Result<(Loaded<B>, Rank, Option<EpochResult<B::Tally>>), LoadError>),
+    Loaded(Result<Stored<B>, LoadError>),
     Registered(Result<(), StoreError>),
     Appended(usize, Result<(), StoreError>),
     Checkpointed(Vec<ViewerId>, Vec<(LaneId, u64)>, Result<(), StoreError>),
@@ -324,21 +290,18 @@ impl<B: Ballot> Item<B> {
         });
     }
 
-    async fn read_all(
-        engine: &Engine,
-        ballot: &Arc<B>,
-        id: ItemId,
-    ) -> Result<(Loaded<B>, Rank, Option<EpochResult<B::Tally>>), LoadError> {
+    async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, LoadError> {
         let loaded = load(&*engine.store, ballot, id, false).await?;
         let rank = stored_rank(&*engine.store, id).await?;
         let result = match rank.phase() {
             Phase::Final => stored_result::<B>(&*engine.store, id, rank.epoch()).await?,
             _ => None,
         };
-        Ok((loaded, rank, result))
+        Ok(Stored { loaded, rank, result })
     }
 
-    fn on_loaded(&mut self, loaded: Loaded<B>, rank: Rank, result: Option<EpochResult<B::Tally>>) {
+    fn on_loaded(&mut self, stored: Stored<B>) {
+        let Stored { loaded, rank, result } = stored;
         self.notebook = loaded.notebook;
         self.cursors = loaded.cursors;
         self.dirty = if self.is_shared() { Vec::new() } else { loaded.dirty };
@@ -350,244 +313,16 @@ impl<B: Ballot> Item<B> {
         self.next_control();
     }
 
-    // Phases -----------------------------------------------------------------------------------------------------
-
-    /// Takes over a rank that is stored.
-    fn enter(&mut self, rank: Rank) {
-        if rank < self.rank {
-            return;
-        }
-        self.rank = rank;
-        self.changed = true;
-        match rank.phase() {
-            Phase::Pending => {}
-            Phase::Open => {
-                self.closing_since = None;
-                self.result = None;
-                if self.lanes.is_empty() && !self.registering {
-                    self.start_registering(Duration::ZERO);
-                }
-            }
-            Phase::Closing => {
-                self.closing_since.get_or_insert_with(Instant::now);
-                self.waiting.drain(..).for_each(|mut vote| vote.answer(Outcome::Closed));
-            }
-            Phase::Final => {
-                self.waiting.drain(..).for_each(|mut vote| vote.answer(Outcome::Closed));
-                if self.result.is_none() && !self.finalising {
-                    self.start_finalise(rank.epoch(), Duration::ZERO);
-                }
-            }
-        }
-    }
-
-    fn start_registering(&mut self, after: Duration) {
-        self.registering = true;
-        let ids: Vec<_> = (0..self.engine.cadence.lanes.max(1)).map(|lane| self.lane_id(lane)).collect();
-        self.start(|engine, _, id| async move {
-            sleep(after).await;
-            for lane in ids {
-                if let Err(error) = engine.store.register_lane(id, lane, chunk::FORMAT).await {
-                    return Done::Registered(Err(error));
-                }
-            }
-            Done::Registered(Ok(()))
-        });
-    }
-
-    fn lane_id(&self, lane: u8) -> LaneId {
-        LaneId { writer: self.engine.writer, lane }
-    }
-
-    fn start_raising(&mut self, rank: Rank, answer: RankAnswer) {
-        self.raising = true;
-        self.start(|engine, _, id| async move { Done::Raised(rank, answer, engine.store.raise_rank(id, rank).await) });
-    }
-
-    fn start_finalise(&mut self, epoch: u64, after: Duration) {
-        self.finalising = true;
-        self.start(move |engine, ballot, id| async move {
-            sleep(after).await;
-            Done::Finalised(epoch, finalise(&*engine.store, &engine.env, &ballot, id, epoch).await)
-        });
-    }
-
-    /// Begins the result once no acknowledgement of the epoch can follow.
-    fn start_finalising(&mut self) {
-        let Some(since) = self.closing_since else { return };
-        if self.finalising || self.rank.phase() != Phase::Closing {
-            return;
-        }
-        let in_flight = self.lanes.iter().any(|lane| lane.flight.is_some());
-        // Where nobody else acknowledges, our own chunks are all there is to wait for. Elsewhere the leases have to
-        // run out, and our own chunk may then stay without an answer: it was not acknowledged, and never will be.
-        let over = if self.is_shared() { since.elapsed() >= self.engine.cadence.close_wait } else { !in_flight };
-        if over {
-            self.start_finalise(self.rank.epoch(), Duration::ZERO);
-        }
-    }
-
-    fn on_finalised(&mut self, epoch: u64, result: EpochResult<B::Tally>) {
-        let ours = self.notebook.digest().to_string();
-        let covers = |lane: &super::close::ManifestLane| {
-            let id = LaneId { writer: crate::store::WriterId(lane.writer), lane: lane.lane };
-            self.cursors.get(&id).map_or(lane.chunks == 0, |cursor| cursor.next_seq == lane.chunks)
-        };
-        if self.loaded
-            && result.manifest.len() == self.cursors.len()
-            && result.manifest.iter().all(covers)
-            && ours != result.digest
-        {
-            self.drifted("the result differs from what was shown");
-        }
-        for lane in &result.manifest {
-            let id = LaneId { writer: crate::store::WriterId(lane.writer), lane: lane.lane };
-            let cursor = self.cursors.entry(id).or_default();
-            cursor.materialised = cursor.materialised.max(lane.chunks);
-        }
-        self.result = Some(result);
-        self.enter(Rank::new(epoch, Phase::Final));
-    }
-
     fn drifted(&self, what: &str) {
         tracing::error!(item = %self.id, "tally drift: {what}");
         metrics::counter!("tally_drift_total").increment(1);
-    }
-
-    // Votes ------------------------------------------------------------------------------------------------------
-
-    fn lease_holds(&self) -> bool {
-        let until = self.lease_until;
-        !self.is_shared() || until.is_some_and(|until| self.engine.env.clock.since_boot() <= until)
-    }
-
-    fn on_vote(&mut self, submission: Submission, now_us: u64) {
-        let Submission { viewer, version, payload, on_outcome } = submission;
-        match self.refusal(viewer, version, &payload, now_us) {
-            Some(outcome) => on_outcome(outcome),
-            None => {
-                self.waiting.push_back(Waiting { viewer, version, payload, on_outcome: Some(on_outcome) });
-            }
-        }
-    }
-
-    /// What can be said of a vote without writing it.
-    fn refusal(&self, viewer: ViewerId, version: Version, payload: &Payload, now_us: u64) -> Option<Outcome> {
-        let later = Outcome::RetryAfter { ms: TROUBLE_RETRY_MS };
-        if !self.loaded || self.degraded {
-            return Some(later);
-        }
-        match self.rank.phase() {
-            Phase::Pending => return Some(Outcome::NotOpen),
-            Phase::Closing | Phase::Final => return Some(Outcome::Closed),
-            Phase::Open => {}
-        }
-        if version > now_us.saturating_add(MAX_VERSION_AHEAD_US) {
-            return Some(Outcome::TooFarAhead { now_us });
-        }
-        if let Some(held) = self.notebook.get(&viewer).filter(|held| held.version >= version) {
-            if held.version == version && held.payload == *payload {
-                return Some(if self.lease_holds() { Outcome::Ok } else { Outcome::Unknown });
-            }
-            return Some(Outcome::Stale { version: held.version, payload: held.payload.clone() });
-        }
-        let starting = self.lanes.is_empty() || Instant::now() < self.takes_votes_from;
-        let troubled = self.trouble_until.is_some_and(|until| Instant::now() < until);
-        if starting || troubled || !self.lease_holds() {
-            return Some(later);
-        }
-        let full = self.waiting.len() >= crate::cluster::engine::MAX_WAITING_VOTES;
-        full.then_some(Outcome::RetryAfter { ms: BUSY_RETRY_MS })
-    }
-
-    /// Sends the next chunk of every lane that has none in flight.
-    fn start_chunks(&mut self) {
-        if self.rank.phase() != Phase::Open {
-            return;
-        }
-        let now = Instant::now();
-        for index in 0..self.lanes.len() {
-            if self.waiting.is_empty() {
-                return;
-            }
-            let lane = &mut self.lanes[index];
-            if lane.flight.is_some() || lane.not_before > now {
-                continue;
-            }
-            let mut builder = ChunkBuilder::new(self.rank.epoch());
-            let mut votes = Vec::with_capacity(self.waiting.len().min(2048));
-            while let Some(vote) = self.waiting.pop_front() {
-                if !builder.push(vote.viewer, Entry { version: vote.version, payload: &vote.payload }) {
-                    self.waiting.push_front(vote);
-                    break;
-                }
-                votes.push(vote);
-            }
-            if builder.is_empty() {
-                // The payload at the front fits no chunk: it cannot be noted, by anybody.
-                if let Some(mut vote) = self.waiting.pop_front() {
-                    vote.answer(Outcome::RetryAfter { ms: TROUBLE_RETRY_MS });
-                }
-                continue;
-            }
-            metrics::histogram!("chunk_notes").record(f64::from(u32::try_from(votes.len()).unwrap_or(u32::MAX)));
-            let (id, seq, bytes) = (lane.id, lane.next_seq, builder.finish());
-            lane.flight = Some(Flight { started: now, votes });
-            self.start(move |engine, _, item| async move {
-                Done::Appended(index, append(&engine, item, id, seq, bytes).await)
-            });
-        }
-    }
-
-    fn on_appended(&mut self, index: usize, result: Result<(), StoreError>) {
-        let lease_holds = self.lease_holds();
-        let Some(lane) = self.lanes.get_mut(index) else { return };
-        let Some(mut flight) = lane.flight.take() else { return };
-        match result {
-            Ok(()) => {
-                lane.next_seq += 1;
-                lane.not_before = flight.started + self.engine.cadence.chunk_interval;
-                if let Some(wait) =
-                    lane.not_before.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
-                {
-                    self.work.push(Box::pin(async move {
-                        sleep(wait).await;
-                        Done::Due
-                    }));
-                }
-                self.cursors.entry(lane.id).or_default().next_seq = lane.next_seq;
-                self.trouble_until = None;
-                // A vote is judged by the lease alone, not by the phase seen here: the lease is what a closer waits
-                // out. Alone on the store, this pod reads the result only after its last chunk.
-                let outcome = if lease_holds { Outcome::Ok } else { Outcome::Unknown };
-                for vote in &mut flight.votes {
-                    self.notebook.merge(vote.viewer, Entry { version: vote.version, payload: &vote.payload });
-                    self.dirty.push(vote.viewer);
-                    vote.answer(outcome.clone());
-                }
-                self.changed = true;
-            }
-            Err(error) => {
-                tracing::warn!(item = %self.id, %error, "notes refused: the store did not take them");
-                self.trouble_until = Some(Instant::now() + Duration::from_millis(TROUBLE_RETRY_MS));
-                self.changed = true;
-                let later = Outcome::RetryAfter { ms: TROUBLE_RETRY_MS };
-                flight.votes.iter_mut().for_each(|vote| vote.answer(later.clone()));
-                self.waiting.drain(..).for_each(|mut vote| vote.answer(later.clone()));
-            }
-        }
-        if self.waiting.is_empty() && self.lanes.iter().all(|lane| lane.flight.is_none()) {
-            for answer in self.settled.drain(..) {
-                let _asker_left = answer.send(());
-            }
-        }
     }
 
     // Everything else --------------------------------------------------------------------------------------------
 
     fn on_done(&mut self, done: Done<B>) {
         match done {
-            Done::Loaded(Ok((loaded, rank, result))) => self.on_loaded(loaded, rank, result),
+            Done::Loaded(Ok(stored)) => self.on_loaded(stored),
             Done::Loaded(Err(error)) => {
                 tracing::error!(item = %self.id, %error, "cannot read the stored notes; trying again");
                 self.degraded = true;
@@ -662,45 +397,6 @@ impl<B: Ballot> Item<B> {
         }
     }
 
-    /// Carries out the next change of phase, one at a time and only once the stored phase is known.
-    fn next_control(&mut self) {
-        while self.loaded && !self.raising {
-            let Some(control) = self.queued_controls.pop_front() else { return };
-            let (epoch, phase) = (self.rank.epoch(), self.rank.phase());
-            let (answer, next) = match control {
-                Control::Open(answer) => match phase {
-                    Phase::Pending => (answer, Some(Rank::new(epoch, Phase::Open))),
-                    Phase::Open => (answer, None),
-                    Phase::Closing | Phase::Final => {
-                        drop(answer.send(Err(ItemError::Phase(phase))));
-                        continue;
-                    }
-                },
-                Control::Close(answer) => match phase {
-                    Phase::Open => (answer, Some(Rank::new(epoch, Phase::Closing))),
-                    Phase::Closing | Phase::Final => (answer, None),
-                    Phase::Pending => {
-                        drop(answer.send(Err(ItemError::Phase(phase))));
-                        continue;
-                    }
-                },
-                Control::Reopen(answer) => match phase {
-                    Phase::Final => (answer, Some(Rank::new(epoch + 1, Phase::Open))),
-                    Phase::Open => (answer, None),
-                    Phase::Pending | Phase::Closing => {
-                        drop(answer.send(Err(ItemError::Phase(phase))));
-                        continue;
-                    }
-                },
-                Control::NoteOf(..) | Control::Notes(_) | Control::Settled(_) => continue,
-            };
-            match next {
-                Some(rank) => self.start_raising(rank, answer),
-                None => drop(answer.send(Ok(self.rank))),
-            }
-        }
-    }
-
     fn on_tick(&mut self) {
         let now = Instant::now();
         for lane in &mut self.lanes {
@@ -723,74 +419,6 @@ impl<B: Ballot> Item<B> {
             if !self.notebook.is_sound() {
                 self.drifted("the tally differs from the fold of its notes");
             }
-        }
-    }
-
-    /// Folds what changed into `notes`, and then says how far our lanes are there.
-    fn start_checkpoint(&mut self, now: Instant) {
-        self.checkpointing = true;
-        self.next_checkpoint = now + self.engine.cadence.checkpoint_interval;
-        let viewers = std::mem::take(&mut self.dirty);
-        let rows = note_rows(&self.notebook, viewers.clone());
-        // Alone on the store, the lanes of earlier incarnations are ours to finish, too.
-        let ours = |lane: &LaneId| !self.engine.store.is_shared() || lane.writer == self.engine.writer;
-        let due = |(lane, cursor): (&LaneId, &Cursor)| {
-            (ours(lane) && cursor.materialised < cursor.next_seq).then_some((*lane, cursor.next_seq))
-        };
-        let lanes: Vec<_> = self.cursors.iter().filter_map(due).collect();
-        self.start(|engine, _, id| async move {
-            let result = materialise(&*engine.store, id, rows, lanes.clone()).await;
-            Done::Checkpointed(viewers, lanes, result)
-        });
-    }
-
-    fn on_checkpointed(&mut self, viewers: Vec<ViewerId>, lanes: &[(LaneId, u64)], result: Result<(), StoreError>) {
-        self.checkpointing = false;
-        match result {
-            Ok(()) => {
-                for (lane, materialised) in lanes {
-                    let cursor = self.cursors.entry(*lane).or_default();
-                    cursor.materialised = cursor.materialised.max(*materialised);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(item = %self.id, %error, "checkpoint failed; the journal keeps the notes");
-                self.dirty.extend(viewers);
-            }
-        }
-    }
-
-    fn start_poll(&mut self, now: Instant) {
-        self.polling = true;
-        self.next_poll = now + self.engine.cadence.poll_interval;
-        let cursors = self.cursors.clone();
-        let loaded = self.loaded;
-        self.start(move |engine, _, id| async move {
-            let started = engine.env.clock.since_boot();
-            Done::Polled(started, poll(&engine, id, &cursors, loaded).await)
-        });
-    }
-
-    fn on_polled(&mut self, started: Duration, result: Result<Polled, StoreError>) {
-        self.polling = false;
-        let Ok(Polled { rank, pages }) = result else { return };
-        if !self.loaded {
-            return;
-        }
-        self.lease_until = Some(started + self.engine.cadence.lease);
-        // Other pods fold their own lanes into `notes`; what is read here only has to be shown.
-        let mut merged = Vec::new();
-        for (lane, page) in pages.into_iter().filter(|(lane, _)| lane.writer != self.engine.writer) {
-            let cursor = self.cursors.entry(lane).or_default();
-            let outcome = merge_page(&*self.ballot, &mut self.notebook, lane, cursor, &page, &mut merged);
-            if let Err(error) = outcome {
-                tracing::error!(item = %self.id, %error, "cannot follow another pod");
-                self.degraded = true;
-            }
-        }
-        self.changed |= !merged.is_empty();
-        if rank > self.rank {
-            self.enter(rank);
         }
     }
 
@@ -820,43 +448,4 @@ impl<B: Ballot> Item<B> {
 async fn stored_rank(store: &dyn Store, id: ItemId) -> Result<Rank, StoreError> {
     let rows = store.ranks(id.live).await?;
     Ok(rows.into_iter().find(|row| row.jeu == id.jeu).map(|row| row.rank).unwrap_or_default())
-}
-
-/// Appends a chunk, sending the same bytes again for as long as the store cannot say what became of them.
-async fn append(engine: &Engine, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<(), StoreError> {
-    let mut wait = Duration::from_millis(20);
-    loop {
-        match engine.store.append(item, lane, seq, chunk.clone()).await {
-            Err(error) if error.kind == ErrorKind::Unknown => {
-                tracing::warn!(%item, %error, "a chunk may or may not be written; sending it again");
-                sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(1));
-            }
-            result => return result,
-        }
-    }
-}
-
-/// Reads what other pods wrote: the rank, then every lane from its cursor. A lane met for the first time is read from
-/// its beginning, since part of it may have gone into `notes` after this pod read them.
-async fn poll(
-    engine: &Engine,
-    id: ItemId,
-    cursors: &BTreeMap<LaneId, Cursor>,
-    read_lanes: bool,
-) -> Result<Polled, StoreError> {
-    let rank = stored_rank(&*engine.store, id).await?;
-    let mut pages = Vec::new();
-    if read_lanes {
-        for LaneRow { id: lane, .. } in engine.store.lanes(id).await? {
-            if lane.writer != engine.writer {
-                let from = cursors.get(&lane).map_or(0, |cursor| cursor.next_seq);
-                let page = engine.store.read_lane(id, lane, from).await?;
-                if !page.is_empty() {
-                    pages.push((lane, page));
-                }
-            }
-        }
-    }
-    Ok(Polled { rank, pages })
 }

@@ -73,7 +73,7 @@ impl Reply {
 
 impl Conductor {
     /// Hands a vote in; `on_reply` hears what became of it, after it is durable.
-    pub fn submit(&self, vote: Vote, on_reply: OnReply) {
+    pub fn submit(&self, vote: &Vote, on_reply: OnReply) {
         let started = Instant::now();
         let now_us = self.inner.env.now_us();
         let v = vote.v.unwrap_or(now_us);
@@ -82,7 +82,7 @@ impl Conductor {
             metrics::counter!("notes_refused_total", "reason" => reply.status.as_str()).increment(1);
             reply
         };
-        let (view, payload) = match self.checked(&vote, v) {
+        let (view, payload) = match self.checked(vote, v) {
             Ok(checked) => checked,
             Err(problem) => {
                 let problem = Some(problem.into());

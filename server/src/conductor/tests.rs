@@ -77,7 +77,7 @@ async fn vote(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Reply {
     let (sender, reply) = oneshot::channel();
     let scores = json!({ "fun": fun }).as_object().cloned().unwrap();
     let vote = Vote { live: live_id(1).0, jeu, viewer: ViewerId([who; 16]), v: None, wanted: Wanted::Json(scores) };
-    conductor.submit(vote, Box::new(move |answer| drop(sender.send(answer))));
+    conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
     reply.await.unwrap()
 }
 

@@ -64,15 +64,15 @@ impl JeuFrames {
     }
 
     /// Encodes the numbers of a jeu for everybody.
-    pub fn new(live: &Live, frame: TallyFrame) -> Self {
+    pub fn new(live: &Live, frame: &TallyFrame) -> Self {
         let encode = |frame: TallyFrame| {
             let text = encode(&ServerMessage::Tally(frame.clone()));
             Encoded { value: Arc::new(frame), text }
         };
         let admin = encode(frame.clone());
-        let form = |audience| match mask(live, &frame, audience) {
+        let form = |audience| match mask(live, frame, audience) {
             None => admin.clone(),
-            Some(reason) => encode(masked(&frame, reason)),
+            Some(reason) => encode(masked(frame, reason)),
         };
         Self { jeu: frame.jeu, rev: frame.rev, voter: form(Audience::Voter), public: form(Audience::Public), admin }
     }
@@ -156,18 +156,18 @@ mod tests {
 
     #[test]
     fn in_blind_mode_the_text_for_those_who_have_not_voted_has_no_mean_in_it() {
-        let frames = JeuFrames::new(&live(true, 1), frame(10, Phase::Open));
+        let frames = JeuFrames::new(&live(true, 1), &frame(10, Phase::Open));
         assert!(!frames.public.text.contains("4.25") && frames.public.text.contains("\"masked\":\"blind\""));
         assert!(frames.voter.text.contains("4.25") && frames.admin.text.contains("4.25"));
-        assert!(JeuFrames::new(&live(true, 1), frame(10, Phase::Final)).public.text.contains("4.25"));
+        assert!(JeuFrames::new(&live(true, 1), &frame(10, Phase::Final)).public.text.contains("4.25"));
     }
 
     #[test]
     fn below_the_minimum_only_admins_see_means() {
-        let frames = JeuFrames::new(&live(false, 5), frame(4, Phase::Final));
+        let frames = JeuFrames::new(&live(false, 5), &frame(4, Phase::Final));
         assert!(!frames.public.text.contains("4.25") && !frames.voter.text.contains("4.25"));
         assert!(frames.public.text.contains("\"masked\":\"minimum\"") && frames.public.text.contains("\"voters\":4"));
         assert!(frames.admin.text.contains("4.25"));
-        assert!(JeuFrames::new(&live(false, 5), frame(5, Phase::Open)).public.text.contains("4.25"));
+        assert!(JeuFrames::new(&live(false, 5), &frame(5, Phase::Open)).public.text.contains("4.25"));
     }
 }

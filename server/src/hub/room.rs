@@ -103,12 +103,12 @@ fn jeu_frames(
 ) -> (JeuFrames, bool) {
     let mut frame = tally_frame(&live.live, jeu, view);
     frame.rev = known.map_or(1, |known| known.rev + 1);
-    let Some(known) = known else { return (JeuFrames::new(&live.live, frame), true) };
+    let Some(known) = known else { return (JeuFrames::new(&live.live, &frame), true) };
     let before = &known.admin.value;
     let same_numbers = (before.epoch, before.phase, before.voters) == (frame.epoch, frame.phase, frame.voters)
         && before.criteres == frame.criteres;
     let reasons = |audience| super::frames::mask(&live.live, &frame, audience);
     let same_masks = known.public.value.masked == reasons(super::frames::Audience::Public)
         && known.voter.value.masked == reasons(super::frames::Audience::Voter);
-    if same_numbers && same_masks { (known.clone(), false) } else { (JeuFrames::new(&live.live, frame), true) }
+    if same_numbers && same_masks { (known.clone(), false) } else { (JeuFrames::new(&live.live, &frame), true) }
 }

@@ -210,7 +210,7 @@ impl Loop {
                     let news = self.news.clone();
                     // There is room for every pending reply; a loop that has ended needs none.
                     let on_reply = Box::new(move |reply| drop(news.try_send(News::Reply(reply))));
-                    self.conductor.submit(vote, on_reply);
+                    self.conductor.submit(&vote, on_reply);
                 }
                 Action::ReadOwnNotes(viewer) => {
                     let (news, conductor) = (self.news.clone(), self.conductor.clone());

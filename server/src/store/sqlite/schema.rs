@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
@@ -171,10 +172,22 @@ pub(super) fn translate(path: &Path, error: rusqlite::Error) -> StoreError {
     StoreError::new(kind, BACKEND, error)
 }
 
-/// Makes the data directory (0700) if it is missing.
+/// Makes the data directory if it is missing, for its owner only.
 pub(super) fn make_directory(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| file_error(dir, &error))
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|error| file_error(dir, &error))
+}
+
+/// Opens a file, making it if it is missing, for its owner only. SQLite gives the files beside it the same mode.
+fn private_file(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| file_error(path, &error))
 }
 
 /// A lock on the data directory, held until dropped.
@@ -187,15 +200,13 @@ impl Lock {
     /// Takes the lock, or `None` if another process holds it. The file stays when the lock goes: deleting it would let
     /// two processes lock two files of the same name.
     pub(super) fn try_take(dir: &Path) -> Result<Option<Self>> {
-        use std::os::unix::fs::OpenOptionsExt as _;
         let path = dir.join(LOCK);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(|error| file_error(&path, &error))?;
+        let mut file = private_file(&path)?;
         match file.try_lock() {
             Ok(()) => {
                 // For the message below, and only for that: a full disk must not keep the server from starting.
                 let _ = file.set_len(0);
-                let _ = file.write_all_at(std::process::id().to_string().as_bytes(), 0);
+                let _ = write!(file, "{}", std::process::id());
                 Ok(Some(Self { _file: file }))
             }
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -220,7 +231,6 @@ impl Lock {
 /// SQLite locks with POSIX locks, which a process loses on a file as soon as it closes *any* descriptor of that file. So
 /// there is one of these per file and process, kept until the last store on it is gone.
 pub(super) fn database_file(dir: &Path) -> Result<Arc<File>> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     static OPEN: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
 
     let dir = dir.canonicalize().map_err(|error| file_error(dir, &error))?;
@@ -231,8 +241,7 @@ pub(super) fn database_file(dir: &Path) -> Result<Arc<File>> {
     }
     open.retain(|_, file| file.strong_count() > 0);
     let existed = path.exists();
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = Arc::new(file.map_err(|error| file_error(&path, &error))?);
+    let file = Arc::new(private_file(&path)?);
     if !existed {
         // The name itself must survive a power cut, or the first acknowledged note would not.
         File::open(&dir).and_then(|dir| dir.sync_all()).map_err(|error| file_error(&dir, &error))?;
@@ -242,13 +251,13 @@ pub(super) fn database_file(dir: &Path) -> Result<Arc<File>> {
 }
 
 /// Checks that the file is empty or a SQLite database, before SQLite touches it.
-pub(super) fn check_header(path: &Path, file: &File) -> Result<()> {
+pub(super) fn check_header(path: &Path, mut file: &File) -> Result<()> {
     let length = file.metadata().map_err(|error| file_error(path, &error))?.len();
     if length == 0 {
         return Ok(());
     }
     let mut header = [0_u8; 16];
-    match file.read_exact_at(&mut header, 0) {
+    match file.rewind().and_then(|()| file.read_exact(&mut header)) {
         Ok(()) if header == *MAGIC => Ok(()),
         Ok(()) => Err(damaged(path, "it is not a SQLite database")),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(damaged(path, "it is cut short")),
@@ -319,6 +328,8 @@ pub(super) fn check_version(path: &Path, connection: &Connection) -> Result<i64>
 pub(super) fn prepare(path: &Path) -> Result<()> {
     let translated = |error| translate(path, error);
     let mut connection = connect(path, Role::Writer)?;
+    // Closing the last connection would copy the WAL into a file that may be about to be refused.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(translated)?;
     let version = check_version(path, &connection)?;
     if version > 0 {
         let verdict: String =
@@ -335,7 +346,9 @@ pub(super) fn prepare(path: &Path) -> Result<()> {
         );
         return Err(refusal(ErrorKind::Unavailable, text));
     }
-    connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(translated)?;
+    if version == 0 {
+        connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(translated)?;
+    }
     MIGRATIONS.to_latest(&mut connection).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => translate(path, err),
         other => StoreError::new(ErrorKind::Unavailable, BACKEND, other),
@@ -353,6 +366,22 @@ mod tests {
             MIGRATIONS.pending_migrations(&Connection::open_in_memory().unwrap()).unwrap(),
             SCHEMA_VERSION as i32
         );
+    }
+
+    #[test]
+    fn commits_are_flushed_and_readers_cannot_write() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join(DATABASE);
+        private_file(&path).unwrap();
+        prepare(&path).unwrap();
+        let writer = connect(&path, Role::Writer).unwrap();
+        let full = 2;
+        assert_eq!(pragma(&writer, "synchronous").unwrap(), full);
+        assert_eq!(pragma(&writer, "wal_autocheckpoint").unwrap(), 0);
+        let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        let reader = connect(&path, Role::Reader).unwrap();
+        assert!(reader.execute("INSERT INTO probe VALUES (1, 1)", []).is_err());
     }
 
     #[test]

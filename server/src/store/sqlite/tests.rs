@@ -252,6 +252,27 @@ async fn a_damaged_database_is_refused_with_the_remedy() {
     assert_eq!(open(&dir).read_notes(item(), None, usize::MAX).await.unwrap().len(), 200);
 }
 
+#[tokio::test]
+async fn refusing_a_damaged_database_leaves_its_log_alone() {
+    let (dir, copy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    drop(open(&dir));
+    let store = open(&dir);
+    store.write_notes(item(), (0..200).map(|viewer| note(viewer, 1)).collect()).await.unwrap();
+    for name in ["bareme.sqlite3", "bareme.sqlite3-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let log = std::fs::read(copy.path().join("bareme.sqlite3-wal")).unwrap();
+    assert!(!log.is_empty());
+    let path = copy.path().join(schema::DATABASE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Of the pages that the log does not replace.
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    assert_refused_untouched(&copy, ErrorKind::Corrupt, &["-wal"]);
+    assert_eq!(std::fs::read(copy.path().join("bareme.sqlite3-wal")).unwrap(), log);
+}
+
 #[test]
 fn a_newer_schema_and_another_programs_database_are_refused() {
     let dir = TempDir::new().unwrap();
@@ -308,10 +329,8 @@ async fn a_full_queue_answers_unavailable() {
     let tool = Connection::open(dir.path().join(schema::DATABASE)).unwrap();
     tool.execute_batch("BEGIN IMMEDIATE").unwrap();
     let answers = join_all((0..200).map(|version| store.write_notes(item(), vec![note(1, version)])));
-    let release = async {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        tool.execute_batch("ROLLBACK").unwrap();
-    };
+    // Polled after them, when all have been refused or wait.
+    let release = async { tool.execute_batch("ROLLBACK").unwrap() };
     let (answers, ()) = tokio::join!(answers, release);
     let refusals = answers.iter().filter_map(|answer| answer.as_ref().err()).collect::<Vec<_>>();
     assert!(!refusals.is_empty() && refusals.len() < 200, "{} refusals", refusals.len());
@@ -357,6 +376,20 @@ async fn while_the_database_cannot_be_reopened_the_doubtful_are_unknown_and_the_
     store.probe().await.unwrap();
     store.append(item(), lane(), 0, Bytes::from_static(b"x")).await.unwrap();
     assert_eq!(chunks(&store).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_number_of_an_item_is_forgotten_with_the_transaction_that_gave_it() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let other = ItemId { jeu: JeuId(2), ..item() };
+    store.faults.lost.store(1, Ordering::Relaxed);
+    store.faults.closed.store(1, Ordering::Relaxed);
+    assert_eq!(store.write_notes(item(), vec![note(1, 1)]).await.unwrap_err().kind, ErrorKind::Unknown);
+    store.write_notes(other, vec![note(2, 2)]).await.unwrap();
+    store.write_notes(item(), vec![note(1, 1)]).await.unwrap();
+    assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1)]);
+    assert_eq!(store.read_notes(other, None, 9).await.unwrap(), [note(2, 2)]);
 }
 
 #[tokio::test]
@@ -422,36 +455,53 @@ impl Drop for SmallDisk {
     }
 }
 
-#[tokio::test]
-async fn on_a_full_disk_nothing_acknowledged_is_lost_and_it_goes_on_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount(8 << 20) else { return };
+/// Fills a small disk with appends and rows of notes at once, and looks at what is there when the disk is full, when it
+/// has room again, and after opening it again.
+async fn fill_a_disk(disk_bytes: usize, chunk_bytes: usize) {
+    let Some(disk) = SmallDisk::mount(disk_bytes) else { return };
     let ballast = disk.0.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 4 << 20]).unwrap();
+    std::fs::write(&ballast, vec![0; disk_bytes / 2]).unwrap();
     let data = disk.0.path().join("data");
     let store = SqliteStore::open(&data).unwrap();
     store.register_lane(item(), lane(), 1).await.unwrap();
-    let chunk = |seq: u64| Bytes::from(vec![seq as u8; 20_000]);
-    let mut acknowledged = 0;
+    let chunk = |seq: u64| Bytes::from(vec![seq as u8; chunk_bytes]);
+    let rows = |version: u64| (0..200).map(|viewer| note(viewer, version)).collect::<Vec<_>>();
+    let (mut acknowledged, mut version) = (0, 0);
     let error = loop {
-        match store.append(item(), lane(), acknowledged, chunk(acknowledged)).await {
-            Ok(()) => acknowledged += 1,
-            Err(error) => break error,
+        let next = (acknowledged..acknowledged + 4).map(|seq| store.append(item(), lane(), seq, chunk(seq)));
+        let (appended, noted) = tokio::join!(join_all(next), store.write_notes(item(), rows(version + 1)));
+        version += u64::from(noted.is_ok());
+        let kept = appended.iter().take_while(|result| result.is_ok()).count() as u64;
+        acknowledged += kept;
+        if let Some(Err(error)) = appended.into_iter().nth(kept as usize) {
+            break error;
         }
     };
     assert_eq!(error.kind, ErrorKind::Full, "{error}");
-    assert!(acknowledged > 50, "{acknowledged}");
-    // A batch in which nothing fits fails one by one, and still says so of each.
-    let results = join_all((0..8).map(|more| store.append(item(), lane(), acknowledged + more, chunk(0)))).await;
-    for error in results.into_iter().map(|result| result.unwrap_err()) {
-        assert_eq!(error.kind, ErrorKind::Full, "{error}");
+    assert!(acknowledged > 20, "{acknowledged}");
+    // A batch in which nothing fits fails one by one, and says so of each.
+    for error in join_all((0..8).map(|_| store.append(item(), lane(), MAX_SEQ, chunk(0)))).await {
+        assert_eq!(error.unwrap_err().kind, ErrorKind::Full);
     }
     let expected: Vec<_> = (0..acknowledged).map(|seq| (seq, chunk(seq))).collect();
-    assert_eq!(chunks(&store).await, expected);
+    let found = chunks(&store).await;
+    assert_eq!(found[..expected.len()], expected);
+    assert_eq!(store.read_notes(item(), None, 1).await.unwrap()[0].version, version);
 
     std::fs::remove_file(&ballast).unwrap();
     store.probe().await.unwrap();
-    store.append(item(), lane(), acknowledged, chunk(acknowledged)).await.unwrap();
+    store.append(item(), lane(), MAX_SEQ, chunk(0)).await.unwrap();
     drop(store);
     let store = SqliteStore::open(&data).unwrap();
-    assert_eq!(chunks(&store).await.len() as u64, acknowledged + 1);
+    let found = chunks(&store).await;
+    assert_eq!(found[..expected.len()], expected);
+    assert_eq!(found.last().unwrap(), &(MAX_SEQ, chunk(0)));
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_acknowledged_is_lost_and_it_goes_on_when_there_is_room() {
+    // Chunks of many pages and of less than one; disks that end before the log is first copied, and long after.
+    for (disk_bytes, chunk_bytes) in [(6 << 20, 20_000), (6 << 20, 3_000), (72 << 20, 60_000), (73 << 20, 20_000)] {
+        fill_a_disk(disk_bytes, chunk_bytes).await;
+    }
 }

@@ -1,0 +1,205 @@
+//! Votes of one item: refusing what can be refused without writing, filling chunks, answering.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::{BUSY_RETRY_MS, Done, Item, Outcome, Submission, TROUBLE_RETRY_MS};
+use crate::cluster::chunk::ChunkBuilder;
+use crate::cluster::engine::{Engine, MAX_WAITING_VOTES};
+use crate::domain::ballot::{Ballot, Entry};
+use crate::domain::note::Version;
+use crate::domain::phase::Phase;
+use crate::domain::viewer::ViewerId;
+use crate::protocol::MAX_VERSION_AHEAD_US;
+use crate::store::{ErrorKind, ItemId, LaneId, Payload, StoreError};
+
+/// How long a vote waits for a store that does not say what became of its chunk before it is answered `unknown`.
+pub(super) const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
+
+/// A vote on its way to the store; the callback is gone once it was answered.
+pub(super) struct Waiting {
+    pub(super) viewer: ViewerId,
+    pub(super) version: Version,
+    pub(super) payload: Payload,
+    pub(super) on_outcome: Option<Box<dyn FnOnce(Outcome) + Send>>,
+}
+
+impl Waiting {
+    pub(super) fn answer(&mut self, outcome: Outcome) {
+        if let Some(on_outcome) = self.on_outcome.take() {
+            on_outcome(outcome);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    /// A task that ends with votes in hand owes them an outcome; the chunk may or may not have been written.
+    fn drop(&mut self) {
+        self.answer(Outcome::Unknown);
+    }
+}
+
+/// One of this pod's lanes.
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    pub(super) next_seq: u64,
+    pub(super) not_before: Instant,
+    pub(super) flight: Option<Flight>,
+}
+
+pub(super) struct Flight {
+    pub(super) started: Instant,
+    pub(super) votes: Vec<Waiting>,
+}
+
+impl<B: Ballot> Item<B> {
+    pub(super) fn lease_holds(&self) -> bool {
+        let until = self.lease_until;
+        !self.is_shared() || until.is_some_and(|until| self.engine.env.clock.since_boot() <= until)
+    }
+
+    pub(super) fn on_vote(&mut self, submission: Submission, now_us: u64) {
+        let Submission { viewer, version, payload, on_outcome } = submission;
+        match self.refusal(viewer, version, &payload, now_us) {
+            Some(outcome) => on_outcome(outcome),
+            None => {
+                self.waiting.push_back(Waiting { viewer, version, payload, on_outcome: Some(on_outcome) });
+            }
+        }
+    }
+
+    /// What can be said of a vote without writing it.
+    pub(super) fn refusal(
+        &self,
+        viewer: ViewerId,
+        version: Version,
+        payload: &Payload,
+        now_us: u64,
+    ) -> Option<Outcome> {
+        let later = Outcome::RetryAfter { ms: TROUBLE_RETRY_MS };
+        if !self.loaded || self.degraded {
+            return Some(later);
+        }
+        match self.rank.phase() {
+            Phase::Pending => return Some(Outcome::NotOpen),
+            Phase::Closing | Phase::Final => return Some(Outcome::Closed),
+            Phase::Open => {}
+        }
+        if version > now_us.saturating_add(MAX_VERSION_AHEAD_US) {
+            return Some(Outcome::TooFarAhead { now_us });
+        }
+        if let Some(held) = self.notebook.get(&viewer).filter(|held| held.version >= version) {
+            if held.version == version && held.payload == *payload {
+                return Some(if self.lease_holds() { Outcome::Ok } else { Outcome::Unknown });
+            }
+            return Some(Outcome::Stale { version: held.version, payload: held.payload.clone() });
+        }
+        let starting = self.lanes.is_empty() || Instant::now() < self.takes_votes_from;
+        let troubled = self.trouble_until.is_some_and(|until| Instant::now() < until);
+        if starting || troubled || !self.lease_holds() {
+            return Some(later);
+        }
+        let full = self.waiting.len() >= MAX_WAITING_VOTES;
+        full.then_some(Outcome::RetryAfter { ms: BUSY_RETRY_MS })
+    }
+
+    /// Sends the next chunk of every lane that has none in flight.
+    pub(super) fn start_chunks(&mut self) {
+        if self.rank.phase() != Phase::Open {
+            return;
+        }
+        let now = Instant::now();
+        for index in 0..self.lanes.len() {
+            if self.waiting.is_empty() {
+                return;
+            }
+            let lane = &mut self.lanes[index];
+            if lane.flight.is_some() || lane.not_before > now {
+                continue;
+            }
+            let mut builder = ChunkBuilder::new(self.rank.epoch());
+            let mut votes = Vec::with_capacity(self.waiting.len().min(2048));
+            while let Some(vote) = self.waiting.pop_front() {
+                if !builder.push(vote.viewer, Entry { version: vote.version, payload: &vote.payload }) {
+                    self.waiting.push_front(vote);
+                    break;
+                }
+                votes.push(vote);
+            }
+            if builder.is_empty() {
+                // The payload at the front fits no chunk: it cannot be noted, by anybody.
+                if let Some(mut vote) = self.waiting.pop_front() {
+                    vote.answer(Outcome::RetryAfter { ms: TROUBLE_RETRY_MS });
+                }
+                continue;
+            }
+            metrics::histogram!("chunk_notes").record(f64::from(u32::try_from(votes.len()).unwrap_or(u32::MAX)));
+            let (id, seq, bytes) = (lane.id, lane.next_seq, builder.finish());
+            lane.flight = Some(Flight { started: now, votes });
+            self.start(move |engine, _, item| async move {
+                Done::Appended(index, append(&engine, item, id, seq, bytes).await)
+            });
+        }
+    }
+
+    pub(super) fn on_appended(&mut self, index: usize, result: Result<(), StoreError>) {
+        let lease_holds = self.lease_holds();
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        let Some(mut flight) = lane.flight.take() else { return };
+        match result {
+            Ok(()) => {
+                lane.next_seq += 1;
+                lane.not_before = flight.started + self.engine.cadence.chunk_interval;
+                if let Some(wait) =
+                    lane.not_before.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+                {
+                    self.work.push(Box::pin(async move {
+                        sleep(wait).await;
+                        Done::Due
+                    }));
+                }
+                self.cursors.entry(lane.id).or_default().next_seq = lane.next_seq;
+                self.trouble_until = None;
+                // A vote is judged by the lease alone, not by the phase seen here: the lease is what a closer waits
+                // out. Alone on the store, this pod reads the result only after its last chunk.
+                let outcome = if lease_holds { Outcome::Ok } else { Outcome::Unknown };
+                for vote in &mut flight.votes {
+                    self.notebook.merge(vote.viewer, Entry { version: vote.version, payload: &vote.payload });
+                    self.dirty.push(vote.viewer);
+                    vote.answer(outcome.clone());
+                }
+                self.changed = true;
+            }
+            Err(error) => {
+                tracing::warn!(item = %self.id, %error, "notes refused: the store did not take them");
+                self.trouble_until = Some(Instant::now() + Duration::from_millis(TROUBLE_RETRY_MS));
+                self.changed = true;
+                let later = Outcome::RetryAfter { ms: TROUBLE_RETRY_MS };
+                flight.votes.iter_mut().for_each(|vote| vote.answer(later.clone()));
+                self.waiting.drain(..).for_each(|mut vote| vote.answer(later.clone()));
+            }
+        }
+        if self.waiting.is_empty() && self.lanes.iter().all(|lane| lane.flight.is_none()) {
+            for answer in self.settled.drain(..) {
+                let _asker_left = answer.send(());
+            }
+        }
+    }
+}
+
+/// Appends a chunk, sending the same bytes again for as long as the store cannot say what became of them.
+async fn append(engine: &Engine, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<(), StoreError> {
+    let mut wait = Duration::from_millis(20);
+    loop {
+        match engine.store.append(item, lane, seq, chunk.clone()).await {
+            Err(error) if error.kind == ErrorKind::Unknown => {
+                tracing::warn!(%item, %error, "a chunk may or may not be written; sending it again");
+                sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(1));
+            }
+            result => return result,
+        }
+    }
+}

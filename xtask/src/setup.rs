@@ -1,0 +1,73 @@
+//! Installing what tests need, by package name, with the ordinary clients; what is there already is left alone.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+
+/// A Debian package, and a file that shows that it is installed.
+const DEBIAN: [(&str, &str); 4] = [
+    ("chromium", "/usr/bin/chromium"),
+    ("sqlite3", "/usr/bin/sqlite3"),
+    ("curl", "/usr/bin/curl"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
+];
+
+/// PyPI packages of the API fuzzer and of the OpenAPI validator.
+const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
+
+/// Everything.
+pub(crate) fn all(steps: &Steps) -> Result<()> {
+    browser(steps)?;
+    python(steps)
+}
+
+fn debian(steps: &Steps) -> Result<()> {
+    let missing: Vec<_> = DEBIAN.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if !is_root {
+        bail!("install these Debian packages, then try again: {}", missing.join(" "));
+    }
+    steps.run("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
+    steps.run(&format!("apt-get install {}", missing.join(" ")), install.env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Chromium and the packages of the page tests.
+pub(crate) fn browser(steps: &Steps) -> Result<()> {
+    debian(steps)?;
+    let tests = steps.root().join("overlay/tests");
+    let installed = tests.join("node_modules/.package-lock.json");
+    let lock = tests.join("package-lock.json");
+    let is_current = newer(&installed, &lock);
+    if is_current {
+        return Ok(());
+    }
+    steps.run("npm ci", Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(tests))
+}
+
+/// A virtual environment with the API fuzzer.
+pub(crate) fn python(steps: &Steps) -> Result<()> {
+    debian(steps)?;
+    let venv = steps.venv();
+    let wanted = PYTHON.join("\n");
+    let stamp = venv.join("installed.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    steps.run("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let mut pip = Command::new(venv.join("bin/pip"));
+    steps.run("pip install", pip.args(["install", "--quiet"]).args(PYTHON).stdin(Stdio::null()))?;
+    Ok(std::fs::write(stamp, wanted)?)
+}
+
+fn newer(file: &Path, than: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    matches!((modified(file), modified(than)), (Some(file), Some(than)) if file >= than)
+}
