@@ -336,6 +336,48 @@ async fn a_pod_cut_off_from_the_store_acknowledges_nothing_and_says_that_its_num
     assert_eq!(vote_until_final(&pod, 2, 1, 4).await, Outcome::Ok);
 }
 
+/// Votes with one viewer after the other, without a pause, until the jeu takes no more; says who was acknowledged.
+async fn vote_until_closed(pod: ItemHandle<Ratings>, first: u8) -> Vec<u8> {
+    let mut acknowledged = Vec::new();
+    for who in first.. {
+        match vote_until_final(&pod, who, 1, 4).await {
+            Outcome::Ok => acknowledged.push(who),
+            Outcome::Closed => break,
+            outcome => panic!("{outcome:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(7)).await;
+    }
+    acknowledged
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_while_a_jeu_closes_is_in_its_result() {
+    for is_shared in [false, true] {
+        let inner = if is_shared { shared() } else { exclusive() };
+        let plan = Arc::new(|operation| match operation {
+            "append" => Fault::Delay(Duration::from_millis(40)),
+            _ => Fault::None,
+        });
+        let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&inner), plan));
+        // Where the store is shared, another pod closes: the voter's pod hears of it a poll later.
+        let closer = pod(&store, 1);
+        let voting = if is_shared { pod(&store, 2) } else { closer.clone() };
+        closer.open().await.unwrap();
+        voting.reached(Phase::Open).await;
+        let voter = tokio::spawn(vote_until_closed(voting, 0));
+        tokio::time::sleep(Duration::from_millis(3030)).await;
+        closer.close().await.unwrap();
+        let acknowledged = voter.await.unwrap();
+        assert!(acknowledged.len() > 10);
+        closer.reached(Phase::Final).await;
+        let rows = inner.read_notes(item(), None, 1000).await.unwrap();
+        let noted: Vec<_> = rows.iter().map(|row| row.viewer.0[0]).collect();
+        let lost: Vec<_> = acknowledged.iter().filter(|who| !noted.contains(who)).collect();
+        assert!(lost.is_empty(), "shared {is_shared}: acknowledged and not in the result: {lost:?}");
+        assert_eq!(closer.view().tally.voters, u64::try_from(noted.len()).unwrap());
+    }
+}
+
 /// Random votes, faults, crashes and reopenings against a model of what was acknowledged.
 #[tokio::test(start_paused = true)]
 async fn whatever_fails_or_crashes_every_acknowledged_note_is_in_the_final_result() {
