@@ -1,0 +1,9 @@
+//! Integration: real servers on ports of their own, real requests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod admin;
+mod auth;
+mod cli;
+mod http;
+mod support;
