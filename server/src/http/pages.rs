@@ -352,6 +352,7 @@ mod tests {
             scale: bareme.overall_scale(),
             bareme,
             programme: vec![ProgrammeEntry { jeu, phase: Phase::Open, epoch: 0, closes_at_us: None }],
+            ends_at_us: None,
         }
     }
 
