@@ -20,6 +20,7 @@ export const DOCK = { width: 400, height: 800 };
 export async function openPage(browser, url, { viewport = PHONE, locale = "fr-FR", ...more } = {}) {
   const context = await browser.newContext({ viewport, locale, ...more });
   const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
   const problems = [];
   const requests = [];
   page.on("pageerror", (error) => problems.push(error.message));
