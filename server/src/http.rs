@@ -1,16 +1,40 @@
 //! HTTP: the API, the pages, the files, health. Maps what the rooms below say to responses; decides nothing itself.
+//!
+//! **Invariant**: every answer under `/api` that is not a success is `application/problem+json`, whoever made it.
 
+pub mod admin;
+pub mod api;
 pub mod assets;
+pub mod body;
+pub mod error;
+pub mod health;
+pub mod identity;
+pub mod openapi;
 pub mod pages;
+pub mod security;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use actix_web::{HttpRequest, HttpResponse, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+use uuid::Uuid;
+
+use crate::auth::Auth;
+use crate::auth::limits::{ClientKey, Limiter};
+use crate::catalogue::Catalogue;
 use crate::conductor::Conductor;
+use crate::domain::jeu::JeuId;
+use crate::domain::key::Slug;
+use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerSecret;
 use crate::hub::Hub;
 use crate::records::Records;
 use crate::settings::Settings;
 use crate::store::Store;
+use error::Problem;
+use health::Readiness;
+use openapi::Api;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -27,4 +51,127 @@ pub struct AppState {
     pub hub: Hub,
     /// Signs viewer tokens.
     pub viewers: ViewerSecret,
+    /// Channels, jeux, baremes, accounts and what else admins keep.
+    pub catalogue: Catalogue,
+    /// Passwords, sessions, tokens.
+    pub auth: Auth,
+    /// Whether this pod should get traffic.
+    pub readiness: Arc<Readiness>,
+    /// Votes over HTTP, by client address.
+    pub vote_limiter: Arc<Limiter<ClientKey>>,
+    /// What `/metrics` prints.
+    pub metrics: PrometheusHandle,
+    /// The OpenAPI document, and which methods each path has.
+    pub api: Arc<Api>,
+}
+
+/// [`AppState`] as handlers receive it.
+pub type State = web::Data<AppState>;
+
+impl AppState {
+    /// Wall clock, microseconds since 1970.
+    pub fn now_us(&self) -> u64 {
+        self.conductor.env().now_us()
+    }
+
+    /// Makes a change of a channel's record, or its end, seen by everybody who looks at it.
+    pub async fn channel_changed(&self, channel: &Slug) {
+        self.conductor.channel_changed(channel).await;
+        self.hub.channel_changed(channel);
+    }
+
+    /// Whether a client is exempt from the vote limit: programs on the server's own machine.
+    fn is_exempt(address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| address.to_canonical().is_loopback())
+    }
+
+    /// Takes one vote out of the bucket of a request's client.
+    ///
+    /// # Errors
+    /// The seconds until there is one again.
+    pub fn check_vote_rate(&self, request: &HttpRequest) -> Result<(), u64> {
+        let address = identity::client_address(&self.settings, request);
+        if Self::is_exempt(address) {
+            return Ok(());
+        }
+        self.vote_limiter.check(ClientKey::new(address))
+    }
+}
+
+/// The channel that a segment of a path names.
+///
+/// # Errors
+/// 404: what is no slug names no channel.
+pub fn slug_of(segment: &str) -> Result<Slug, Problem> {
+    Slug::new(segment).map_err(|_| Problem::unknown("unknown_channel", "there is no such channel"))
+}
+
+/// The live that a segment of a path names.
+///
+/// # Errors
+/// 404.
+pub fn live_of(segment: &str) -> Result<LiveId, Problem> {
+    uuid_of(segment).map(LiveId).ok_or_else(|| Problem::unknown("unknown_live", "there is no such live"))
+}
+
+/// A UUID in its usual form of 36 characters; the other forms that `uuid` reads are not ids of this API.
+pub fn uuid_of(segment: &str) -> Option<Uuid> {
+    Uuid::try_parse(segment).ok().filter(|_| segment.len() == 36)
+}
+
+/// The jeu that a segment of a path names.
+///
+/// # Errors
+/// 404.
+pub fn jeu_of(segment: &str) -> Result<JeuId, Problem> {
+    let number = segment.bytes().all(|b| b.is_ascii_digit()).then(|| segment.parse().ok()).flatten();
+    number.map(JeuId).ok_or_else(|| Problem::unknown("unknown_jeu", "there is no such jeu"))
+}
+
+/// Registers everything under `/api` except its documentation.
+pub fn configure_api(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
+    api::configure(config);
+    admin::configure(config);
+}
+
+/// Registers everything this module and its children serve, for one worker's application.
+pub fn configure(state: &State, config: &mut web::ServiceConfig) {
+    config.app_data(state.clone());
+    config.app_data(web::PathConfig::default().error_handler(|_, _| Problem::no_such_path().into()));
+    config.app_data(
+        web::QueryConfig::default().error_handler(|error, _| {
+            crate::domain::Invalid::new("query", error.to_string(), "see /api/docs").map_into()
+        }),
+    );
+    let mut documented = utoipa_actix_web::service_config::ServiceConfig::new(config);
+    configure_api(&mut documented);
+    openapi::configure(config);
+    health::configure(config);
+    crate::ws::route::configure(config);
+    assets::configure(config);
+    // Last, because `/{channel}` takes any single segment.
+    pages::configure(config);
+}
+
+/// Turns an [`crate::domain::Invalid`] into what actix wants.
+trait MapInto {
+    fn map_into(self) -> actix_web::Error;
+}
+
+impl MapInto for crate::domain::Invalid {
+    fn map_into(self) -> actix_web::Error {
+        Problem::from(self).into()
+    }
+}
+
+/// What nobody else answers: under `/api` 405 with `Allow` where another method would do, else 404; elsewhere a page.
+pub async fn not_found(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let allowed = state.api.methods(request.path());
+    if !allowed.is_empty() {
+        return Err(Problem::method_not_allowed(&allowed));
+    }
+    if request.path().starts_with("/api") {
+        return Err(Problem::no_such_path());
+    }
+    Ok(pages::not_found(state, request).await)
 }

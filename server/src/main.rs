@@ -1,2 +1,7 @@
-//! Entry.
-fn main() {}
+//! Entry: the only place that ends the process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(bareme::cli::main())
+}

@@ -1,7 +1,49 @@
 //! Settings: one struct, checked before anything starts. Flags, then `BAREME_*`, then a file, then defaults.
+//!
+//! **Invariant**: a setting nobody knows is refused by name, wherever it comes from, with the nearest known one; a typo
+//! must not silently leave a default in force.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use crate::ws::session::Rate;
+
+/// Which store keeps the durable facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// One SQLite file in the data directory.
+    Sqlite,
+    /// Memory: everything is gone when the program ends. For trying things out.
+    Memory,
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "sqlite",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
@@ -10,10 +52,411 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Folder of the database file.
     pub data_dir: PathBuf,
-    /// Which store: `sqlite` (default) or `memory`.
-    pub store: String,
-    /// Origin and path prefix people reach this server under, without a trailing slash; `None`: what the request says.
+    /// Which store.
+    pub store: StoreKind,
+    /// Origin and path prefix people reach this server under; `None`: what the request says.
     pub public_url: Option<url::Url>,
     /// Serves `overlay/` from this folder instead of the embedded files, while working on them.
     pub assets_dir: Option<PathBuf>,
+    /// Networks whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Votes per second that one address may send over HTTP, ten times as many at once; loopback is exempt.
+    pub vote_rate: u32,
+    /// Messages per second that one socket may send, four times as many at once.
+    pub socket_rate: u32,
+    /// Time between two snapshots of a room at most, in milliseconds.
+    pub tick_ms: u64,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Threads that serve connections; 0: one for each processor.
+    pub workers: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data_dir: PathBuf::from("bareme-data"),
+            store: StoreKind::Sqlite,
+            public_url: None,
+            assets_dir: None,
+            trusted_proxies: Vec::new(),
+            log: "info".to_owned(),
+            log_format: LogFormat::Auto,
+            vote_rate: 50,
+            socket_rate: 10,
+            tick_ms: 100,
+            max_connections: 100_000,
+            workers: 0,
+        }
+    }
+}
+
+/// One source of settings: the flags and the environment, or the file. What it does not name is `None`.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    ///
+    /// 0.0.0.0:8080 lets phones on the same network in.
+    #[arg(long, global = true, env = "BAREME_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Folder of the database file, made at the first start [default: ./bareme-data]
+    #[arg(long, global = true, env = "BAREME_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Where votes are kept: `sqlite`, or `memory` which forgets everything at the end [default: sqlite]
+    #[arg(long, global = true, env = "BAREME_STORE", value_name = "STORE")]
+    pub store: Option<String>,
+    /// URL people reach this server under, when a proxy stands before it [default: what each request says]
+    #[arg(long, global = true, env = "BAREME_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Serves the pages' files from this folder, for people who work on them
+    #[arg(long, global = true, hide = true, env = "BAREME_ASSETS_DIR", value_name = "FOLDER")]
+    pub assets_dir: Option<PathBuf>,
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8 [default: none]
+    #[arg(long, global = true, env = "BAREME_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,bareme=debug [default: info]
+    #[arg(long, global = true, env = "BAREME_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look [default: auto, which is human on a terminal and json otherwise]
+    #[arg(
+        long,
+        global = true,
+        env = "BAREME_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub log_format: Option<LogFormat>,
+    /// Votes per second that one address may send over HTTP; loopback is exempt [default: 50]
+    #[arg(long, global = true, env = "BAREME_VOTE_RATE", value_name = "NUMBER")]
+    pub vote_rate: Option<u32>,
+    /// Messages per second that one socket may send [default: 10]
+    #[arg(long, global = true, env = "BAREME_SOCKET_RATE", value_name = "NUMBER")]
+    pub socket_rate: Option<u32>,
+    /// Milliseconds between two snapshots that pages get, at most [default: 100]
+    #[arg(long, global = true, env = "BAREME_TICK_MS", value_name = "MILLISECONDS")]
+    pub tick_ms: Option<u64>,
+    /// Most connections at once [default: 100000]
+    #[arg(long, global = true, env = "BAREME_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+    /// Threads that serve connections [default: 0, one for each processor]
+    #[arg(long, global = true, env = "BAREME_WORKERS", value_name = "NUMBER")]
+    pub workers: Option<usize>,
+}
+
+/// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
+pub const NAMES: [&str; 13] = [
+    "listen",
+    "data_dir",
+    "store",
+    "public_url",
+    "assets_dir",
+    "trusted_proxies",
+    "log",
+    "log_format",
+    "vote_rate",
+    "socket_rate",
+    "tick_ms",
+    "max_connections",
+    "workers",
+];
+
+/// Variables that are read besides those of the settings.
+const OTHER_VARIABLES: [&str; 2] = ["BAREME_CONFIG", "BAREME_VIEWERS"];
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(Some(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => text.split(',').map(str::to_owned).collect(),
+        OneOrMany::Many(texts) => texts,
+    }))
+}
+
+/// A setting is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {reason}; {remedy}")]
+pub struct SettingsError {
+    /// Which, or where.
+    pub setting: String,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl SettingsError {
+    fn new(setting: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { setting: setting.into(), reason: reason.into(), remedy: remedy.into() }
+    }
+}
+
+/// A setting as `bareme config` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Name in the file.
+    pub name: &'static str,
+    /// Value in TOML; `None` when it is unset.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub source: String,
+}
+
+/// Puts the sources together, the strongest first, and checks everything.
+///
+/// # Errors
+/// The first setting that is wrong.
+pub fn resolve(
+    flags: &Options,
+    matches: &ArgMatches,
+    config: Option<&Path>,
+) -> Result<(Settings, Vec<Shown>), SettingsError> {
+    let file = config.map(read_file).transpose()?.unwrap_or_default();
+    let mut sources = Vec::new();
+    let mut pick = |name: &'static str, in_flags: bool, in_file: bool| {
+        let source = match (in_flags.then(|| matches.value_source(name)).flatten(), in_file, config) {
+            (Some(ValueSource::CommandLine), ..) => format!("--{}", name.replace('_', "-")),
+            (Some(_), ..) => format!("BAREME_{}", name.to_uppercase()),
+            (None, true, Some(path)) => path.display().to_string(),
+            _ => "default".to_owned(),
+        };
+        sources.push((name, source));
+    };
+    macro_rules! layered {
+        ($field:ident) => {{
+            let flag = flags.$field.clone();
+            pick(stringify!($field), flag.is_some(), file.$field.is_some());
+            flag.or_else(|| file.$field.clone())
+        }};
+    }
+    let default = Settings::default();
+    let settings = Settings {
+        listen: parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen),
+        data_dir: layered!(data_dir).unwrap_or(default.data_dir),
+        store: parsed("store", layered!(store), "`sqlite` or `memory`")?.unwrap_or(default.store),
+        public_url: layered!(public_url).filter(|url| !url.is_empty()).map(|url| checked_url(&url)).transpose()?,
+        assets_dir: layered!(assets_dir),
+        trusted_proxies: networks(layered!(trusted_proxies))?,
+        log: layered!(log).unwrap_or(default.log),
+        log_format: layered!(log_format).unwrap_or(default.log_format),
+        vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
+        socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
+        tick_ms: layered!(tick_ms).unwrap_or(default.tick_ms),
+        max_connections: layered!(max_connections).unwrap_or(default.max_connections),
+        workers: layered!(workers).unwrap_or(default.workers),
+    };
+    settings.validate()?;
+    let shown = sources.into_iter().map(|(name, source)| Shown { name, value: settings.value(name), source }).collect();
+    Ok((settings, shown))
+}
+
+fn read_file(path: &Path) -> Result<Options, SettingsError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError::new(&name, format!("cannot be read: {error}"), "check --config"))?;
+    // Unknown keys first, because the parser's message knows no nearest name.
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        SettingsError::new(&name, format!("is not TOML: {}", error.message()), "correct the file")
+    })?;
+    if let Some(key) = table.keys().find(|key| !NAMES.contains(&key.as_str())) {
+        return Err(unknown(&format!("{key} in {name}"), key, NAMES.into_iter().map(str::to_owned)));
+    }
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().lines().count());
+        let place = format!("{name}, line {}", line.max(1));
+        SettingsError::new(place, error.message().trim().to_owned(), "correct the file")
+    })
+}
+
+fn unknown(shown: &str, given: &str, known: impl Iterator<Item = String>) -> SettingsError {
+    let score = |name: &String| strsim::jaro_winkler(given, name);
+    let nearest = known.max_by(|one, other| score(one).total_cmp(&score(other)));
+    let remedy = nearest.map_or_else(String::new, |name| format!("did you mean {name}?"));
+    SettingsError::new(shown, "is not a setting", remedy)
+}
+
+/// Refuses `BAREME_*` variables that nobody reads. What Kubernetes puts into every container when a Service has this
+/// name is no setting and is passed over.
+///
+/// # Errors
+/// The first unknown one.
+pub fn check_environment(variables: impl Iterator<Item = (String, String)>) -> Result<(), SettingsError> {
+    let known: Vec<String> = NAMES
+        .iter()
+        .map(|name| format!("BAREME_{}", name.to_uppercase()))
+        .chain(OTHER_VARIABLES.map(str::to_owned))
+        .collect();
+    let mut given: Vec<_> = variables.filter(|(name, _)| name.starts_with("BAREME_")).collect();
+    given.sort();
+    for (name, value) in given {
+        let of_kubernetes = name.ends_with("_SERVICE_HOST")
+            || name.contains("_SERVICE_PORT")
+            || value.starts_with("tcp://")
+            || value.starts_with("udp://")
+            || name.contains("_TCP_")
+            || name.contains("_UDP_");
+        if !of_kubernetes && !known.contains(&name) {
+            return Err(unknown(&name, &name, known.into_iter()));
+        }
+    }
+    Ok(())
+}
+
+fn parsed<T: FromStr>(setting: &str, text: Option<String>, example: &str) -> Result<Option<T>, SettingsError> {
+    let Some(text) = text else { return Ok(None) };
+    let value = text
+        .parse()
+        .map_err(|_| SettingsError::new(setting, format!("`{text}` cannot be used"), format!("use {example}")))?;
+    Ok(Some(value))
+}
+
+impl FromStr for StoreKind {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            "memory" => Ok(Self::Memory),
+            _ => Err(()),
+        }
+    }
+}
+
+fn checked_url(text: &str) -> Result<url::Url, SettingsError> {
+    let wrong =
+        |reason: &str| SettingsError::new("public_url", format!("`{text}` {reason}"), "use https://example.org");
+    let url = url::Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong("is not an http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("has more than an origin and a path"));
+    }
+    Ok(url)
+}
+
+fn networks(texts: Option<Vec<String>>) -> Result<Vec<IpNet>, SettingsError> {
+    let network = |text: &str| {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
+            let remedy = "use networks such as 10.0.0.0/8, separated by commas";
+            SettingsError::new("trusted_proxies", format!("`{text}` is not a network"), remedy)
+        })
+    };
+    let texts = texts.unwrap_or_default();
+    texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(network).collect()
+}
+
+impl Settings {
+    /// Checks what no single value shows.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(SettingsError::new("data_dir", "is empty", "name a folder"));
+        }
+        if self.vote_rate == 0 {
+            return Err(SettingsError::new("vote_rate", "is 0, so nobody could vote", "use 1 or more"));
+        }
+        if self.socket_rate == 0 {
+            return Err(SettingsError::new("socket_rate", "is 0, so nobody could vote", "use 1 or more"));
+        }
+        if !(10..=3_600_000).contains(&self.tick_ms) {
+            return Err(SettingsError::new("tick_ms", "is out of range", "use 10 to 3600000"));
+        }
+        if self.max_connections == 0 {
+            return Err(SettingsError::new("max_connections", "is 0, so nobody could connect", "use 1 or more"));
+        }
+        if self.workers > 1024 {
+            return Err(SettingsError::new("workers", "is above 1024", "use 0 for one for each processor"));
+        }
+        if tracing_subscriber::EnvFilter::try_new(&self.log).is_err() {
+            let reason = format!("`{}` is not a filter", self.log);
+            return Err(SettingsError::new("log", reason, "use error, warn, info, debug or trace"));
+        }
+        if let Some(folder) = self.assets_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            let reason = format!("{} is not a folder", folder.display());
+            return Err(SettingsError::new("assets_dir", reason, "name the folder `overlay` of the sources"));
+        }
+        Ok(())
+    }
+
+    /// How many messages a socket may send.
+    pub fn socket_rate(&self) -> Rate {
+        let per_second = f64::from(self.socket_rate);
+        Rate { per_second, burst: per_second * 4.0 }
+    }
+
+    /// A setting in TOML; `None` when it is unset.
+    fn value(&self, name: &str) -> Option<String> {
+        let text = |text: String| Some(toml::Value::String(text).to_string());
+        match name {
+            "listen" => text(self.listen.to_string()),
+            "data_dir" => text(self.data_dir.display().to_string()),
+            "store" => text(self.store.to_string()),
+            "public_url" => self.public_url.as_ref().and_then(|url| text(url.to_string())),
+            "assets_dir" => self.assets_dir.as_ref().and_then(|folder| text(folder.display().to_string())),
+            "trusted_proxies" => {
+                let networks = self.trusted_proxies.iter().map(|network| toml::Value::String(network.to_string()));
+                Some(toml::Value::Array(networks.collect()).to_string())
+            }
+            "log" => text(self.log.clone()),
+            "log_format" => text(format!("{:?}", self.log_format).to_lowercase()),
+            "vote_rate" => Some(self.vote_rate.to_string()),
+            "socket_rate" => Some(self.socket_rate.to_string()),
+            "tick_ms" => Some(self.tick_ms.to_string()),
+            "max_connections" => Some(self.max_connections.to_string()),
+            "workers" => Some(self.workers.to_string()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_nearest_name_and_those_of_kubernetes_are_not() {
+        let check = |name: &str, value: &str| check_environment([(name.to_owned(), value.to_owned())].into_iter());
+        let refused = check("BAREME_LISTN", "x").unwrap_err();
+        assert_eq!(refused.to_string(), "BAREME_LISTN: is not a setting; did you mean BAREME_LISTEN?");
+        assert_eq!(check("BAREME_DATA_DIR", "x"), Ok(()));
+        assert_eq!(check("BAREME_SERVICE_HOST", "10.0.0.1"), Ok(()));
+        assert_eq!(check("BAREME_PORT", "tcp://10.0.0.1:80"), Ok(()));
+        assert!(check("BAREME_PORT", "8080").is_err());
+        assert_eq!(check("HOME", "x"), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bareme.toml");
+        std::fs::write(&path, "data_dri = \"x\"\n").unwrap();
+        let refused = read_file(&path).unwrap_err().to_string();
+        assert!(refused.starts_with("data_dri in ") && refused.ends_with("did you mean data_dir?"), "{refused}");
+        std::fs::write(&path, "listen = 4\n").unwrap();
+        assert!(read_file(&path).unwrap_err().to_string().contains("line 1"));
+        std::fs::write(&path, "trusted_proxies = \"10.0.0.0/8,::1\"\n").unwrap();
+        assert_eq!(networks(read_file(&path).unwrap().trusted_proxies).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_public_url_is_an_origin_and_a_path() {
+        assert!(checked_url("https://vote.example.org/x").is_ok());
+        for wrong in ["vote.example.org", "ftp://a", "https://a/?q", "https://me@a/"] {
+            assert!(checked_url(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -4,4 +4,5 @@
 //! which knows neither actix nor time nor bytes on a wire.
 
 pub mod handler;
+pub mod route;
 pub mod session;

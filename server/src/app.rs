@@ -1,0 +1,223 @@
+//! Wiring: from settings, a store and a listener to a server that runs until it is told to stop.
+//!
+//! **Invariant**: the engine and the rooms run on the runtime that built the app, not on the threads that serve
+//! connections; a slow handler cannot delay a commit.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::{App as ActixApp, HttpServer, web};
+
+use crate::auth::Auth;
+use crate::auth::limits::Limiter;
+use crate::catalogue::{Catalogue, Refused};
+use crate::cluster::env::Env;
+use crate::conductor::{ConductError, Conductor};
+use crate::http::openapi::Api;
+use crate::http::{AppState, State, configure, not_found, security};
+use crate::hub::Hub;
+use crate::metrics;
+use crate::records::Records;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// How long requests under way may take after the sockets were told to go.
+const STOP_TIMEOUT_S: u64 = 5;
+/// How long votes under way may take to become durable when stopping.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection is closed after this long.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A client must have sent the head of its request after this long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often rate limits forget who has been quiet.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// Why an app could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The store or what is in it.
+    #[error(transparent)]
+    Catalogue(#[from] Refused),
+    /// The lives could not go on.
+    #[error(transparent)]
+    Conduct(#[from] ConductError),
+    /// The network.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Metrics.
+    #[error("metrics: {0}")]
+    Metrics(String),
+    /// Told a second time to stop.
+    #[error("stopped at once, because a second signal came; votes that were acknowledged are safe")]
+    Aborted,
+}
+
+/// A server that is ready to run.
+pub struct App {
+    state: State,
+    server: Server,
+    address: SocketAddr,
+    alive: Arc<()>,
+}
+
+/// Opens the address that settings name.
+///
+/// # Errors
+/// The system's, such as a port in use.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for connections of the last run to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
+}
+
+impl App {
+    /// Reads what the store holds, goes on with the lives that are on air, and gets ready to serve.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn build(settings: Settings, store: Arc<dyn Store>, listener: TcpListener) -> Result<Self, AppError> {
+        // First of all: what wants to be counted asks for its counter when it is made.
+        let recorder = metrics::install().map_err(|error| AppError::Metrics(error.to_string()))?;
+        let records = Records::new(Arc::clone(&store));
+        let catalogue = Catalogue::new(records.clone());
+        let auth = Auth::new(catalogue.clone());
+        let viewers = auth.viewer_secret().await?;
+        let conductor = Conductor::start(Arc::clone(&store), Env::system()).await?;
+        let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
+        let address = listener.local_addr()?;
+        let state = web::Data::new(AppState {
+            vote_limiter: Arc::new(Limiter::per_second(settings.vote_rate)),
+            settings: Arc::new(settings),
+            store,
+            records,
+            conductor,
+            hub,
+            viewers,
+            catalogue,
+            auth,
+            readiness: Arc::default(),
+            metrics: recorder.clone(),
+            api: Api::collect(),
+        });
+        let alive = metrics::alive();
+        tokio::spawn(metrics::upkeep(recorder, Arc::downgrade(&alive)));
+        tokio::spawn(forget_quiet(state.clone(), Arc::downgrade(&alive)));
+        let server = serve(&state, listener)?;
+        Ok(Self { state, server, address, alive })
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its handlers can reach.
+    pub fn state(&self) -> State {
+        self.state.clone()
+    }
+
+    /// Serves until `stop` is done; then lets votes under way become durable, tells sockets to come back elsewhere, and
+    /// ends. When `abort` is done while it does that, it ends at once.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn run(self, stop: impl Future<Output = ()>, abort: impl Future<Output = ()>) -> Result<(), AppError> {
+        let Self { state, server, alive, .. } = self;
+        let handle = server.handle();
+        let mut serving = tokio::spawn(server);
+        tokio::select! {
+            ended = &mut serving => {
+                return Ok(ended.map_err(std::io::Error::other)??);
+            }
+            () = stop => {}
+        }
+        tracing::info!("stopping");
+        let outcome = tokio::select! {
+            () = drain(&state, &handle) => Ok(()),
+            () = abort => Err(AppError::Aborted),
+        };
+        drop(alive);
+        if outcome.is_ok() {
+            // It was told to stop; what it says about that is of no interest any more.
+            let _ = serving.await;
+            tracing::info!("stopped");
+        }
+        outcome
+    }
+}
+
+async fn drain(state: &State, handle: &ServerHandle) {
+    state.readiness.drain();
+    state.hub.drain().await;
+    if tokio::time::timeout(SETTLE_TIMEOUT, state.conductor.settle()).await.is_err() {
+        tracing::warn!(pending = state.conductor.pending_votes(), "some votes did not become durable in time");
+    }
+    handle.stop(true).await;
+}
+
+async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {
+    let mut ticks = tokio::time::interval(FORGET_INTERVAL);
+    while alive.strong_count() > 0 {
+        ticks.tick().await;
+        state.vote_limiter.forget_idle();
+        state.auth.forget_idle();
+    }
+}
+
+fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
+    let settings = Arc::clone(&state.settings);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = if settings.workers == 0 { processors } else { settings.workers };
+    let state = state.clone();
+    let server = HttpServer::new(move || {
+        let state = state.clone();
+        ActixApp::new()
+            .wrap(from_fn(security::secure))
+            .configure(|config| configure(&state, config))
+            .default_service(web::to(not_found))
+    })
+    .workers(workers)
+    .max_connections(settings.max_connections.div_ceil(workers))
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .shutdown_timeout(STOP_TIMEOUT_S)
+    .disable_signals()
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub async fn signal() {
+    #[cfg(unix)]
+    {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Without handlers the system's defaults hold, and waiting for ever is right.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

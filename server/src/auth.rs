@@ -1,0 +1,317 @@
+//! Who may do what: passwords, sessions, API tokens, overlay keys and the one-time set-up link.
+//!
+//! **Invariant**: no secret is stored. Of tokens, keys, session ids and the set-up secret (256 random bits each) there
+//! is a SHA-256, of passwords argon2id. A secret is shown once, when it is made, and never logged.
+
+pub mod limits;
+mod passwords;
+pub mod request;
+pub mod secrets;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use request::{Principal, Via, admin_of, check_same_site, overlay_key, require};
+
+use crate::catalogue::{
+    Account, Catalogue, InstanceId, KeyInfo, MAX_SESSIONS_PER_ACCOUNT, Refused, Role, Session, Token,
+};
+use crate::domain::key::{Slug, fold_key};
+use crate::domain::viewer::ViewerSecret;
+use crate::domain::{MAX_TITLE_CHARS, checked_text};
+use limits::{ClientKey, Limiter};
+use passwords::Passwords;
+use secrets::{Secret, hash, same};
+
+const SECOND_US: u64 = 1_000_000;
+const HOUR_US: u64 = 3_600 * SECOND_US;
+/// A session nobody used for this long is over.
+pub const SESSION_IDLE_US: u64 = 7 * 24 * HOUR_US;
+/// A session is over after this long, used or not.
+pub const SESSION_LIFE_US: u64 = 30 * 24 * HOUR_US;
+/// How exactly the last use of a session is remembered: a write per hour, not per request.
+const SESSION_TOUCH_US: u64 = HOUR_US;
+/// Sign-in attempts that one address may make at once, and per minute afterwards.
+const LOGINS_PER_ADDRESS: u32 = 10;
+/// Sign-in attempts at one name, from everywhere, at once and per minute afterwards. Above the limit of an address, so
+/// that one address alone cannot lock a name out.
+const LOGINS_PER_NAME: u32 = 30;
+
+/// Why somebody was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Wrong name, password, token or set-up secret: it does not say which.
+    #[error("wrong name or password")]
+    Wrong,
+    /// The set-up link works only while there is no account.
+    #[error("this instance is set up already")]
+    AlreadySetUp,
+    /// Too many attempts.
+    #[error("too many attempts; wait {0} s")]
+    TooMany(u64),
+    /// The catalogue's reasons.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl From<crate::domain::Invalid> for AuthError {
+    fn from(invalid: crate::domain::Invalid) -> Self {
+        Self::Refused(invalid.into())
+    }
+}
+
+/// What signing in gives.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Name of the account.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// For the session cookie.
+    pub session: Secret,
+}
+
+/// The hash of the set-up secret, as stored.
+#[derive(Serialize, Deserialize)]
+struct SetupRecord {
+    hash: String,
+    created_at_us: u64,
+}
+
+/// The viewer secret, as stored.
+#[derive(Serialize, Deserialize)]
+struct ViewerSecretRecord {
+    secret: String,
+}
+
+/// Authentication over a catalogue. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth {
+    catalogue: Catalogue,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    passwords: Passwords,
+    by_address: Limiter<ClientKey>,
+    by_name: Limiter<String>,
+}
+
+impl Auth {
+    /// Authentication over `catalogue`.
+    pub fn new(catalogue: Catalogue) -> Self {
+        let inner = Inner {
+            passwords: Passwords::new(),
+            by_address: Limiter::per_minute(LOGINS_PER_ADDRESS),
+            by_name: Limiter::per_minute(LOGINS_PER_NAME),
+        };
+        Self { catalogue, inner: Arc::new(inner) }
+    }
+
+    /// The secret that viewer tokens are signed with, made at the first start.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn viewer_secret(&self) -> Result<ViewerSecret, Refused> {
+        let fresh = ViewerSecretRecord { secret: secrets::encode(&secrets::random()) };
+        let kept = self.catalogue.instance_or(InstanceId::ViewerSecret, fresh).await?;
+        let Some(bytes) = secrets::decode(&kept.secret) else {
+            let text = "the viewer secret is not 32 bytes in base64url";
+            return Err(crate::store::StoreError::new(crate::store::ErrorKind::Corrupt, "records", text).into());
+        };
+        Ok(ViewerSecret::new(bytes))
+    }
+
+    /// A new set-up secret while there is no account, else `None`. An earlier one stops working.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn new_setup_secret(&self, now_us: u64) -> Result<Option<Secret>, Refused> {
+        if self.catalogue.has_accounts().await? {
+            return Ok(None);
+        }
+        let secret = Secret::new("brm_setup_");
+        let record = SetupRecord { hash: hash(secret.reveal()), created_at_us: now_us };
+        self.catalogue.set_instance(InstanceId::Setup, &record).await?;
+        Ok(Some(secret))
+    }
+
+    /// Makes the first account, an admin, and signs it in. The set-up secret works once.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn set_up(
+        &self,
+        client: ClientKey,
+        secret: &str,
+        name: &str,
+        password: &str,
+        now_us: u64,
+    ) -> Result<SignedIn, AuthError> {
+        self.inner.by_address.check(client).map_err(AuthError::TooMany)?;
+        if self.catalogue.has_accounts().await? {
+            return Err(AuthError::AlreadySetUp);
+        }
+        let account = self.new_account(name, password, Role::Admin, now_us).await?;
+        let given = hash(secret);
+        let matches = |record: &SetupRecord| same(&record.hash, &given);
+        if !self.catalogue.take_instance(InstanceId::Setup, matches).await? {
+            return Err(AuthError::Wrong);
+        }
+        self.catalogue.add_account(&account).await?;
+        self.begin_session(&account, now_us).await
+    }
+
+    /// Signs in with name and password.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn log_in(
+        &self,
+        client: ClientKey,
+        name: &str,
+        password: &str,
+        now_us: u64,
+    ) -> Result<SignedIn, AuthError> {
+        self.inner.by_address.check(client).map_err(AuthError::TooMany)?;
+        let folded: String = fold_key(name).chars().take(MAX_TITLE_CHARS).collect();
+        self.inner.by_name.check(folded.clone()).map_err(AuthError::TooMany)?;
+        let account = self.catalogue.account(&folded).await?;
+        // An unknown name costs as much as a known one, so that the time of the answer does not tell them apart.
+        let right = self
+            .inner
+            .passwords
+            .verify(password, account.as_ref().map(|account| account.password_hash.clone()))
+            .await?;
+        match account {
+            Some(account) if right => self.begin_session(&account, now_us).await,
+            _ => Err(AuthError::Wrong),
+        }
+    }
+
+    async fn begin_session(&self, account: &Account, now_us: u64) -> Result<SignedIn, AuthError> {
+        let folded = fold_key(&account.name);
+        let sessions = self.catalogue.sessions().await?;
+        for (id, _) in sessions.iter().filter(|(_, session)| is_over(session, now_us)) {
+            self.catalogue.delete_session(id).await?;
+        }
+        let own: Vec<_> =
+            sessions.iter().filter(|(_, session)| session.account == folded && !is_over(session, now_us)).collect();
+        let surplus = (own.len() + 1).saturating_sub(MAX_SESSIONS_PER_ACCOUNT);
+        for (id, _) in own.into_iter().take(surplus) {
+            self.catalogue.delete_session(id).await?;
+        }
+        let secret = Secret::new("brm_session_");
+        let session = Session { account: folded, created_at_us: now_us, seen_at_us: now_us };
+        self.catalogue.add_session(&hash(secret.reveal()), &session).await?;
+        Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret })
+    }
+
+    /// Who a session belongs to: id of the session and the account; `None` when it is over.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn session(&self, secret: &str, now_us: u64) -> Result<Option<(String, Account)>, Refused> {
+        let id = hash(secret);
+        let Some(session) = self.catalogue.session(&id).await? else { return Ok(None) };
+        let Some(account) = self.catalogue.account(&session.account).await? else { return Ok(None) };
+        // An account made anew under a deleted one's name does not inherit its sessions.
+        if is_over(&session, now_us) || session.created_at_us < account.created_at_us {
+            return Ok(None);
+        }
+        if now_us.saturating_sub(session.seen_at_us) > SESSION_TOUCH_US {
+            self.catalogue.touch_session(&id, now_us).await?;
+        }
+        Ok(Some((id, account)))
+    }
+
+    /// Who a bearer token belongs to: its id and document; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn token(&self, secret: &str) -> Result<Option<(String, Token)>, Refused> {
+        let id = hash(secret);
+        Ok(self.catalogue.token(&id).await?.map(|token| (id, token)))
+    }
+
+    /// Makes an API token: its id and the secret, which is not seen again.
+    ///
+    /// # Errors
+    /// When the name is wrong or there are too many.
+    pub async fn new_token(&self, name: &str, role: Role, now_us: u64) -> Result<(String, Token, Secret), Refused> {
+        let token = Token { name: checked_text("name", name, 80)?, role, created_at_us: now_us };
+        let secret = Secret::new("brm_token_");
+        let id = hash(secret.reveal());
+        self.catalogue.add_token(&id, &token).await?;
+        Ok((id, token, secret))
+    }
+
+    /// Makes an overlay key of a channel: how it is listed, and the secret, which is not seen again.
+    ///
+    /// # Errors
+    /// When the name is wrong, there is no such channel, or it has too many.
+    pub async fn new_overlay_key(&self, slug: &Slug, name: &str, now_us: u64) -> Result<(KeyInfo, Secret), Refused> {
+        let secret = Secret::new("brm_overlay_");
+        let info = self.catalogue.add_overlay_key(slug, &hash(secret.reveal()), name, now_us).await?;
+        Ok((info, secret))
+    }
+
+    async fn new_account(&self, name: &str, password: &str, role: Role, now_us: u64) -> Result<Account, Refused> {
+        let name = crate::catalogue::checked_account_name(name)?;
+        let password_hash = self.inner.passwords.hash(password).await?;
+        Ok(Account { name, role, password_hash, created_at_us: now_us })
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// When name or password are wrong, the name is taken, or there are too many.
+    pub async fn add_account(&self, name: &str, password: &str, role: Role, now_us: u64) -> Result<Account, Refused> {
+        let account = self.new_account(name, password, role, now_us).await?;
+        self.catalogue.add_account(&account).await?;
+        Ok(account)
+    }
+
+    /// Changes a password. Returns the sessions of the account that ended with it, all but `keep`.
+    ///
+    /// # Errors
+    /// When the password is wrong, or there is no such account.
+    pub async fn set_password(&self, name: &str, password: &str, keep: Option<&str>) -> Result<Vec<String>, Refused> {
+        let hash = self.inner.passwords.hash(password).await?;
+        self.catalogue.set_password_hash(name, &hash).await?;
+        self.end_sessions(name, keep).await
+    }
+
+    /// Deletes an account. Returns the sessions that ended with it.
+    ///
+    /// # Errors
+    /// When it is the last admin, or there is none.
+    pub async fn delete_account(&self, name: &str) -> Result<Vec<String>, Refused> {
+        self.catalogue.delete_account(name).await?;
+        self.end_sessions(name, None).await
+    }
+
+    /// Forgets clients and names whose attempts lie long back; to be called now and then.
+    pub fn forget_idle(&self) {
+        self.inner.by_address.forget_idle();
+        self.inner.by_name.forget_idle();
+    }
+
+    async fn end_sessions(&self, name: &str, keep: Option<&str>) -> Result<Vec<String>, Refused> {
+        let folded = fold_key(name);
+        let mut ended = Vec::new();
+        for (id, session) in self.catalogue.sessions().await? {
+            if session.account == folded && keep != Some(id.as_str()) {
+                self.catalogue.delete_session(&id).await?;
+                ended.push(id);
+            }
+        }
+        Ok(ended)
+    }
+}
+
+fn is_over(session: &Session, now_us: u64) -> bool {
+    now_us.saturating_sub(session.created_at_us) > SESSION_LIFE_US
+        || now_us.saturating_sub(session.seen_at_us) > SESSION_IDLE_US
+}

@@ -1,0 +1,125 @@
+//! argon2id in a bounded pool: at most two at a time, and a short queue, so that sign-in attempts cannot eat the memory
+//! and the processors that votes need.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
+
+use crate::catalogue::Refused;
+use crate::domain::Invalid;
+
+/// Hashes computed at once: 19 MiB and some 20 ms of one processor each (the parameters OWASP recommends).
+const AT_ONCE: usize = 2;
+/// Hashes that may wait for their turn; one more is refused as busy.
+const MAX_WAITING: usize = 32;
+/// Shortest password, in characters.
+pub(super) const MIN_PASSWORD_CHARS: usize = 10;
+/// Longest password, in characters: enough for any sentence, and bounded.
+pub(super) const MAX_PASSWORD_CHARS: usize = 256;
+
+/// Hashes and verifies passwords.
+pub(super) struct Passwords {
+    turns: Arc<Semaphore>,
+    present: Arc<AtomicUsize>,
+}
+
+/// Counts a caller in, and out again whatever becomes of it.
+struct Present(Arc<AtomicUsize>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Passwords {
+    pub(super) fn new() -> Self {
+        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), present: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Refused> {
+        self.present.fetch_add(1, Ordering::Relaxed);
+        let present = Present(self.present.clone());
+        if self.present.load(Ordering::Relaxed) > AT_ONCE + MAX_WAITING {
+            return Err(Refused::Busy);
+        }
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Refused::Busy)?;
+        let job = move || {
+            // The turn ends with the work, even when the caller has gone away.
+            let (_turn, _present) = (turn, present);
+            work()
+        };
+        tokio::task::spawn_blocking(job).await.map_err(|_| Refused::Busy)
+    }
+
+    /// The PHC text of a password that is long enough.
+    pub(super) async fn hash(&self, password: &str) -> Result<String, Refused> {
+        let count = password.chars().count();
+        if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&count) {
+            let remedy = format!("send {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters");
+            return Err(Invalid::new("password", format!("is {count} characters long"), remedy).into());
+        }
+        let password = password.to_owned();
+        let hashed =
+            self.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
+        hashed.await?.map_err(|error| {
+            tracing::error!(%error, "argon2 refused a password");
+            Refused::Busy
+        })
+    }
+
+    /// Whether a password fits a hash; without one it costs the same and is wrong.
+    pub(super) async fn verify(&self, password: &str, hash: Option<String>) -> Result<bool, Refused> {
+        if password.chars().count() > MAX_PASSWORD_CHARS {
+            return Ok(false);
+        }
+        let password = password.to_owned();
+        self.run(move || match hash {
+            Some(hash) => PasswordHash::new(&hash)
+                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
+            None => {
+                let _ = Argon2::default().hash_password(password.as_bytes());
+                false
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_only() {
+        let passwords = Passwords::new();
+        let hash = passwords.hash("un mot de passe").await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(passwords.verify("un mot de passe", Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify("un mot de passé", Some(hash)).await.unwrap());
+        assert!(!passwords.verify("un mot de passe", None).await.unwrap());
+        assert!(matches!(passwords.hash("court").await, Err(Refused::Invalid(_))));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crowd_of_attempts_is_refused_as_busy_and_the_queue_empties_again() {
+        let passwords = Arc::new(Passwords::new());
+        let hash = passwords.hash("un mot de passe").await.unwrap();
+        let attempt = || {
+            let (passwords, hash) = (passwords.clone(), hash.clone());
+            tokio::spawn(async move { passwords.verify("x", Some(hash)).await })
+        };
+        let attempts: Vec<_> = (0..200).map(|_| attempt()).collect();
+        let mut busy = 0;
+        for attempt in attempts {
+            busy += usize::from(matches!(attempt.await.unwrap(), Err(Refused::Busy)));
+        }
+        assert!(busy >= 100, "{busy} of 200 were refused");
+        assert_eq!(passwords.present.load(Ordering::Relaxed), 0);
+        assert!(passwords.verify("un mot de passe", Some(hash)).await.unwrap());
+    }
+}

@@ -1,0 +1,83 @@
+//! Documents of the instance itself: secrets and the set-up link.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Catalogue, Result};
+use crate::store::{RecordKey, RecordKind, Swap};
+
+/// Which document of the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceId {
+    /// The secret that viewer tokens are signed with.
+    ViewerSecret,
+    /// Hash of the one-time set-up secret.
+    Setup,
+    /// What `bareme demo` must find again.
+    Demo,
+}
+
+impl InstanceId {
+    fn key(self) -> RecordKey {
+        let id = match self {
+            Self::ViewerSecret => "viewer_secret",
+            Self::Setup => "setup",
+            Self::Demo => "demo",
+        };
+        RecordKey::new(RecordKind::Instance, "", id)
+    }
+}
+
+impl Catalogue {
+    /// A document of the instance.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn instance<T: DeserializeOwned>(&self, id: InstanceId) -> Result<Option<T>> {
+        Ok(self.records.get::<T>(&id.key()).await?.map(|row| row.value))
+    }
+
+    /// The document if there is one, or `fresh`, which is then kept. Of several that try at once, all get the same.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn instance_or<T: DeserializeOwned + Serialize>(&self, id: InstanceId, fresh: T) -> Result<T> {
+        loop {
+            if let Some(value) = self.instance(id).await? {
+                return Ok(value);
+            }
+            if let Swap::Done(_) = self.records.put(&id.key(), 0, &fresh).await? {
+                return Ok(fresh);
+            }
+        }
+    }
+
+    /// Replaces a document of the instance.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn set_instance<T: Serialize>(&self, id: InstanceId, value: &T) -> Result<()> {
+        loop {
+            let revision = self.records.get::<serde_json::Value>(&id.key()).await?.map_or(0, |row| row.revision);
+            if let Swap::Done(_) = self.records.put(&id.key(), revision, value).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a document away if `matches` says so; `true` for the one caller that took it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn take_instance<T: DeserializeOwned>(
+        &self,
+        id: InstanceId,
+        matches: impl FnOnce(&T) -> bool,
+    ) -> Result<bool> {
+        let Some(row) = self.records.get::<T>(&id.key()).await? else { return Ok(false) };
+        if !matches(&row.value) {
+            return Ok(false);
+        }
+        Ok(matches!(self.records.delete(&id.key(), row.revision).await?, Swap::Done(_)))
+    }
+}

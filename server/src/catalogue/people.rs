@@ -1,0 +1,262 @@
+//! Accounts, API tokens and sessions as documents. What they allow is decided in `auth`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Catalogue, MAX_ACCOUNTS, MAX_SESSIONS, MAX_TOKENS, Refused, Result};
+use crate::domain::key::fold_key;
+use crate::domain::{Invalid, checked_text};
+use crate::store::{RecordKey, RecordKind, Swap};
+
+/// Longest name of an account, in characters.
+const MAX_ACCOUNT_NAME_CHARS: usize = 64;
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Reads everything and drives lives.
+    Moderator,
+}
+
+/// An account, stored under its folded name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Name as it was chosen.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// argon2id in PHC form.
+    pub password_hash: String,
+    /// When it was made, microseconds since 1970.
+    pub created_at_us: u64,
+}
+
+/// An API token, stored under its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made, microseconds since 1970.
+    pub created_at_us: u64,
+}
+
+/// A browser session, stored under the hash of its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Folded name of the account.
+    pub account: String,
+    /// When somebody signed in, microseconds since 1970.
+    pub created_at_us: u64,
+    /// When it was used last, to the hour.
+    pub seen_at_us: u64,
+}
+
+fn account_key(folded: &str) -> RecordKey {
+    RecordKey::new(RecordKind::Account, "", folded)
+}
+
+fn token_key(hash: &str) -> RecordKey {
+    RecordKey::new(RecordKind::Token, "", hash)
+}
+
+fn session_key(hash: &str) -> RecordKey {
+    RecordKey::new(RecordKind::Session, "", hash)
+}
+
+/// Checks the name of an account: a letter or digit, then letters, digits, `.`, `_`, `@` and `-`, so that it is one
+/// segment of a path.
+///
+/// # Errors
+/// [`Invalid`] naming `name`.
+pub fn checked_account_name(name: &str) -> std::result::Result<String, Invalid> {
+    let name = checked_text("name", name, MAX_ACCOUNT_NAME_CHARS)?;
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, 'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ÿ');
+    let good = name.starts_with(letter) && name.chars().all(|c| letter(c) || matches!(c, '.' | '_' | '@' | '-'));
+    if good {
+        return Ok(name);
+    }
+    let remedy = "send letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or digit";
+    Err(Invalid::new("name", "has other characters than letters and digits", remedy))
+}
+
+fn unknown_account(name: &str) -> Refused {
+    let shown: String = name.chars().take(MAX_ACCOUNT_NAME_CHARS).collect();
+    Refused::unknown("unknown_account", format!("there is no account {shown}"))
+}
+
+impl Catalogue {
+    /// Every account with its folded name.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn accounts(&self) -> Result<Vec<(String, Account)>> {
+        let rows = self.records.list::<Account>(RecordKind::Account, "", None, MAX_ACCOUNTS).await?;
+        Ok(rows.into_iter().map(|(id, row)| (id, row.value)).collect())
+    }
+
+    /// Whether there is any account.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_accounts(&self) -> Result<bool> {
+        Ok(!self.records.list::<Account>(RecordKind::Account, "", None, 1).await?.is_empty())
+    }
+
+    /// The account of a name, whatever its accents and case; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn account(&self, name: &str) -> Result<Option<Account>> {
+        Ok(self.records.get::<Account>(&account_key(&fold_key(name))).await?.map(|row| row.value))
+    }
+
+    /// Adds an account, whose name was checked.
+    ///
+    /// # Errors
+    /// When the name is taken, or there are too many.
+    pub async fn add_account(&self, account: &Account) -> Result<()> {
+        if self.accounts().await?.len() >= MAX_ACCOUNTS {
+            return Err(Refused::full("accounts", MAX_ACCOUNTS));
+        }
+        match self.records.put(&account_key(&fold_key(&account.name)), 0, account).await? {
+            Swap::Done(_) => Ok(()),
+            Swap::Conflict(_) => {
+                let reason = format!("there is an account {} already", account.name);
+                Err(Refused::conflict(reason, "choose another name"))
+            }
+        }
+    }
+
+    /// Replaces the password hash of an account.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub async fn set_password_hash(&self, name: &str, hash: &str) -> Result<()> {
+        let change = |account: &mut Account| -> Result<()> {
+            hash.clone_into(&mut account.password_hash);
+            Ok(())
+        };
+        let changed = self.records.update(&account_key(&fold_key(name)), change).await?;
+        changed.ok_or_else(|| unknown_account(name))??;
+        Ok(())
+    }
+
+    /// Deletes an account, unless it is the last admin.
+    ///
+    /// # Errors
+    /// When it is, or there is no such account.
+    pub async fn delete_account(&self, name: &str) -> Result<()> {
+        let folded = fold_key(name);
+        let accounts = self.accounts().await?;
+        let Some((_, account)) = accounts.iter().find(|(id, _)| *id == folded) else {
+            return Err(unknown_account(name));
+        };
+        let admins = accounts.iter().filter(|(_, account)| account.role == Role::Admin).count();
+        if account.role == Role::Admin && admins == 1 {
+            return Err(Refused::conflict("it is the only admin account", "make another admin account first"));
+        }
+        self.remove(&account_key(&folded)).await
+    }
+
+    /// Every API token with its hash, oldest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tokens(&self) -> Result<Vec<(String, Token)>> {
+        let rows = self.records.list::<Token>(RecordKind::Token, "", None, MAX_TOKENS).await?;
+        let mut tokens: Vec<_> = rows.into_iter().map(|(id, row)| (id, row.value)).collect();
+        tokens.sort_by_key(|(_, token)| token.created_at_us);
+        Ok(tokens)
+    }
+
+    /// The token with this hash.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn token(&self, hash: &str) -> Result<Option<Token>> {
+        Ok(self.records.get::<Token>(&token_key(hash)).await?.map(|row| row.value))
+    }
+
+    /// Keeps a token under its hash.
+    ///
+    /// # Errors
+    /// When the name is wrong or there are too many.
+    pub async fn add_token(&self, hash: &str, token: &Token) -> Result<()> {
+        if self.tokens().await?.len() >= MAX_TOKENS {
+            return Err(Refused::full("tokens", MAX_TOKENS));
+        }
+        match self.records.put(&token_key(hash), 0, token).await? {
+            Swap::Done(_) => Ok(()),
+            Swap::Conflict(_) => Err(Refused::raced("the token")),
+        }
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Errors
+    /// When there is no such token.
+    pub async fn delete_token(&self, hash: &str) -> Result<()> {
+        if self.token(hash).await?.is_none() {
+            return Err(Refused::unknown("unknown_token", "there is no such token"));
+        }
+        self.remove(&token_key(hash)).await
+    }
+
+    /// Every session with its hash, oldest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn sessions(&self) -> Result<Vec<(String, Session)>> {
+        let rows = self.records.list::<Session>(RecordKind::Session, "", None, MAX_SESSIONS * 2).await?;
+        let mut sessions: Vec<_> = rows.into_iter().map(|(id, row)| (id, row.value)).collect();
+        sessions.sort_by_key(|(_, session)| session.created_at_us);
+        Ok(sessions)
+    }
+
+    /// The session with this hash.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn session(&self, hash: &str) -> Result<Option<Session>> {
+        Ok(self.records.get::<Session>(&session_key(hash)).await?.map(|row| row.value))
+    }
+
+    /// Keeps a session under its hash.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn add_session(&self, hash: &str, session: &Session) -> Result<()> {
+        match self.records.put(&session_key(hash), 0, session).await? {
+            Swap::Done(_) => Ok(()),
+            Swap::Conflict(_) => Err(Refused::raced("the session")),
+        }
+    }
+
+    /// Remembers that a session was used.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn touch_session(&self, hash: &str, now_us: u64) -> Result<()> {
+        let change = |session: &mut Session| -> Result<()> {
+            session.seen_at_us = session.seen_at_us.max(now_us);
+            Ok(())
+        };
+        // A session that ended meanwhile stays ended.
+        self.records.update(&session_key(hash), change).await?.transpose()?;
+        Ok(())
+    }
+
+    /// Ends a session; `false` when there was none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete_session(&self, hash: &str) -> Result<bool> {
+        let found = self.session(hash).await?.is_some();
+        self.remove(&session_key(hash)).await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,248 @@
+//! The command line: what people type, what they are told, and with which code the program ends.
+//!
+//! Codes: 0 when all went well, 1 when something failed while running, 2 when the command or a setting is wrong.
+//!
+//! **Invariant**: `token new` prints the token and nothing else on standard output, so that scripts can keep it.
+
+mod announce;
+mod tools;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{App, AppError, listen, signal};
+use crate::catalogue::Role;
+use crate::demo;
+use crate::settings::{LogFormat, Options, Settings, SettingsError, Shown, StoreKind, check_environment, resolve};
+use crate::store::memory::MemoryStore;
+use crate::store::metered::MeteredStore;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+
+/// Simulated viewers of `demo` unless it is told otherwise.
+const DEMO_VIEWERS: u32 = 30;
+/// Most simulated viewers: above it, the load tool is the better means.
+const MAX_DEMO_VIEWERS: i64 = 5_000;
+
+/// Viewers rate the games of a live; the stream sees the averages move.
+///
+/// Settings come from flags, then from variables BAREME_*, then from the file of --config, then from defaults.
+#[derive(Debug, Parser)]
+#[command(name = "bareme", version, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// File with settings in TOML, such as `listen = "0.0.0.0:8080"`
+    #[arg(long, global = true, env = "BAREME_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves pages, API and WebSockets (this is what happens without a command)
+    Serve,
+    /// Serves a sample channel with a live on air and simulated viewers
+    Demo {
+        /// Simulated viewers; 0 for none
+        #[arg(long, env = "BAREME_VIEWERS", default_value_t = DEMO_VIEWERS,
+            value_parser = clap::value_parser!(u32).range(0..=MAX_DEMO_VIEWERS))]
+        viewers: u32,
+    },
+    /// Makes, lists and revokes API tokens, also beside a running server
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Prints the settings that would be used and where each comes from, and checks them
+    Config,
+    /// Ends with 0 when the server at --listen answers, else with 1; for containers
+    Healthcheck {
+        /// Asks whether it is ready for traffic, not only whether it runs
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Measures the store and the sockets on this machine
+    #[command(hide = true)]
+    Bench {
+        /// Serves the baseline of a measurement on this port instead
+        #[arg(long, hide = true)]
+        echo: Option<u16>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints it; it is not shown again
+    New {
+        /// What it is for
+        #[arg(long)]
+        name: String,
+        /// What it may do: `admin` everything, `moderator` drive lives
+        #[arg(long, value_enum)]
+        role: Role,
+    },
+    /// Lists tokens: id, role, name
+    List,
+    /// Revokes a token; sockets that are open with it stay until they reconnect
+    Revoke {
+        /// Its id, as `token list` shows it
+        id: String,
+    },
+}
+
+/// Why the program ends with something else than 0.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn running(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self { code: 2, message: error.to_string() }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        Self::running(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::running(error.to_string())
+    }
+}
+
+/// Runs the command that was typed; returns the code to end with.
+pub fn main() -> u8 {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // There is no better place to complain about a broken terminal.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let outcome = Cli::from_arg_matches(&matches)
+        .map_err(|error| Failure { code: 2, message: error.to_string() })
+        .and_then(|cli| {
+            let variables = std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+            check_environment(variables)?;
+            let (settings, shown) = resolve(&cli.options, &matches, cli.config.as_deref())?;
+            run(cli.command.unwrap_or(Command::Serve), settings, &shown)
+        });
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "bareme: {}", failure.message);
+            failure.code
+        }
+    }
+}
+
+fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Failure> {
+    match command {
+        Command::Config => tools::print_settings(shown),
+        Command::Serve => serve(settings, None),
+        Command::Demo { viewers } => serve(settings, Some(viewers)),
+        Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
+        Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
+        Command::Bench { echo: Some(port) } => Ok(runtime()?.block_on(crate::bench::socket::serve_echo(port))?),
+        Command::Bench { echo: None } => tools::bench(&settings.data_dir),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().map_err(|error| Failure::running(format!("cannot start threads: {error}")))
+}
+
+fn init_logs(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_json = match settings.log_format {
+        LogFormat::Json => true,
+        LogFormat::Human => false,
+        LogFormat::Auto => !std::io::stdout().is_terminal(),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    // Only one of a process can be installed, and then it is this one.
+    let _ = if is_json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.with_ansi(std::io::stdout().is_terminal()).with_target(false).try_init()
+    };
+}
+
+fn store_failure(settings: &Settings, error: &StoreError) -> Failure {
+    Failure::running(format!("cannot use the data directory {}: {}", settings.data_dir.display(), error.source))
+}
+
+fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
+    let store: Arc<dyn Store> = match settings.store {
+        StoreKind::Memory => Arc::new(MemoryStore::exclusive()),
+        StoreKind::Sqlite => {
+            Arc::new(SqliteStore::open(&settings.data_dir).map_err(|error| store_failure(settings, &error))?)
+        }
+    };
+    Ok(Arc::new(MeteredStore::new(store)))
+}
+
+fn listen_failure(address: SocketAddr, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind;
+    let reason = match error.kind() {
+        ErrorKind::AddrInUse => "another program uses this port; stop it, or choose another with --listen".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine does not have this address; correct --listen".to_owned(),
+        ErrorKind::PermissionDenied => "ports below 1024 need permission; choose another with --listen".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure::running(format!("cannot listen on {address}: {reason}"))
+}
+
+fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
+    init_logs(&settings);
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        // The port first: whoever starts the program twice shall not wait for the store to say so.
+        let listener = listen(settings.listen).map_err(|error| listen_failure(settings.listen, &error))?;
+        // Before the store, which asks for its counters when it is made.
+        crate::metrics::install().map_err(|error| Failure::running(error.to_string()))?;
+        let store = {
+            let settings = settings.clone();
+            let opening = tokio::task::spawn_blocking(move || open_store(&settings));
+            opening.await.map_err(|_| Failure::running("cannot open the store"))??
+        };
+        let app = App::build(settings, store, listener).await?;
+        let state = app.state();
+        let setup = state.auth.new_setup_secret(state.now_us()).await.map_err(AppError::from)?;
+        let demo = match demo_viewers {
+            Some(_) => Some(demo::prepare(&state).await?),
+            None => None,
+        };
+        let text = announce::text(&state.settings, app.address(), setup.as_ref(), demo.as_ref());
+        // Whoever closed our standard output does not want to read it.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = std::io::stdout().flush();
+        if let (Some(demo), Some(count @ 1..)) = (&demo, demo_viewers) {
+            tokio::spawn(demo::simulate(announce::own_address(app.address()), demo.channel.to_string(), count));
+        }
+        Ok(app.run(signal(), async { signal().await }).await?)
+    });
+    // Threads that hang in a system call must not keep the process; what was acknowledged is on disk.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(3));
+    served
+}

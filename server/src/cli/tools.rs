@@ -1,0 +1,110 @@
+//! The commands that do one thing and end.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{Failure, TokenCommand, announce, store_failure};
+use crate::auth::Auth;
+use crate::catalogue::{Catalogue, Refused};
+use crate::cluster::env::Env;
+use crate::records::Records;
+use crate::settings::{Settings, SettingsError, Shown, StoreKind};
+use crate::store::sqlite::SqliteStore;
+
+/// How long a health check may take.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Prints the settings as a file that would set them.
+pub(super) fn print_settings(shown: &[Shown]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for Shown { name, value, source } in shown {
+        let line = match value {
+            Some(value) => format!("{name} = {value}"),
+            None => format!("# {name} is not set"),
+        };
+        writeln!(out, "{line:<44} # {source}")?;
+    }
+    Ok(())
+}
+
+fn refused(refused: Refused) -> Failure {
+    match refused {
+        Refused::Store(error) => Failure::running(error.source.to_string()),
+        other => Failure::running(other.to_string()),
+    }
+}
+
+/// Makes, lists or revokes tokens, beside a server that may be running.
+pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result<(), Failure> {
+    if settings.store != StoreKind::Sqlite {
+        return Err(SettingsError {
+            setting: "store".to_owned(),
+            reason: format!("`{}` keeps no tokens for another process to see", settings.store),
+            remedy: "use the admin page of the running server".to_owned(),
+        }
+        .into());
+    }
+    let folder = settings.data_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_beside(&folder));
+    let store = opening.await.map_err(|_| Failure::running("cannot open the store"))?;
+    let store = Arc::new(store.map_err(|error| store_failure(settings, &error))?);
+    let catalogue = Catalogue::new(Records::new(store));
+    let mut out = Vec::new();
+    match command {
+        TokenCommand::New { name, role } => {
+            let auth = Auth::new(catalogue);
+            let (_, _, secret) = auth.new_token(&name, role, Env::system().now_us()).await.map_err(refused)?;
+            writeln!(out, "{}", secret.reveal())?;
+        }
+        TokenCommand::List => {
+            for (id, token) in catalogue.tokens().await.map_err(refused)? {
+                let role = format!("{:?}", token.role).to_lowercase();
+                writeln!(out, "{id}  {role:<9}  {}", token.name)?;
+            }
+        }
+        TokenCommand::Revoke { id } => catalogue.delete_token(&id).await.map_err(refused)?,
+    }
+    std::io::stdout().write_all(&out)?;
+    Ok(())
+}
+
+/// Asks the server at `listen` how it is.
+pub(super) async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), Failure> {
+    let address = announce::own_address(listen);
+    let path = if ready { "/readyz" } else { "/healthz" };
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(64 * 1024).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = match tokio::time::timeout(HEALTH_TIMEOUT, ask).await {
+        Ok(answer) => answer.map_err(|error| Failure::running(format!("{address} does not answer: {error}")))?,
+        Err(_) => return Err(Failure::running(format!("{address} does not answer within {HEALTH_TIMEOUT:?}"))),
+    };
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or(answer.as_str(), |(_, body)| body);
+    Err(Failure::running(format!("{address} is not well: {}", body.trim())))
+}
+
+/// Measures the store, then the sockets.
+pub(super) fn bench(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)?;
+    let rows = crate::bench::store::store_bench(folder).map_err(|error| Failure::running(error.to_string()))?;
+    for row in rows {
+        writeln!(std::io::stdout(), "{row}")?;
+    }
+    let figures = super::runtime()?.block_on(crate::bench::socket::socket_bench(folder));
+    let figures = figures.map_err(|error| Failure::running(error.to_string()))?;
+    writeln!(std::io::stdout(), "{figures}")?;
+    Ok(())
+}

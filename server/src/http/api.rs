@@ -1,0 +1,37 @@
+//! The public API: votes, lives, results.
+
+mod channels;
+mod export;
+mod note;
+mod results;
+mod votes;
+
+use serde::Serialize;
+
+pub use results::{JeuResult, Results};
+
+/// A live on air.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct OpenLive {
+    /// Slug of its channel.
+    pub channel: String,
+    /// Title of the channel.
+    pub title: String,
+    /// The live.
+    pub live_id: uuid::Uuid,
+    /// Title of the live.
+    pub live_title: String,
+}
+
+/// Registers the routes. The vote comes first, because the router looks in this order.
+pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
+    config
+        .service(note::post_note)
+        .service(channels::open_lives)
+        .service(channels::channel_live)
+        .service(channels::channel_state)
+        .service(channels::channel_qr)
+        .service(results::live_results)
+        .service(results::live_results_csv)
+        .service(export::live_notes);
+}

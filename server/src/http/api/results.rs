@@ -1,0 +1,217 @@
+//! Results of a live, as JSON and as a table.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::super::error::{Problem, ProblemBody};
+use super::super::{State, live_of};
+use crate::auth::admin_of;
+use crate::domain::live::{Live, LiveStatus};
+use crate::domain::phase::Phase;
+use crate::domain::tally::CritereSummary;
+use crate::hub::frames::{Audience, mask, masked};
+use crate::protocol::Masked;
+
+/// Results of a live.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Results {
+    /// The live.
+    pub live_id: Uuid,
+    /// Slug of its channel.
+    pub channel: String,
+    /// Title of the live.
+    pub title: String,
+    /// Draft, open or closed.
+    pub status: LiveStatus,
+    /// The jeux in order of the programme.
+    pub jeux: Vec<JeuResult>,
+}
+
+/// Results of one jeu.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct JeuResult {
+    /// The jeu.
+    pub jeu_id: u32,
+    /// Title.
+    pub title: String,
+    /// Pending, open, closing or final.
+    pub phase: Phase,
+    /// How often it was reopened.
+    pub epoch: u64,
+    /// Viewers whose note counts.
+    pub voters: u64,
+    /// Overall mean on the live's scale; null while there is none or it is masked.
+    pub mean: Option<f64>,
+    /// One entry for each critere; empty when masked.
+    pub criteres: Vec<CritereSummary>,
+    /// Why the means are not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<Masked>,
+}
+
+/// Results for whoever asks: admins see everything, everybody else what the live shows.
+async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Result<(Live, Results), Problem> {
+    let live_id = live_of(segment)?;
+    let audience = match admin_of(state, request).await {
+        Ok(_) => Audience::Admin,
+        // A token that is sent and wrong is a mistake worth telling; an old session is just nobody.
+        Err(problem) if request.headers().contains_key(header::AUTHORIZATION) => return Err(problem),
+        Err(_) => Audience::Public,
+    };
+    let (live, numbers) = state.conductor.numbers(live_id).await?;
+    let jeux = numbers.into_iter().map(|jeu| {
+        let frame = match mask(&live, &jeu.frame, audience) {
+            Some(reason) => masked(&jeu.frame, reason),
+            None => jeu.frame,
+        };
+        JeuResult {
+            jeu_id: jeu.jeu.0,
+            title: live.jeu(jeu.jeu).map(|(_, jeu)| jeu.details.title.clone()).unwrap_or_default(),
+            phase: frame.phase,
+            epoch: frame.epoch,
+            voters: frame.voters,
+            mean: frame.mean,
+            criteres: frame.criteres,
+            masked: frame.masked,
+        }
+    });
+    let results = Results {
+        live_id: live.live_id.0,
+        channel: live.channel.to_string(),
+        title: live.title.clone(),
+        status: live.status,
+        jeux: jeux.collect(),
+    };
+    Ok(((*live).clone(), results))
+}
+
+/// Results of a live
+///
+/// JSON, or a table when `Accept` asks for `text/csv`. While a jeu is not final, blind mode and the minimum of votes hold
+/// for everybody but admins.
+#[utoipa::path(tag = "public", params(("live_id" = Uuid, Path, description = "The live")),
+    responses(
+        (status = 200, description = "The results", content((Results = "application/json"), (String = "text/csv"))),
+        (status = 401, description = "The bearer token is not valid",
+            body = ProblemBody<'static>, content_type = "application/problem+json"),
+    ))]
+#[get("/api/lives/{live_id}/results")]
+pub(super) async fn live_results(
+    state: State,
+    request: HttpRequest,
+    live_id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (live, results) = results_for(&state, &request, &live_id).await?;
+    if prefers_csv(&request) { table(&live, &results) } else { Ok(HttpResponse::Ok().json(results)) }
+}
+
+/// Results of a live as a table
+#[utoipa::path(tag = "public", params(("live_id" = Uuid, Path, description = "The live")),
+    responses(
+        (status = 200, description = "One line for each jeu and critere", body = String, content_type = "text/csv"),
+        (status = 401, description = "The bearer token is not valid",
+            body = ProblemBody<'static>, content_type = "application/problem+json"),
+    ))]
+#[get("/api/lives/{live_id}/results.csv")]
+pub(super) async fn live_results_csv(
+    state: State,
+    request: HttpRequest,
+    live_id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (live, results) = results_for(&state, &request, &live_id).await?;
+    table(&live, &results)
+}
+
+/// Whether `Accept` names CSV before JSON and anything.
+fn prefers_csv(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kinds = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+    let known = kinds
+        .map(str::to_ascii_lowercase)
+        .find(|kind| matches!(kind.as_str(), "text/csv" | "application/json" | "application/*" | "*/*"));
+    known.as_deref() == Some("text/csv")
+}
+
+/// A text that a spreadsheet will not take for a formula.
+fn harmless(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+}
+
+fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let head = [
+        "jeu_id",
+        "title",
+        "phase",
+        "epoch",
+        "voters",
+        "mean",
+        "critere",
+        "label_fr",
+        "label_en",
+        "count",
+        "critere_mean",
+        "histogram",
+    ];
+    writer.write_record(head).map_err(Problem::internal)?;
+    let number = |mean: Option<f64>| mean.map(|mean| mean.to_string()).unwrap_or_default();
+    for jeu in &results.jeux {
+        let phase = serde_json::to_value(jeu.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
+        let start = [
+            jeu.jeu_id.to_string(),
+            harmless(&jeu.title),
+            phase.unwrap_or_default(),
+            jeu.epoch.to_string(),
+            jeu.voters.to_string(),
+            number(jeu.mean),
+        ];
+        let mut line = |rest: [String; 6]| writer.write_record(start.iter().chain(&rest)).map_err(Problem::internal);
+        if jeu.criteres.is_empty() {
+            line(Default::default())?;
+        }
+        for summary in &jeu.criteres {
+            let labels =
+                live.bareme.critere(&summary.key).map(|(_, critere)| critere.labels.clone()).unwrap_or_default();
+            let histogram: Vec<_> = summary.histogram.iter().map(u64::to_string).collect();
+            line([
+                summary.key.clone(),
+                harmless(&labels.fr),
+                harmless(&labels.en),
+                summary.count.to_string(),
+                number(summary.mean),
+                histogram.join("|"),
+            ])?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(Problem::internal)?;
+    let name = format!("attachment; filename=\"{}-{}.csv\"", results.channel, results.live_id);
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, name))
+        .body(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_title_cannot_become_a_formula() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"] {
+            assert!(harmless(text).starts_with('\''), "{text}");
+        }
+        assert_eq!(harmless("Zelda = bien"), "Zelda = bien");
+    }
+
+    #[test]
+    fn accept_chooses_the_first_kind_it_names() {
+        let prefers =
+            |accept: &str| prefers_csv(&TestRequest::default().insert_header(("Accept", accept)).to_http_request());
+        assert!(prefers("text/csv") && prefers("text/csv, application/json") && prefers("text/html, TEXT/CSV;q=0.9"));
+        assert!(!prefers("application/json, text/csv") && !prefers("*/*") && !prefers(""));
+    }
+}

@@ -1,0 +1,67 @@
+//! Headers on every answer that keep browsers from doing more than the pages need.
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+
+/// Everything comes from this origin, nothing is framed, no inline script or style runs.
+pub const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The overlay: OBS puts the streamer's custom CSS into the page as an inline `<style>`, and the admin page frames it
+/// for its preview.
+pub const CSP_OVERLAY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'self'";
+
+/// The admin page frames the overlay's preview.
+pub const CSP_ADMIN: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+    connect-src 'self'; font-src 'self'; manifest-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
+
+/// Swagger UI writes style attributes and shows icons from `data:` URLs. Scripts stay our own files.
+pub const CSP_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
+
+fn policy(path: &str) -> &'static str {
+    if path.starts_with("/overlay/") {
+        CSP_OVERLAY
+    } else if path == "/admin" || path.starts_with("/admin/") {
+        CSP_ADMIN
+    } else if path.starts_with("/api/docs") {
+        CSP_DOCS
+    } else {
+        CSP
+    }
+}
+
+/// Adds the headers to an answer that does not have its own.
+///
+/// # Errors
+/// None of its own.
+pub async fn secure(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let csp = policy(request.path());
+    let is_api = request.path().starts_with("/api/");
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    let mut add = |name: HeaderName, value: &'static str| {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    };
+    add(header::CONTENT_SECURITY_POLICY, csp);
+    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(header::REFERRER_POLICY, "no-referrer");
+    add(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    if is_api {
+        add(header::CACHE_CONTROL, "no-store");
+    }
+    Ok(response)
+}

@@ -1,0 +1,103 @@
+//! Every metric: its name, its help text and its buckets. Counters exist from the start, at zero, so that an alarm on one
+//! of them does not have to wait for its first increment.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::protocol::Status;
+
+/// Open WebSockets of this pod.
+pub const WS_ACTIVE_CONNECTIONS: &str = "ws_active_connections";
+/// Notes that were acknowledged.
+pub const NOTES_ACCEPTED: &str = "notes_accepted_total";
+/// Notes that were not, by `reason`.
+pub const NOTES_REFUSED: &str = "notes_refused_total";
+/// From the arrival of a note to its durable acknowledgement.
+pub const NOTE_ACK_SECONDS: &str = "note_ack_seconds";
+/// Frames sent to sockets.
+pub const FRAMES_SENT: &str = "frames_sent_total";
+/// Time of one commit.
+pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
+/// Times a tally was found to differ from a recount.
+pub const TALLY_DRIFT: &str = "tally_drift_total";
+
+/// Seconds of things that take from a tenth of a millisecond to ten seconds.
+const SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Counts of things that come in batches.
+const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0, 5000.0];
+
+/// How often the exporter moves samples into buckets: it keeps every sample until then.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+
+/// Makes the process's recorder, once; later calls get the same. Whoever wants to be counted must come after it.
+///
+/// # Errors
+/// When another recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*installed {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("chunk_notes".to_owned()), &COUNTS)?
+        .set_buckets(&SECONDS)?
+        .install_recorder()?;
+    describe();
+    *installed = Some(handle.clone());
+    Ok(handle)
+}
+
+/// Keeps the exporter's memory bounded, for as long as somebody holds `alive`.
+pub async fn upkeep(handle: PrometheusHandle, alive: std::sync::Weak<()>) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    while alive.strong_count() > 0 {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// Something for [`upkeep`] to look at.
+pub fn alive() -> Arc<()> {
+    Arc::new(())
+}
+
+fn describe() {
+    use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+    describe_gauge!(WS_ACTIVE_CONNECTIONS, Unit::Count, "Open WebSockets of this pod, by role.");
+    describe_counter!(NOTES_ACCEPTED, Unit::Count, "Notes acknowledged after they were durable.");
+    describe_counter!(NOTES_REFUSED, Unit::Count, "Notes answered otherwise than with ok, by reason.");
+    describe_histogram!(NOTE_ACK_SECONDS, Unit::Seconds, "From a note's arrival to its durable acknowledgement.");
+    describe_counter!(FRAMES_SENT, Unit::Count, "Frames sent to WebSockets.");
+    describe_histogram!(STORE_COMMIT_SECONDS, Unit::Seconds, "Time of one durable commit of the store.");
+    describe_histogram!("store_op_seconds", Unit::Seconds, "Time of one operation of the store, by op.");
+    describe_counter!("store_errors_total", Unit::Count, "Operations of the store that failed, by kind.");
+    describe_gauge!("store_wal_pages", Unit::Count, "Pages in SQLite's write-ahead log at the last checkpoint.");
+    describe_gauge!("store_queue_depth", Unit::Count, "Writes that wait for the store, by queue.");
+    describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
+    describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
+    describe_counter!("http_requests_total", Unit::Count, "Requests answered, by status class.");
+    // In the unit tests of other modules nobody reads these, and creating them costs nothing.
+    counter!(NOTES_ACCEPTED).absolute(0);
+    counter!(FRAMES_SENT).absolute(0);
+    counter!(TALLY_DRIFT).absolute(0);
+    gauge!(WS_ACTIVE_CONNECTIONS).set(0.0);
+    drop((histogram!(NOTE_ACK_SECONDS), histogram!(STORE_COMMIT_SECONDS)));
+    let refusals = [
+        Status::Unknown,
+        Status::RetryAfter,
+        Status::Stale,
+        Status::Closed,
+        Status::NotOpen,
+        Status::Invalid,
+        Status::TooFast,
+    ];
+    for status in refusals {
+        counter!(NOTES_REFUSED, "reason" => status.as_str()).absolute(0);
+    }
+}

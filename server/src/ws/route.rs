@@ -1,0 +1,90 @@
+//! `GET /ws/{channel}`: who may open a socket, and as whom.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::handler::{self, PING_INTERVAL, Socket};
+use super::session::{Role, Session};
+use crate::auth::request::{admin_of, overlay_key};
+use crate::domain::key::Slug;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::http::identity::{new_viewer, origin_allowed, viewer_of};
+use crate::protocol::{PROTOCOL_VERSION, Welcome};
+
+/// What the address says beside the channel.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    #[serde(default)]
+    role: AskedRole,
+    key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AskedRole {
+    #[default]
+    Viewer,
+    Overlay,
+    Admin,
+}
+
+/// Adds the route.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.route("/ws/{channel}", web::get().to(connect));
+}
+
+async fn connect(
+    request: HttpRequest,
+    body: web::Payload,
+    path: web::Path<String>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    if !origin_allowed(&state.settings, &request) {
+        let remedy = "open the socket from a page of this server, or without an Origin header; check public_url";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_origin", "another site opened this socket", remedy));
+    }
+    let query = web::Query::<Query>::from_query(request.query_string()).map_err(|error| {
+        Problem::malformed(format!("the query cannot be read: {error}"), "send role=viewer, overlay or admin, and key")
+    })?;
+    let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
+    let channel = Slug::new(&path).map_err(|_| unknown())?;
+    let (role, credential, token) = match query.role {
+        AskedRole::Viewer => match viewer_of(&state, &request) {
+            Some((viewer, _)) => (Role::Viewer(viewer), None, None),
+            None => {
+                let (viewer, token) = new_viewer(&state);
+                (Role::Viewer(viewer), None, Some(token))
+            }
+        },
+        AskedRole::Overlay => {
+            let key = query.key.as_deref().unwrap_or_default();
+            let remedy = "copy the overlay's address from the admin page again";
+            let refused = || Problem::forbidden("the overlay key is not valid, or not any more", remedy);
+            (Role::Overlay, Some(overlay_key(&state, &channel, key).await?.ok_or_else(refused)?), None)
+        }
+        AskedRole::Admin => (Role::Admin, Some(admin_of(&state, &request).await?.credential), None),
+    };
+    let seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
+    let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| {
+        Problem::malformed(format!("this is not a WebSocket handshake: {error}"), "send an RFC 6455 upgrade request")
+    })?;
+    let welcome = Welcome {
+        protocol: PROTOCOL_VERSION,
+        now_us: state.now_us(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        channel: channel.to_string(),
+        viewer: token,
+        ping_interval_s: PING_INTERVAL.as_secs(),
+    };
+    let session =
+        Session::new(role, channel.as_str(), state.viewers.clone(), state.settings.socket_rate(), Duration::ZERO);
+    let hub = state.hub.clone();
+    let messages = handler::limited(messages);
+    actix_web::rt::spawn(Socket { session, seat, hub, credential, welcome, sender, messages }.run());
+    Ok(response)
+}
