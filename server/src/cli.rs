@@ -173,7 +173,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn init_logs(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // What these say at `info` is of interest to their authors; naming them in --log brings it back.
+    let quiet = format!("actix_server=warn,rusqlite_migration=warn,{}", settings.log);
+    let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_json = match settings.log_format {
         LogFormat::Json => true,
         LogFormat::Human => false,

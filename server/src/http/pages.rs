@@ -329,11 +329,8 @@ mod tests {
 
     fn page(lang: Lang) -> Page {
         let settings = Settings {
-            listen: ([127, 0, 0, 1], 8080).into(),
-            data_dir: "data".into(),
-            store: "memory".into(),
             public_url: Some(url::Url::parse("https://vote.example.org/notes/").unwrap()),
-            assets_dir: None,
+            ..Settings::default()
         };
         Page::new(&settings, lang, true)
     }
@@ -352,6 +349,7 @@ mod tests {
             scale: bareme.overall_scale(),
             bareme,
             programme: vec![ProgrammeEntry { jeu, phase: Phase::Open, epoch: 0, closes_at_us: None }],
+            ends_at_us: None,
         }
     }
 

@@ -1,16 +1,21 @@
-//! Integration tests: the real program as a process, real sockets, real crashes, and recounts that use none of its code.
+//! Integration: real servers on ports of their own, real requests and sockets, real crashes, and recounts that use none
+//! of the server's code.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking"))]
-#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness;
 mod recount;
 mod studio;
+mod support;
 mod wire;
 
+mod admin;
+mod auth;
+mod cli;
 mod crash;
 mod disk;
 mod frames;
+mod http;
 mod loop_;
 mod masking;
 mod pressure;
