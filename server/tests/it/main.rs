@@ -1,9 +1,5 @@
-//! Integration: real servers on ports of their own, real requests.
+//! Integration tests: real servers on ports of their own, real requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod admin;
-mod auth;
-mod cli;
-mod http;
-mod support;
+mod api;
