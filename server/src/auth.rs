@@ -149,7 +149,7 @@ impl Auth {
         password: &str,
         now_us: u64,
     ) -> Result<SignedIn, AuthError> {
-        self.inner.by_address.check(client).map_err(AuthError::TooMany)?;
+        self.inner.by_address.check(&client).map_err(AuthError::TooMany)?;
         if self.catalogue.has_accounts().await? {
             return Err(AuthError::AlreadySetUp);
         }
@@ -174,9 +174,9 @@ impl Auth {
         password: &str,
         now_us: u64,
     ) -> Result<SignedIn, AuthError> {
-        self.inner.by_address.check(client).map_err(AuthError::TooMany)?;
+        self.inner.by_address.check(&client).map_err(AuthError::TooMany)?;
         let folded: String = fold_key(name).chars().take(MAX_TITLE_CHARS).collect();
-        self.inner.by_name.check(folded.clone()).map_err(AuthError::TooMany)?;
+        self.inner.by_name.check(&folded).map_err(AuthError::TooMany)?;
         let account = self.catalogue.account(&folded).await?;
         // An unknown name costs as much as a known one, so that the time of the answer does not tell them apart.
         let right = self
@@ -314,4 +314,93 @@ impl Auth {
 fn is_over(session: &Session, now_us: u64) -> bool {
     now_us.saturating_sub(session.created_at_us) > SESSION_LIFE_US
         || now_us.saturating_sub(session.seen_at_us) > SESSION_IDLE_US
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Records;
+    use crate::store::memory::MemoryStore;
+
+    const NOW: u64 = 1_800_000_000 * SECOND_US;
+    const PASSWORD: &str = "un mot de passe";
+
+    async fn auth() -> Auth {
+        let auth = Auth::new(Catalogue::new(Records::new(Arc::new(MemoryStore::exclusive()))));
+        auth.add_account("Max", PASSWORD, Role::Admin, NOW).await.unwrap();
+        auth
+    }
+
+    fn client(last: u8) -> ClientKey {
+        ClientKey::V4([192, 0, 2, last])
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_idle_and_when_old_however_busy() {
+        let auth = auth().await;
+        let session = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let is_on = async |at: u64| auth.session(session.reveal(), at).await.unwrap().is_some();
+        let day = 24 * HOUR_US;
+        for days in [1, 6, 12, 18, 24, 29] {
+            assert!(is_on(NOW + days * day).await, "used every few days: day {days}");
+        }
+        assert!(!is_on(NOW + 31 * day).await, "old");
+        let idle = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
+        assert!(auth.session(idle.reveal(), NOW + 8 * day).await.unwrap().is_none(), "idle");
+    }
+
+    #[tokio::test]
+    async fn one_session_too_many_ends_the_oldest() {
+        let auth = auth().await;
+        let account = auth.catalogue.account("max").await.unwrap().unwrap();
+        let first = auth.begin_session(&account, NOW).await.unwrap().session;
+        for number in 0..MAX_SESSIONS_PER_ACCOUNT {
+            let at = NOW + SECOND_US * (1 + u64::try_from(number).unwrap());
+            auth.begin_session(&account, at).await.unwrap();
+        }
+        assert!(auth.session(first.reveal(), NOW).await.unwrap().is_none());
+        assert_eq!(auth.catalogue.sessions().await.unwrap().len(), MAX_SESSIONS_PER_ACCOUNT);
+    }
+
+    #[tokio::test]
+    async fn an_account_made_anew_does_not_inherit_sessions() {
+        let auth = auth().await;
+        auth.add_account("Léa", PASSWORD, Role::Admin, NOW).await.unwrap();
+        let account = auth.catalogue.account("lea").await.unwrap().unwrap();
+        let session = auth.begin_session(&account, NOW).await.unwrap().session;
+        auth.catalogue.delete_account("lea").await.unwrap();
+        assert!(auth.session(session.reveal(), NOW).await.unwrap().is_none());
+        auth.add_account("LEA", PASSWORD, Role::Moderator, NOW + 1).await.unwrap();
+        assert!(auth.session(session.reveal(), NOW + 1).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
+        let auth = auth().await;
+        for (name, password) in [("max", "un autre mot"), ("lea", PASSWORD), ("", ""), ("max", "")] {
+            assert!(matches!(auth.log_in(client(1), name, password, NOW).await, Err(AuthError::Wrong)), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_set_up_link_replaces_the_one_before() {
+        let auth = Auth::new(Catalogue::new(Records::new(Arc::new(MemoryStore::exclusive()))));
+        let old = auth.new_setup_secret(NOW).await.unwrap().unwrap();
+        let new = auth.new_setup_secret(NOW).await.unwrap().unwrap();
+        let set_up = async |secret: &Secret| auth.set_up(client(1), secret.reveal(), "max", PASSWORD, NOW).await;
+        assert!(matches!(set_up(&old).await, Err(AuthError::Wrong)));
+        assert!(set_up(&new).await.is_ok());
+        assert!(matches!(set_up(&new).await, Err(AuthError::AlreadySetUp)));
+        assert!(auth.new_setup_secret(NOW).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn tokens_and_the_viewer_secret_are_found_again() {
+        let auth = auth().await;
+        let (id, token, secret) = auth.new_token("bot", Role::Moderator, NOW).await.unwrap();
+        assert_eq!(auth.token(secret.reveal()).await.unwrap(), Some((id, token)));
+        assert_eq!(auth.token("brm_token_x").await.unwrap(), None);
+        let (one, same) = (auth.viewer_secret().await.unwrap(), auth.viewer_secret().await.unwrap());
+        assert_eq!(one.token([3; 16]), same.token([3; 16]));
+    }
 }

@@ -128,3 +128,88 @@ fn fits<T: serde::Serialize>(what: &str, document: &T) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::bareme::presets;
+    use crate::domain::jeu::{JeuDetails, JeuId};
+    use crate::store::memory::MemoryStore;
+
+    fn slug() -> Slug {
+        Slug::new("max").unwrap()
+    }
+
+    fn jeu(title: &str) -> JeuDetails {
+        JeuDetails { title: title.to_owned(), ..JeuDetails::default() }
+    }
+
+    async fn catalogue() -> Catalogue {
+        let catalogue = Catalogue::new(Records::new(Arc::new(MemoryStore::exclusive())));
+        catalogue.create_channel(slug(), "Max", 1).await.unwrap();
+        catalogue
+    }
+
+    #[tokio::test]
+    async fn jeux_added_at_once_get_numbers_of_their_own() {
+        let catalogue = catalogue().await;
+        let (slug, details) = (slug(), jeu("x"));
+        let added = futures_util::future::join_all((0..20).map(|_| catalogue.add_jeu(&slug, &details))).await;
+        let mut ids: Vec<_> = added.into_iter().map(|jeu| jeu.unwrap().jeu_id.0).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=20).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_catalogue_of_jeux_has_an_end() {
+        let catalogue = catalogue().await;
+        for _ in 0..MAX_JEUX {
+            catalogue.add_jeu(&slug(), &jeu("x")).await.unwrap();
+        }
+        assert!(matches!(catalogue.add_jeu(&slug(), &jeu("x")).await, Err(Refused::Conflict { .. })));
+    }
+
+    #[tokio::test]
+    async fn long_titles_meet_the_limit_of_a_document_as_a_conflict() {
+        let catalogue = catalogue().await;
+        let long =
+            JeuDetails { title: "é".repeat(200), platform: "é".repeat(80), genre: "é".repeat(80), year: None };
+        let mut refused = None;
+        for _ in 0..MAX_JEUX {
+            if let Err(error) = catalogue.add_jeu(&slug(), &long).await {
+                refused = Some(error);
+                break;
+            }
+        }
+        assert!(matches!(refused, Some(Refused::Conflict { .. })), "{refused:?}");
+        assert!(catalogue.jeux(&slug()).await.unwrap().len() > 200);
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_deleted_channel_is_left_for_the_next_of_that_name() {
+        let catalogue = catalogue().await;
+        catalogue.add_jeu(&slug(), &jeu("x")).await.unwrap();
+        let (bareme_id, _) = catalogue.add_bareme(&slug(), &presets()[0]).await.unwrap();
+        catalogue.add_overlay_key(&slug(), "hash", "x", 1).await.unwrap();
+        let new = NewLive { title: "x".into(), bareme_id, jeux: vec![JeuId(1)], blind: false, minimum_votes: 1 };
+        let live = catalogue.create_live(&slug(), new, 1).await.unwrap();
+        catalogue.delete_channel(&slug()).await.unwrap();
+        assert!(matches!(catalogue.delete_channel(&slug()).await, Err(Refused::Unknown { .. })));
+        catalogue.create_channel(slug(), "Max", 2).await.unwrap();
+        assert!(catalogue.jeux(&slug()).await.unwrap().is_empty());
+        assert!(catalogue.baremes(&slug()).await.unwrap().is_empty());
+        assert!(catalogue.lives(&slug()).await.unwrap().is_empty());
+        assert!(!catalogue.has_overlay_key(&slug(), "hash").await.unwrap());
+        assert!(matches!(catalogue.live(live.live_id).await, Err(Refused::Unknown { .. })));
+    }
+
+    #[tokio::test]
+    async fn of_two_channels_of_one_name_one_is_made() {
+        let catalogue = catalogue().await;
+        let again = catalogue.create_channel(slug(), "Autre", 2).await;
+        assert!(matches!(again, Err(Refused::Conflict { .. })));
+        assert_eq!(catalogue.channel(&slug()).await.unwrap().title, "Max");
+    }
+}

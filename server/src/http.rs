@@ -94,7 +94,7 @@ impl AppState {
         if Self::is_exempt(address) {
             return Ok(());
         }
-        self.vote_limiter.check(ClientKey::new(address))
+        self.vote_limiter.check(&ClientKey::new(address))
     }
 }
 

@@ -64,10 +64,10 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     ///
     /// # Errors
     /// The seconds until there is one again, at least 1.
-    pub fn check(&self, key: K) -> Result<(), u64> {
+    pub fn check(&self, key: &K) -> Result<(), u64> {
         let wait = |not_until: governor::NotUntil<_>| not_until.wait_time_from(self.clock.now()).as_secs() + 1;
         if self.keyed.len() < MAX_KEYS {
-            self.keyed.check_key(&key).map_err(wait)
+            self.keyed.check_key(key).map_err(wait)
         } else {
             self.overflow.check().map_err(wait)
         }
@@ -101,9 +101,9 @@ mod tests {
     fn one_who_asks_too_often_is_told_how_long_to_wait_and_others_are_not() {
         let limiter = Limiter::per_minute(3);
         for _ in 0..3 {
-            assert_eq!(limiter.check("a"), Ok(()));
+            assert_eq!(limiter.check(&"a"), Ok(()));
         }
-        assert!((1..=21).contains(&limiter.check("a").unwrap_err()));
-        assert_eq!(limiter.check("b"), Ok(()));
+        assert!((1..=21).contains(&limiter.check(&"a").unwrap_err()));
+        assert_eq!(limiter.check(&"b"), Ok(()));
     }
 }

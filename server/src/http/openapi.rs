@@ -91,7 +91,7 @@ fn operations(item: &mut PathItem) -> [(&'static str, &mut Option<Operation>); 5
 impl Api {
     /// Collects the document from the handlers. The same at every start.
     pub fn collect() -> Arc<Self> {
-        let app = App::new().into_utoipa_app().openapi(Base::openapi()).configure(|config| configure_api(config));
+        let app = App::new().into_utoipa_app().openapi(Base::openapi()).configure(configure_api);
         let (_, mut document) = app.split_for_parts();
         complete(&mut document);
         let mut paths = Vec::new();

@@ -1,21 +1,17 @@
-//! Integration: real servers on ports of their own, real requests and sockets, real crashes, and recounts that use none
-//! of the server's code.
+//! Integration tests: real servers on ports of their own, real requests and sockets, real crashes, and recounts that use
+//! none of the server's code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness;
 mod recount;
 mod studio;
-mod support;
 mod wire;
 
-mod admin;
-mod auth;
-mod cli;
+mod api;
 mod crash;
 mod disk;
 mod frames;
-mod http;
 mod loop_;
 mod masking;
 mod pressure;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, post, web};
@@ -28,6 +28,8 @@ use crate::protocol::{Reply, Status};
 
 /// How long a vote may wait for its durable answer before the client is told to send it again.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a vote is handed in again before the client must do that, such as while a jeu reads its notes after a start.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A vote. Every other field is a critere with its score, whatever its accents and case: `durée` means `duree`.
 #[derive(utoipa::ToSchema)]
@@ -132,14 +134,10 @@ pub(super) async fn post_note(
     let note = note_of(&live, &asked.wanted).inspect_err(|_| count_refused(Status::Invalid))?;
     let scores = note.as_ref().map(|note| note.to_json(&live.bareme)).unwrap_or_default();
     let wanted = if note.is_some() { Wanted::Json(scores.clone()) } else { Wanted::Withdrawn };
-    let vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: asked.v, wanted };
-    let (sender, receiver) = oneshot::channel();
-    // That nobody waits any more is no reason not to store it.
-    state.conductor.submit(&vote, Box::new(move |reply| drop(sender.send(reply))));
-    let reply = match tokio::time::timeout(REPLY_TIMEOUT, receiver).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(_)) | Err(_) => Reply::plain(Some(live.live_id.0), Some(asked.jeu_id), asked.v, Status::Unknown),
-    };
+    // The version is chosen once, so that every attempt is the same note and counts once.
+    let v = asked.v.unwrap_or_else(|| state.now_us());
+    let vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: Some(v), wanted };
+    let reply = reply_to(&state, &vote).await;
     if reply.status != Status::Ok {
         return Err(refusal(reply));
     }
@@ -151,6 +149,25 @@ pub(super) async fn post_note(
         scores,
         viewer: token,
     }))
+}
+
+/// Hands a vote in, again while the engine says to send it again: a client as simple as `curl` does not.
+async fn reply_to(state: &AppState, vote: &Vote) -> Reply {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let (sender, receiver) = oneshot::channel();
+        // That nobody waits any more is no reason not to store it.
+        state.conductor.submit(vote, Box::new(move |reply| drop(sender.send(reply))));
+        let reply = match tokio::time::timeout(REPLY_TIMEOUT, receiver).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) | Err(_) => return Reply::plain(Some(vote.live), Some(vote.jeu), vote.v, Status::Unknown),
+        };
+        let pause = Duration::from_millis(reply.retry_after_ms.unwrap_or(100).clamp(20, 500));
+        if !matches!(reply.status, Status::RetryAfter | Status::Unknown) || Instant::now() + pause > patience {
+            return reply;
+        }
+        tokio::time::sleep(pause).await;
+    }
 }
 
 fn count_refused(status: Status) {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use reqwest::header::SET_COOKIE;
 use serde_json::{Value, json};
 
-use crate::support::{Server, read, refused};
+use super::support::{Server, read, refused};
 
 /// A browser: a cookie and a CSRF token.
 struct Browser {
@@ -93,7 +93,8 @@ async fn a_session_needs_its_csrf_token_and_its_own_site_for_changes() {
     let csrf = browser.csrf.as_str();
     refused(&browser.post(&server, &[], "a").await, 403, "csrf", None);
     refused(&browser.post(&server, &[("X-CSRF-Token", "wrong")], "a").await, 403, "csrf", None);
-    for evil in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site")] {
+    for evil in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site")]
+    {
         refused(&browser.post(&server, &[("X-CSRF-Token", csrf), evil], "a").await, 403, "wrong_origin", None);
     }
     let own = [("X-CSRF-Token", csrf), ("Origin", server.base.as_str()), ("Sec-Fetch-Site", "same-origin")];
@@ -203,9 +204,8 @@ async fn the_last_admin_account_stays() {
     let server = Server::start().await;
     set_up(&server).await;
     refused(&server.call(Method::DELETE, "/api/admin/accounts/eloise", None).await, 409, "conflict", None);
-    let (status, _) = server
-        .post("/api/admin/accounts", json!({"name": "bob", "password": PASSWORD, "role": "admin"}))
-        .await;
+    let (status, _) =
+        server.post("/api/admin/accounts", json!({"name": "bob", "password": PASSWORD, "role": "admin"})).await;
     assert_eq!(status, 201);
     let taken = json!({"name": "BOB", "password": PASSWORD, "role": "moderator"});
     refused(&server.post("/api/admin/accounts", taken).await, 409, "conflict", None);

@@ -94,7 +94,9 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
         assert!(line.ends_with(source), "{line}");
     }
     assert!(shown.parse::<toml::Table>().is_ok(), "it is a file that would set the same");
-    for wrong in [["--listen", "x"], ["--public-url", "x"], ["--store", "x"], ["--log", "=[="], ["--trusted-proxies", "x"]] {
+    for wrong in
+        [["--listen", "x"], ["--public-url", "x"], ["--store", "x"], ["--log", "=[="], ["--trusted-proxies", "x"]]
+    {
         assert_eq!(run(folder.path(), &["config", wrong[0], wrong[1]]).status.code(), Some(2), "{wrong:?}");
     }
 }
@@ -112,7 +114,10 @@ fn a_token_is_printed_alone() {
     assert_eq!(run(folder.path(), &["token", "revoke", id]).status.code(), Some(0));
     assert_eq!(run(folder.path(), &["token", "revoke", id]).status.code(), Some(1));
     assert!(run(folder.path(), &["token", "list"]).stdout.is_empty());
-    assert_eq!(run(folder.path(), &["token", "new", "--name", "x", "--role", "admin", "--store", "memory"]).status.code(), Some(2));
+    assert_eq!(
+        run(folder.path(), &["token", "new", "--name", "x", "--role", "admin", "--store", "memory"]).status.code(),
+        Some(2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 /// A server over a store in memory, until it is dropped.
-pub(crate) struct Server {
-    pub(crate) base: String,
-    pub(crate) token: String,
-    pub(crate) setup: String,
-    pub(crate) client: Client,
+pub(super) struct Server {
+    pub(super) base: String,
+    pub(super) token: String,
+    pub(super) setup: String,
+    pub(super) client: Client,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -28,11 +28,11 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(crate) async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings { workers: 1, ..Settings::default() };
         settings.listen.set_port(0);
         change(&mut settings);
@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// Sends JSON with the token; returns status and body.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(super) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(&body);
@@ -62,30 +62,30 @@ impl Server {
         read(request.send().await.unwrap()).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
         self.call(Method::GET, path, None).await
     }
 
     /// Posts a vote as somebody without token or cookie.
-    pub(crate) async fn vote(&self, kind: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+    pub(super) async fn vote(&self, kind: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = self.client.post(format!("{}/api/note", self.base)).header("Content-Type", kind).body(body);
         read(request.send().await.unwrap()).await
     }
 
-    pub(crate) async fn form(&self, body: &str) -> (u16, Value) {
+    pub(super) async fn form(&self, body: &str) -> (u16, Value) {
         self.vote("application/x-www-form-urlencoded", body.to_owned()).await
     }
 
-    pub(crate) async fn json(&self, body: &Value) -> (u16, Value) {
+    pub(super) async fn json(&self, body: &Value) -> (u16, Value) {
         self.vote("application/json", body.to_string()).await
     }
 
     /// A channel with three jeux, a bareme of five criteres, and a draft of all three; returns the live.
-    pub(crate) async fn draft(&self, slug: &str) -> String {
+    pub(super) async fn draft(&self, slug: &str) -> String {
         assert_eq!(self.post("/api/admin/channels", json!({"slug": slug, "title": "Max"})).await.0, 201);
         for title in ["Un", "Deux", "Trois"] {
             let path = format!("/api/admin/channels/{slug}/jeux");
@@ -97,7 +97,7 @@ impl Server {
         self.another_draft(slug, &bareme["bareme_id"]).await
     }
 
-    pub(crate) async fn another_draft(&self, slug: &str, bareme_id: &Value) -> String {
+    pub(super) async fn another_draft(&self, slug: &str, bareme_id: &Value) -> String {
         let body = json!({"title": "Soirée", "bareme_id": bareme_id, "jeux": [1, 2, 3]});
         let (status, live) = self.post(&format!("/api/admin/channels/{slug}/lives"), body).await;
         assert_eq!((status, live["status"].as_str()), (201, Some("draft")), "{live}");
@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// The same, on air, with all jeux open.
-    pub(crate) async fn on_air(&self, slug: &str) -> String {
+    pub(super) async fn on_air(&self, slug: &str) -> String {
         let live = self.draft(slug).await;
         let (status, state) = self.post(&format!("/api/admin/lives/{live}/open"), json!({"open_jeux": "all"})).await;
         assert_eq!((status, state["status"].as_str()), (200, Some("open")), "{state}");
@@ -114,7 +114,7 @@ impl Server {
 }
 
 /// Status and body. Every error must be a problem that says what is wrong and what to do.
-pub(crate) async fn read(response: Response) -> (u16, Value) {
+pub(super) async fn read(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     let text = response.text().await.unwrap();
@@ -133,7 +133,7 @@ pub(crate) async fn read(response: Response) -> (u16, Value) {
 
 /// Checks status, code and field of a refusal.
 #[track_caller]
-pub(crate) fn refused(answer: &(u16, Value), status: u16, code: &str, field: Option<&str>) {
+pub(super) fn refused(answer: &(u16, Value), status: u16, code: &str, field: Option<&str>) {
     let (given, problem) = answer;
     assert_eq!((*given, problem["code"].as_str(), problem["field"].as_str()), (status, Some(code), field), "{problem}");
 }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Server, refused};
+use super::support::{Server, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn titles_are_data_whatever_they_look_like() {
@@ -24,7 +24,12 @@ async fn titles_are_data_whatever_they_look_like() {
 async fn channels_are_made_changed_and_deleted() {
     let server = Server::start().await;
     for slug in ["", "../x", "admin", "-x", "a b", &"a".repeat(41)] {
-        refused(&server.post("/api/admin/channels", json!({"slug": slug, "title": "x"})).await, 422, "invalid", Some("slug"));
+        refused(
+            &server.post("/api/admin/channels", json!({"slug": slug, "title": "x"})).await,
+            422,
+            "invalid",
+            Some("slug"),
+        );
     }
     let live = server.on_air("max").await;
     refused(&server.post("/api/admin/channels", json!({"slug": "max", "title": "x"})).await, 409, "conflict", None);
@@ -77,7 +82,8 @@ async fn a_live_keeps_the_bareme_it_was_made_from() {
     assert_eq!(server.get(&path).await.1["criteres"][0]["step"], 0.5);
     let (_, kept) = server.get(&format!("/api/admin/lives/{live}")).await;
     assert_eq!(kept["bareme"]["criteres"].as_array().map(Vec::len), Some(5));
-    let refreshed = server.call(Method::PATCH, &format!("/api/admin/lives/{live}"), Some(json!({"bareme_id": id}))).await;
+    let refreshed =
+        server.call(Method::PATCH, &format!("/api/admin/lives/{live}"), Some(json!({"bareme_id": id}))).await;
     assert_eq!(refreshed.1["bareme"]["criteres"].as_array().map(Vec::len), Some(1), "{}", refreshed.1);
     for (body, field) in [
         (json!({"name": "x", "criteres": []}), "criteres"),
@@ -123,7 +129,7 @@ async fn a_programme_can_change_but_not_lose_what_was_opened() {
     refused(&order(json!([1, 9])).await, 422, "invalid", Some("jeux[0]"));
     refused(&order(json!([])).await, 422, "invalid", Some("jeux"));
     assert_eq!(order(json!([1, 2, 3])).await.0, 200);
-    let current = |jeu: u32| server.post(&format!("{path}/current"), json!({"jeu_id": jeu})).await_value();
+    let current = async |jeu: u32| server.post(&format!("{path}/current"), json!({"jeu_id": jeu})).await;
     let (status, shown) = current(3).await;
     assert_eq!((status, shown["current"].as_u64()), (200, Some(3)), "{shown}");
     refused(&current(9).await, 404, "unknown_jeu", Some("jeu_id"));
@@ -132,15 +138,6 @@ async fn a_programme_can_change_but_not_lose_what_was_opened() {
     assert_eq!(server.call(Method::POST, &format!("{path}/jeux/2/open"), None).await.0, 200);
     assert_eq!(server.form("jeu_id=2&fun=4").await.0, 200);
 }
-
-/// Names a future, so that closures can return it.
-trait AwaitValue: Sized {
-    fn await_value(self) -> Self {
-        self
-    }
-}
-
-impl<F: Future<Output = (u16, Value)>> AwaitValue for F {}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_lives_are_refused_with_their_field() {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Server, read, refused};
+use super::support::{Server, read, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_call_of_the_readme_is_counted_as_a_new_viewer_each_time() {
@@ -182,7 +182,8 @@ async fn pages_without_a_socket_can_poll_the_same() {
 async fn a_blind_live_shows_its_results_to_admins_only_until_they_are_final() {
     let server = Server::start().await;
     let live = server.draft("max").await;
-    let (status, edited) = server.call(Method::PATCH, &format!("/api/admin/lives/{live}"), Some(json!({"blind": true}))).await;
+    let (status, edited) =
+        server.call(Method::PATCH, &format!("/api/admin/lives/{live}"), Some(json!({"blind": true}))).await;
     assert_eq!((status, edited["blind"].as_bool()), (200, Some(true)), "{edited}");
     assert_eq!(server.post(&format!("/api/admin/lives/{live}/open"), json!({})).await.0, 200);
     assert_eq!(server.form("jeu_id=1&fun=4").await.0, 200);
