@@ -360,6 +360,8 @@ impl<B: Ballot> Item<B> {
             }
             Done::Registered(Err(error)) => {
                 tracing::warn!(item = %self.id, %error, "cannot announce a journal; trying again");
+                let later = Outcome::RetryAfter { ms: TROUBLE_RETRY_MS };
+                self.waiting.drain(..).for_each(|mut vote| vote.answer(later.clone()));
                 self.start_registering(Duration::from_millis(TROUBLE_RETRY_MS));
             }
             Done::Appended(lane, result) => self.on_appended(lane, result),

@@ -107,7 +107,10 @@ impl<B: Ballot> Item<B> {
             }
             return Some(Outcome::Stale { version: held.version, payload: held.payload.clone() });
         }
-        let starting = self.lanes.is_empty() || Instant::now() < self.takes_votes_from;
+        // Alone on the store, a jeu that was just opened announces its journal within a commit: votes wait for that here
+        // rather than at their sender, who would come back only after half a second.
+        let announcing = self.registering && !self.is_shared();
+        let starting = !announcing && (self.lanes.is_empty() || Instant::now() < self.takes_votes_from);
         let troubled = self.trouble_until.is_some_and(|until| Instant::now() < until);
         if starting || troubled || !self.lease_holds() {
             return Some(later);
