@@ -6,3 +6,4 @@
 pub mod handler;
 pub mod route;
 pub mod session;
+mod sizes;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -233,17 +234,22 @@ impl Loop {
 fn close_of(error: &ProtocolError) -> Close {
     match error {
         ProtocolError::Overflow => close::TOO_BIG,
-        // Reserved bits are reported with the same kind as text that is not UTF-8, which alone has a source.
+        ProtocolError::Io(error) if is_overflow(error) => close::TOO_BIG,
         ProtocolError::Io(error) if is_not_utf8(error) => close::NOT_UTF8,
         ProtocolError::Io(error) if error.to_string().contains("maximum continuation size") => close::TOO_BIG,
         _ => close::PROTOCOL_ERROR,
     }
 }
 
-/// Whether text of a message could not be read; the error is `Utf8Error` itself, or wraps it.
+/// Whether [`super::sizes`] refused a frame.
+fn is_overflow(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<PayloadError>());
+    matches!(inner, Some(PayloadError::Overflow))
+}
+
+/// Whether text of a message could not be read. Reserved bits, alone, are reported with the same kind of error.
 fn is_not_utf8(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::InvalidData
-        && error.get_ref().is_some_and(|inner| inner.is::<std::str::Utf8Error>() || inner.source().is_some())
+    error.kind() == std::io::ErrorKind::InvalidData && !error.to_string().contains("reserved bits")
 }
 
 /// Returns when the socket's credential was revoked; never for sockets without one.

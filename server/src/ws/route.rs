@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::handler::{self, PING_INTERVAL, Socket};
 use super::session::{Role, Session};
+use super::sizes;
 use crate::auth::request::{admin_of, overlay_key};
 use crate::domain::key::Slug;
 use crate::http::AppState;
@@ -70,6 +71,7 @@ async fn connect(
         AskedRole::Admin => (Role::Admin, Some(admin_of(&state, &request).await?.credential), None),
     };
     let seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
+    let body = sizes::limited(&request, body).await.map_err(Problem::internal)?;
     let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| {
         Problem::malformed(format!("this is not a WebSocket handshake: {error}"), "send an RFC 6455 upgrade request")
     })?;
