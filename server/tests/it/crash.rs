@@ -84,7 +84,9 @@ impl Viewer {
             page.try_say(&note).await.then_some(())?;
             let reply = loop {
                 match page.hear().await {
-                    Heard::Message(message, _) if message["t"] == "reply" && message["v"] == note["v"] => break message,
+                    Heard::Message(message, _) if message["t"] == "reply" && message["v"] == note["v"] => {
+                        break message;
+                    }
                     Heard::Message(..) => {}
                     Heard::End(_) => return None,
                 }
@@ -159,9 +161,8 @@ async fn thirty_kills_during_the_votes_of_two_hundred_sockets_lose_nothing_that_
         };
         viewers.push(tokio::spawn(viewer.run()));
     }
-    let acknowledged = || -> usize {
-        histories.iter().filter(|history| history.lock().unwrap().acknowledged.is_some()).count()
-    };
+    let acknowledged =
+        || -> usize { histories.iter().filter(|history| history.lock().unwrap().acknowledged.is_some()).count() };
     for kill in 0..kills {
         // One in five does not live to be ready.
         if kill % 5 == 4 {
@@ -275,15 +276,21 @@ async fn an_overlay_is_right_again_within_two_seconds_of_a_restart() {
         server.kill();
         let restarted = Instant::now();
         server = Server::spawn(&command, dir.path(), port);
-        let mut overlay =
-            eventually("the overlay is connected", async || Page::connect(&url, &[]).await.ok()).await;
+        let mut overlay = eventually("the overlay is connected", async || Page::connect(&url, &[]).await.ok()).await;
         let tally = overlay.tally(1, round).await;
         let took = restarted.elapsed();
-        assert_eq!((&tally["mean"], &tally["criteres"]), (&jeu_of(&before, 1)["mean"], &jeu_of(&before, 1)["criteres"]));
-        assert!(overlay.log.iter().filter(|(_, text)| text.contains("\"t\":\"tally\"")).all(|(_, text)| {
-            let tally: Value = serde_json::from_str(text).unwrap();
-            tally["jeu"] != 1 || tally["voters"] == round
-        }), "it never shows fewer votes than there are: {:?}", overlay.log);
+        assert_eq!(
+            (&tally["mean"], &tally["criteres"]),
+            (&jeu_of(&before, 1)["mean"], &jeu_of(&before, 1)["criteres"])
+        );
+        assert!(
+            overlay.log.iter().filter(|(_, text)| text.contains("\"t\":\"tally\"")).all(|(_, text)| {
+                let tally: Value = serde_json::from_str(text).unwrap();
+                tally["jeu"] != 1 || tally["voters"] == round
+            }),
+            "it never shows fewer votes than there are: {:?}",
+            overlay.log
+        );
         println!("right again {took:?} after the start");
         assert!(took < Duration::from_secs(2), "{took:?}");
         server.ready().await;

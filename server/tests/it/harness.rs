@@ -175,7 +175,8 @@ impl Server {
 
     /// Log lines of level WARN or ERROR.
     pub(crate) fn complaints(&self) -> Vec<String> {
-        let complains = |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"") || line.contains("panicked");
+        let complains =
+            |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"") || line.contains("panicked");
         self.said().lines().filter(complains).map(str::to_owned).collect()
     }
 

@@ -25,8 +25,9 @@ async fn loop_with(curls: usize) {
     let (_, live) = server.open_live().await;
     let port = server.port();
     let started = std::time::Instant::now();
-    let processes: Vec<_> =
-        [curls / 2, curls - curls / 2].map(|count| tokio::task::spawn_blocking(move || (0..count).for_each(|_| curl(port)))).into();
+    let processes: Vec<_> = [curls / 2, curls - curls / 2]
+        .map(|count| tokio::task::spawn_blocking(move || (0..count).for_each(|_| curl(port))))
+        .into();
     for process in processes {
         process.await.unwrap();
     }

@@ -2,6 +2,7 @@
 //! none of the server's code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "seeds and figures of a run; shown when a test fails")]
 
 mod harness;
 mod recount;

@@ -11,8 +11,11 @@ use crate::wire::Page;
 /// Whether any text a page heard has numbers of a jeu in it.
 fn saw_numbers(page: &Page, jeu: u32) -> bool {
     let of_jeu = format!("\"jeu\":{jeu},");
-    let tallies = page.log.iter().map(|(_, text)| text).filter(|text| text.contains("\"t\":\"tally\"") && text.contains(&of_jeu));
-    tallies.into_iter().any(|text| text.contains("\"mean\":") && !text.contains("\"mean\":null") || text.contains("histogram"))
+    let tallies =
+        page.log.iter().map(|(_, text)| text).filter(|text| text.contains("\"t\":\"tally\"") && text.contains(&of_jeu));
+    tallies
+        .into_iter()
+        .any(|text| text.contains("\"mean\":") && !text.contains("\"mean\":null") || text.contains("histogram"))
 }
 
 #[tokio::test]
@@ -35,7 +38,10 @@ async fn in_a_blind_live_nobody_sees_numbers_before_their_own_note_or_the_end() 
     for page in [&mut overlay, &mut voter, &mut watcher] {
         for jeu in &jeux {
             let tally = page.tally(*jeu, 1).await;
-            assert_eq!((&tally["masked"], &tally["mean"], &tally["criteres"]), (&json!("blind"), &json!(null), &json!([])));
+            assert_eq!(
+                (&tally["masked"], &tally["mean"], &tally["criteres"]),
+                (&json!("blind"), &json!(null), &json!([]))
+            );
         }
     }
     assert_eq!(admin.tally(jeux[0], 1).await["mean"], 4.0, "admins see everything");

@@ -201,7 +201,9 @@ async fn metrics_count_what_happened() {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} has a type: {text}");
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has a help text");
     }
-    assert!(text.contains("# TYPE note_ack_seconds histogram") && text.contains("# TYPE store_commit_seconds histogram"));
+    assert!(
+        text.contains("# TYPE note_ack_seconds histogram") && text.contains("# TYPE store_commit_seconds histogram")
+    );
     assert!(!text.contains("quantile="), "buckets, which can be added up, and no quantiles");
 
     let mut page = Page::viewer(&server, &channel).await;

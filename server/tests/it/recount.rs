@@ -79,7 +79,8 @@ pub(crate) fn by_sql(data_dir: &Path, live: &str, jeu: u32, criteres: usize, ste
         let at = 1 + 2 * index;
         let sql = format!("{greatest} SELECT substr(steps, {at}, 2) AS step, count(*) FROM counted GROUP BY step");
         let mut statement = connection.prepare(&sql).unwrap();
-        let rows = statement.query_map((live, jeu), |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();
+        let rows =
+            statement.query_map((live, jeu), |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();
         for row in rows {
             let (step, count) = row.unwrap();
             if step != "FF" {

@@ -100,7 +100,8 @@ async fn what_makes_no_sense_is_invalid_and_says_which_field_and_what_to_do() {
     let (server, channel) = demo(&dir).await;
     let mut page = Page::viewer(&server, &channel).await;
     let live = page.live();
-    let message = |jeu: Value, scores: Value, v: u64| json!({"t": "note", "live": live, "jeu": jeu, "v": v, "scores": scores});
+    let message =
+        |jeu: Value, scores: Value, v: u64| json!({"t": "note", "live": live, "jeu": jeu, "v": v, "scores": scores});
     let v = now_us();
     for (message, field) in [
         (message(json!(99), json!({"fun": 3}), v), "jeu"),
@@ -130,7 +131,11 @@ async fn what_makes_no_sense_is_invalid_and_says_which_field_and_what_to_do() {
     ] {
         page.say(&message).await;
         let reply = page.until("a reply", |heard| heard["t"] == "reply").await;
-        assert_eq!((&reply["status"], &reply["problem"]["field"]), (&json!("invalid"), &json!(field)), "{message}: {reply}");
+        assert_eq!(
+            (&reply["status"], &reply["problem"]["field"]),
+            (&json!("invalid"), &json!(field)),
+            "{message}: {reply}"
+        );
         assert!(!reply["problem"]["reason"].as_str().unwrap().is_empty(), "{reply}");
         assert!(!reply["problem"]["remedy"].as_str().unwrap().is_empty(), "{reply}");
     }
@@ -178,7 +183,8 @@ async fn a_jeu_takes_notes_only_while_it_is_open() {
     assert_eq!(page.vote(jeux[0], json!({"fun": 5})).await["status"], "ok");
     studio.post(&server, &format!("/api/admin/lives/{live}/close"), json!({"delay_ms": 0})).await;
     assert_eq!(page.vote(jeux[0], json!({"fun": 1})).await["status"], "closed");
-    let last = page.until("the end", |heard| heard["t"] == "tally" && heard["epoch"] == 1 && heard["phase"] == "final").await;
+    let last =
+        page.until("the end", |heard| heard["t"] == "tally" && heard["epoch"] == 1 && heard["phase"] == "final").await;
     assert_eq!((last["voters"].as_u64(), mean_of(&last, "fun")), (Some(1), json!(5.0)));
     assert_eq!(server.complaints(), Vec::<String>::new());
 }

@@ -50,7 +50,13 @@ impl Studio {
     }
 
     /// A channel, some jeux, and a live about them that is not open yet.
-    pub(crate) async fn draft(&self, server: &Server, channel: &str, count: u32, settings: Value) -> (String, Vec<u32>) {
+    pub(crate) async fn draft(
+        &self,
+        server: &Server,
+        channel: &str,
+        count: u32,
+        settings: Value,
+    ) -> (String, Vec<u32>) {
         self.post(server, "/api/admin/channels", json!({"slug": channel, "title": channel})).await;
         let mut jeux = Vec::new();
         for number in 1..=count {
@@ -67,7 +73,8 @@ impl Studio {
 
     /// A new overlay key: its id and the key.
     pub(crate) async fn overlay_key(&self, server: &Server, channel: &str) -> (String, String) {
-        let key = self.post(server, &format!("/api/admin/channels/{channel}/overlay-keys"), json!({"name": "obs"})).await;
+        let key =
+            self.post(server, &format!("/api/admin/channels/{channel}/overlay-keys"), json!({"name": "obs"})).await;
         (key["key_id"].as_str().unwrap().to_owned(), key["key"].as_str().unwrap().to_owned())
     }
 }

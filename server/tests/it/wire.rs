@@ -163,6 +163,7 @@ impl Page {
     }
 
     /// A note message with a version of its own.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the scores in place")]
     pub(crate) fn note(&mut self, jeu: u32, scores: Value) -> Value {
         let v = self.next_v();
         json!({"t": "note", "live": self.live(), "jeu": jeu, "v": v, "scores": scores})
@@ -269,15 +270,14 @@ impl Raw {
         }
     }
 
-    /// Reads to the end and says with which code the server closed.
+    /// Reads until the server says goodbye, and says with which code; `None` when the connection just ends.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
-        let mut code = None;
-        while let Some((opcode, payload)) = self.frame().await {
+        loop {
+            let (opcode, payload) = self.frame().await?;
             if opcode == 8 {
-                code = payload.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+                return payload.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
             }
         }
-        code
     }
 
     /// Waits for the reply to a message.
