@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::cluster::engine::ItemError;
 use crate::cluster::env::Env;
@@ -39,6 +39,9 @@ pub use view::{ChannelView, LiveView};
 
 /// Channels read from the store at a time when a pod starts.
 const BOOT_PAGE: usize = 500;
+
+/// Viewers whose own notes are read at once; the others wait, since a store's reading queue is short.
+const MAX_OWN_NOTE_READS: usize = 64;
 
 /// How long a reopening waits for a result that is being made.
 const REOPEN_WAIT: Duration = Duration::from_secs(10);
@@ -125,6 +128,7 @@ struct Inner {
     lives: RwLock<HashMap<LiveId, Running>>,
     channels: RwLock<HashMap<Slug, watch::Sender<Arc<ChannelView>>>>,
     pending: Arc<AtomicU64>,
+    reading: Arc<Semaphore>,
     meters: submit::Meters,
 }
 
@@ -156,6 +160,7 @@ impl Conductor {
             lives: RwLock::default(),
             channels: RwLock::default(),
             pending: Arc::default(),
+            reading: Arc::new(Semaphore::new(MAX_OWN_NOTE_READS)),
             meters: submit::Meters::new(),
         };
         let conductor = Self { inner: Arc::new(inner) };
@@ -176,6 +181,9 @@ impl Conductor {
 
     /// Brings a channel's open live back, finishing what a crash interrupted.
     async fn resume(&self, channel: Channel) -> Result<()> {
+        if let Some(last) = channel.last_live {
+            self.finish(last).await?;
+        }
         let Some(live_id) = channel.open_live else { return Ok(()) };
         let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
             return self.release_channel(&channel.slug, live_id).await;
@@ -190,6 +198,15 @@ impl Conductor {
                 self.show(stored);
                 self.release_channel(&channel.slug, live_id).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the results that a closed live still lacks, if a crash came before them.
+    async fn finish(&self, live_id: LiveId) -> Result<()> {
+        let ranks = self.inner.store.ranks(live_id).await?;
+        if ranks.iter().any(|row| matches!(row.rank.phase(), Phase::Open | Phase::Closing)) {
+            self.closed_view(live_id).await?;
         }
         Ok(())
     }
@@ -213,11 +230,12 @@ impl Conductor {
     pub async fn open_live(&self, live_id: LiveId, jeux: OpenJeux) -> Result<LiveState> {
         let live = self.stored_live(live_id).await?.value;
         match live.status {
-            LiveStatus::Open => return self.live_state(live_id).await,
+            // An opening that a crash cut short before its first jeu was open goes on below.
+            LiveStatus::Open if live.current.is_some() => return self.live_state(live_id).await,
             LiveStatus::Closed => {
                 return Err(ConductError::conflict("the live is over", "make a new live and open that"));
             }
-            LiveStatus::Draft => {}
+            LiveStatus::Open | LiveStatus::Draft => {}
         }
         let key = channel_key(&live.channel);
         let taken = self.inner.records.update(&key, |channel: &mut Channel| match channel.open_live {
@@ -261,7 +279,7 @@ impl Conductor {
         let now_us = self.inner.env.now_us();
         self.change(live_id, |live| {
             live.status = LiveStatus::Open;
-            live.opened_at_us = Some(now_us);
+            live.opened_at_us.get_or_insert(now_us);
             Ok(())
         })
         .await
@@ -376,7 +394,7 @@ impl Conductor {
         let delay_ms = self.delay(&view.live.channel, delay_ms).await?;
         if delay_ms == 0 || item.view().rank.phase() != Phase::Open {
             item.close().await?;
-            self.forget_deadline(live_id, jeu).await?;
+            self.forget_deadline(live_id, jeu, false).await?;
         } else {
             let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
             self.change(live_id, |live| {
@@ -397,7 +415,7 @@ impl Conductor {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
         item.loaded().await;
-        self.forget_deadline(live_id, jeu).await?;
+        self.forget_deadline(live_id, jeu, true).await?;
         if item.view().rank.phase() == Phase::Closing {
             let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
         }
@@ -478,10 +496,12 @@ impl Conductor {
         Ok(live)
     }
 
-    async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId) -> Result<()> {
+    /// Forgets the announced closing of a jeu. With `goes_on`, the announced end of the live is taken back with it: a
+    /// live with a jeu that was just reopened does not end.
+    async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId, goes_on: bool) -> Result<()> {
         self.change(live_id, |live| {
-            if live.closes_at_us.remove(&jeu).is_some() {
-                // Taking one jeu's closing back takes the announced end of the live back, too.
+            live.closes_at_us.remove(&jeu);
+            if goes_on {
                 live.ends_at_us = None;
             }
             Ok(())

@@ -194,6 +194,5 @@ impl Hub {
         if tokio::time::timeout(DRAIN_TIMEOUT, emptied).await.is_err() {
             tracing::warn!(sockets = self.sockets(), "some sockets did not say goodbye in time");
         }
-        self.inner.conductor.settle().await;
     }
 }

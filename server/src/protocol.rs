@@ -107,7 +107,7 @@ pub struct Welcome {
 /// The channel and its live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Grows with every change; starts anew when the server does.
+    /// Grows with every change while a connection lasts.
     pub rev: u64,
     /// Title of the channel.
     pub channel_title: String,
@@ -181,7 +181,7 @@ pub struct TallyFrame {
     pub epoch: u64,
     /// Phase.
     pub phase: Phase,
-    /// Grows with every change of this jeu's numbers; starts anew when the server does.
+    /// Grows with every change of this jeu's numbers while a connection lasts.
     pub rev: u64,
     /// Viewers whose note counts.
     pub voters: u64,
@@ -203,13 +203,13 @@ pub struct Mine {
     pub live: Uuid,
     /// The jeu.
     pub jeu: u32,
-    /// Version of the note; 0 when there is none.
+    /// Version of the note.
     pub v: Version,
-    /// Its scores; empty when withdrawn or none.
+    /// Its scores; empty when withdrawn.
     pub scores: Map<String, Value>,
 }
 
-/// What became of a note. Only `unknown` and `retry_after` ask for the same `(v, note)` again.
+/// What became of a note. Only `unknown`, `retry_after` and `too_fast` ask for the same `(v, note)` again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

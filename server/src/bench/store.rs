@@ -32,10 +32,10 @@ const DURATION: Duration = Duration::from_secs(2);
 const VIEWERS: u64 = 200_000;
 
 /// Viewer, version, length and the payload of a bareme of five criteres.
-const VOTE_BYTES: usize = 16 + 8 + 1 + 6;
+const VOTE_BYTES: usize = 16 + 8 + 2 + 6;
 
 /// Header and checksum of a chunk.
-const CHUNK_BYTES: usize = 16;
+const CHUNK_BYTES: usize = 20;
 
 /// What was measured at one size.
 #[derive(Debug, Clone)]

@@ -220,7 +220,7 @@ impl<B: Ballot> ItemHandle<B> {
         self.ask(Control::Notes).await
     }
 
-    /// Returns when no vote waits for an answer.
+    /// Returns when no vote waits for an answer and every note is in the table.
     pub async fn settled(&self) {
         let _ended: Option<()> = self.ask(Control::Settled).await;
     }

@@ -170,9 +170,11 @@ pub struct Item<B: Ballot> {
     waiting: VecDeque<Waiting>,
     trouble_until: Option<Instant>,
     lease_until: Option<Duration>,
+    heard_until: Option<Duration>,
 
     dirty: Vec<ViewerId>,
     checkpointing: bool,
+    checkpoint_failed: bool,
     next_checkpoint: Instant,
     polling: bool,
     next_poll: Instant,
@@ -180,6 +182,7 @@ pub struct Item<B: Ballot> {
     raising: bool,
     queued_controls: VecDeque<Control>,
     closing_since: Option<Instant>,
+    is_closer: bool,
     finalising: bool,
     settled: Vec<Answer<()>>,
     changed: bool,
@@ -225,8 +228,10 @@ impl<B: Ballot> Item<B> {
             waiting: VecDeque::new(),
             trouble_until: None,
             lease_until: None,
+            heard_until: None,
             dirty: Vec::new(),
             checkpointing: false,
+            checkpoint_failed: false,
             next_checkpoint: now,
             polling: false,
             next_poll: now,
@@ -234,6 +239,7 @@ impl<B: Ballot> Item<B> {
             raising: false,
             queued_controls: VecDeque::new(),
             closing_since: None,
+            is_closer: false,
             finalising: false,
             settled: Vec::new(),
             changed: false,
@@ -265,6 +271,7 @@ impl<B: Ballot> Item<B> {
             }
             self.start_chunks();
             self.start_finalising();
+            self.settle();
             self.publish();
         }
     }
@@ -302,10 +309,23 @@ impl<B: Ballot> Item<B> {
 
     fn on_loaded(&mut self, stored: Stored<B>) {
         let Stored { loaded, rank, result } = stored;
-        self.notebook = loaded.notebook;
-        self.cursors = loaded.cursors;
-        self.dirty = if self.is_shared() { Vec::new() } else { loaded.dirty };
-        self.result = result;
+        if self.loaded {
+            // Read again after trouble, while our own lanes went on: merging what is stored cannot take anything back.
+            for (viewer, held) in loaded.notebook.iter() {
+                self.notebook.merge(*viewer, held.entry());
+            }
+            for (lane, read) in loaded.cursors {
+                let cursor = self.cursors.entry(lane).or_default();
+                cursor.next_seq = cursor.next_seq.max(read.next_seq);
+                cursor.materialised = cursor.materialised.max(read.materialised);
+            }
+        } else {
+            self.notebook = loaded.notebook;
+            self.cursors = loaded.cursors;
+            // Alone on the store, what earlier incarnations left in journals is ours to fold.
+            self.dirty = if self.is_shared() { Vec::new() } else { loaded.dirty };
+            self.result = result;
+        }
         self.loaded = true;
         self.degraded = false;
         self.next_checkpoint = Instant::now();
@@ -348,6 +368,7 @@ impl<B: Ballot> Item<B> {
                 self.raising = false;
                 if result.is_ok() {
                     self.enter(rank);
+                    self.is_closer = rank.phase() == Phase::Closing;
                 }
                 let answered = answer.send(result.map(|()| rank).map_err(ItemError::from));
                 drop(answered);
@@ -383,13 +404,7 @@ impl<B: Ballot> Item<B> {
                     drop(answer.send(note_rows(&self.notebook, viewers)));
                 }
             }
-            Control::Settled(answer) => {
-                if self.waiting.is_empty() && self.lanes.iter().all(|lane| lane.flight.is_none()) {
-                    let _asker_left = answer.send(());
-                } else {
-                    self.settled.push(answer);
-                }
-            }
+            Control::Settled(answer) => self.settled.push(answer),
             phase => {
                 self.queued_controls.push_back(phase);
                 self.next_control();
@@ -402,6 +417,12 @@ impl<B: Ballot> Item<B> {
         for lane in &mut self.lanes {
             if let Some(flight) = lane.flight.as_mut().filter(|flight| now >= flight.started + UNKNOWN_AFTER) {
                 flight.votes.iter_mut().for_each(|vote| vote.answer(Outcome::Unknown));
+            }
+        }
+        while self.waiting.front().is_some_and(|vote| now >= vote.since + UNKNOWN_AFTER) {
+            // Behind a chunk that hangs: these were never sent.
+            if let Some(mut vote) = self.waiting.pop_front() {
+                vote.answer(Outcome::RetryAfter { ms: TROUBLE_RETRY_MS });
             }
         }
         if self.trouble_until.is_some_and(|until| now >= until) {
@@ -424,8 +445,29 @@ impl<B: Ballot> Item<B> {
 
     // Publishing -------------------------------------------------------------------------------------------------
 
+    /// Answers whoever waits for this item to settle: no vote without an answer, and every note in the table.
+    fn settle(&mut self) {
+        let idle = self.waiting.is_empty() && self.lanes.iter().all(|lane| lane.flight.is_none());
+        if self.settled.is_empty() || !idle || self.checkpointing {
+            return;
+        }
+        if self.loaded && !self.dirty.is_empty() {
+            // A failed one is tried again at the next tick that is due, not in a loop.
+            let now = Instant::now();
+            if now >= self.next_checkpoint || !self.checkpoint_failed {
+                self.start_checkpoint(now);
+            }
+            return;
+        }
+        for answer in self.settled.drain(..) {
+            let _asker_left = answer.send(());
+        }
+    }
+
     fn publish(&mut self) {
-        let stale = !self.loaded || self.degraded || self.trouble_until.is_some() || !self.lease_holds();
+        let heard =
+            !self.is_shared() || self.heard_until.is_some_and(|until| self.engine.env.clock.since_boot() <= until);
+        let stale = !self.loaded || self.degraded || self.trouble_until.is_some() || !heard;
         let before = self.view.borrow().clone();
         if !self.changed && stale == before.stale {
             return;

@@ -378,6 +378,91 @@ async fn what_is_acknowledged_while_a_jeu_closes_is_in_its_result() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_lost_answer_does_not_free_the_number_of_the_chunk() {
+    let inner = exclusive();
+    let attempts = Arc::new(AtomicU32::new(0));
+    let plan = Arc::new(move |operation| match operation {
+        "append" => match attempts.fetch_add(1, Ordering::Relaxed) {
+            0 => Fault::AnswerLost,
+            1..4 => Fault::Refused(ErrorKind::Unavailable),
+            _ => Fault::None,
+        },
+        "write_notes" => Fault::Refused(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&inner), plan));
+    let first = open_pod(&store, 1).await;
+    // Whatever the first viewer hears, the second one's note must not take the place of a chunk that is on disk.
+    let _outcome = vote(&first, 1, 1, 4).await;
+    assert_eq!(vote_until_final(&first, 2, 1, 5).await, Outcome::Ok);
+    drop(first);
+    assert_eq!(fun(&open_pod(&inner, 2).await), [0, 0, 0, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_took_longer_than_the_lease_is_not_acknowledged_once_another_pod_closes() {
+    let inner = shared();
+    let slow = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&slow);
+    let plan = Arc::new(move |operation| match operation {
+        "append" if switch.load(Ordering::Relaxed) => Fault::Delay(Duration::from_secs(4)),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&inner), plan));
+    let (closer, voting) = (open_pod(&inner, 1).await, pod(&store, 2));
+    voting.reached(Phase::Open).await;
+    assert_eq!(vote_until_final(&voting, 1, 1, 4).await, Outcome::Ok);
+    slow.store(true, Ordering::Relaxed);
+    let late = tokio::spawn(async move { vote(&voting, 2, 1, 4).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    closer.close().await.unwrap();
+    closer.reached(Phase::Final).await;
+    assert_eq!(closer.view().tally.voters, 1);
+    assert_ne!(late.await.unwrap(), Outcome::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn votes_behind_a_chunk_that_hangs_are_told_to_come_back() {
+    let plan = Arc::new(|operation| match operation {
+        "append" => Fault::Delay(Duration::from_secs(3600)),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(exclusive(), plan));
+    let pod = open_pod(&store, 1).await;
+    let first = tokio::spawn({
+        let pod = pod.clone();
+        async move { vote(&pod, 1, 1, 4).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(matches!(vote(&pod, 2, 1, 4).await, Outcome::RetryAfter { .. }));
+    assert_eq!(first.await.unwrap(), Outcome::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_clean_stop_the_table_alone_holds_every_note() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    for who in 0..50 {
+        assert_eq!(vote(&pod, who, 1, 4).await, Outcome::Ok);
+    }
+    pod.settled().await;
+    assert_eq!(store.read_notes(item(), None, 100).await.unwrap().len(), 50);
+    pod.close().await.unwrap();
+    pod.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_note_again_after_the_close_is_still_acknowledged() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Ok);
+    pod.close().await.unwrap();
+    pod.reached(Phase::Final).await;
+    assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Ok);
+    assert_eq!(vote(&pod, 1, 2, 5).await, Outcome::Closed);
+}
+
 /// Random votes, faults, crashes and reopenings against a model of what was acknowledged.
 #[tokio::test(start_paused = true)]
 async fn whatever_fails_or_crashes_every_acknowledged_note_is_in_the_final_result() {

@@ -1,6 +1,9 @@
 //! Reading lives: states, numbers, notes. Running jeux answer from memory, the others from the store.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::view::live_state;
 use super::{ConductError, Conductor, LiveView, Result};
@@ -17,6 +20,9 @@ use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
 use crate::protocol::{LiveState, Mine, TallyFrame};
 use crate::store::{ItemId, NoteRow};
+
+/// How long a viewer's own notes wait for a jeu that has not been read from the store yet.
+const LOAD_WAIT: Duration = Duration::from_secs(10);
 
 /// Numbers of one jeu as the results show them.
 #[derive(Debug, Clone)]
@@ -160,8 +166,11 @@ impl Conductor {
     /// [`ConductError`].
     pub async fn own_notes(&self, live_id: LiveId, viewer: ViewerId) -> Result<Vec<Mine>> {
         let Some(view) = self.view(live_id) else { return Ok(Vec::new()) };
+        let _turn = self.inner.reading.acquire().await;
         let mut own = Vec::new();
         for item in &view.items {
+            // Just after a start the notes are still being read.
+            let _still_waiting = timeout(LOAD_WAIT, item.loaded()).await;
             if item.view().rank.phase() == Phase::Pending && item.view().rank.epoch() == 0 {
                 continue;
             }

@@ -201,7 +201,7 @@ impl Conductor {
     }
 
     /// The view of a closed live, from its stored results.
-    async fn closed_view(&self, live_id: LiveId) -> std::result::Result<Option<Arc<LiveView>>, StoreError> {
+    pub(super) async fn closed_view(&self, live_id: LiveId) -> std::result::Result<Option<Arc<LiveView>>, StoreError> {
         let stored = match self.stored_live(live_id).await {
             Ok(stored) if stored.value.status == LiveStatus::Closed => stored,
             Ok(_) | Err(ConductError::UnknownLive(_)) => return Ok(None),

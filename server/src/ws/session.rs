@@ -82,6 +82,7 @@ pub struct Session {
     pending: usize,
     has_voted: bool,
     voted: HashSet<u32>,
+    withdrawing: Vec<(u32, u64)>,
     live: Option<uuid::Uuid>,
     sent_state: Option<u64>,
     sent: Sent,
@@ -101,6 +102,7 @@ impl Session {
             pending: 0,
             has_voted: false,
             voted: HashSet::new(),
+            withdrawing: Vec::new(),
             live: None,
             sent_state: None,
             sent: Sent::new(),
@@ -268,13 +270,22 @@ impl Session {
         }
         self.pending += 1;
         self.has_voted = true;
+        if wanted == Wanted::Withdrawn {
+            self.withdrawing.push((jeu, v));
+        }
         actions.push(Action::Submit(Vote { live, jeu, viewer, v: Some(v), wanted }));
     }
 
     /// The reply to a vote that was handed in. After the first note on a blind jeu its numbers follow.
     pub fn on_reply(&mut self, reply: Reply, frames: &Frames, actions: &mut Vec<Action>) {
         self.pending = self.pending.saturating_sub(1);
-        let noted = (reply.status == Status::Ok && reply.live == self.live).then_some(reply.jeu).flatten();
+        let withdrawn =
+            self.withdrawing.iter().position(|known| (Some(known.0), Some(known.1)) == (reply.jeu, reply.v));
+        let noted = reply.status == Status::Ok && reply.live == self.live && withdrawn.is_none();
+        let noted = noted.then_some(reply.jeu).flatten();
+        if let Some(index) = withdrawn {
+            self.withdrawing.swap_remove(index);
+        }
         actions.push(send(reply));
         if let Some(jeu) = noted
             && self.voted.insert(jeu)
@@ -443,6 +454,18 @@ mod tests {
         actions.clear();
         session.on_reply(Reply::plain(Some(LIVE), Some(1), Some(5), Status::Ok), &frames, &mut actions);
         assert_eq!(texts(&actions)[1]["mean"], 4.5);
+    }
+
+    #[test]
+    fn withdrawing_a_note_one_never_gave_reveals_nothing() {
+        let (mut session, _) = session();
+        let frames = frames(1, true);
+        session.on_frames(&frames, &mut Vec::new());
+        let withdraw = json!({"t": "withdraw", "live": LIVE, "jeu": 1, "v": 5}).to_string();
+        assert!(matches!(say(&mut session, &withdraw)[..], [Action::Submit(_)]));
+        let mut actions = Vec::new();
+        session.on_reply(Reply::plain(Some(LIVE), Some(1), Some(5), Status::Ok), &frames, &mut actions);
+        assert_eq!(actions.len(), 1);
     }
 
     #[test]

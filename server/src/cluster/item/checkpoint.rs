@@ -35,6 +35,7 @@ impl<B: Ballot> Item<B> {
         result: Result<(), StoreError>,
     ) {
         self.checkpointing = false;
+        self.checkpoint_failed = result.is_err();
         match result {
             Ok(()) => {
                 for (lane, materialised) in lanes {

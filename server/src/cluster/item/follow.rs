@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Done, Item, stored_rank};
+use super::{Done, Item, TROUBLE_RETRY_MS, stored_rank};
 use crate::cluster::engine::Engine;
 use crate::cluster::load::{Cursor, merge_page};
 use crate::domain::ballot::Ballot;
-use crate::domain::phase::Rank;
+use crate::domain::phase::{Phase, Rank};
 use crate::store::{ItemId, LaneId, LaneRow, StoreError};
 
 /// What another pod's writing looks like from here.
@@ -37,7 +37,14 @@ impl<B: Ballot> Item<B> {
         if !self.loaded {
             return;
         }
-        self.lease_until = Some(started + self.engine.cadence.lease);
+        self.heard_until = Some(started + self.engine.cadence.lease);
+        if rank > self.rank {
+            self.enter(rank);
+        }
+        // Only an open jeu renews the lease: a closer waits for as long as the last one that was given can hold.
+        if rank.phase() == Phase::Open && rank == self.rank {
+            self.lease_until = self.heard_until;
+        }
         // Other pods fold their own lanes into `notes`; what is read here only has to be shown.
         let mut merged = Vec::new();
         for (lane, page) in pages.into_iter().filter(|(lane, _)| lane.writer != self.engine.writer) {
@@ -45,13 +52,13 @@ impl<B: Ballot> Item<B> {
             let outcome = merge_page(&*self.ballot, &mut self.notebook, lane, cursor, &page, &mut merged);
             if let Err(error) = outcome {
                 tracing::error!(item = %self.id, %error, "cannot follow another pod");
-                self.degraded = true;
+                if !self.degraded {
+                    self.degraded = true;
+                    self.start_loading(Duration::from_millis(2 * TROUBLE_RETRY_MS));
+                }
             }
         }
         self.changed |= !merged.is_empty();
-        if rank > self.rank {
-            self.enter(rank);
-        }
     }
 }
 

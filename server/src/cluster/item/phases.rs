@@ -24,6 +24,7 @@ impl<B: Ballot> Item<B> {
             Phase::Pending => {}
             Phase::Open => {
                 self.closing_since = None;
+                self.is_closer = false;
                 self.result = None;
                 if self.lanes.is_empty() && !self.registering {
                     self.start_registering(Duration::ZERO);
@@ -82,7 +83,10 @@ impl<B: Ballot> Item<B> {
         let in_flight = self.lanes.iter().any(|lane| lane.flight.is_some());
         // Where nobody else acknowledges, our own chunks are all there is to wait for. Elsewhere the leases have to
         // run out, and our own chunk may then stay without an answer: it was not acknowledged, and never will be.
-        let over = if self.is_shared() { since.elapsed() >= self.engine.cadence.close_wait } else { !in_flight };
+        // Whoever did not close it itself leaves the first try to the pod that did.
+        let cadence = &self.engine.cadence;
+        let wait = if self.is_closer { cadence.close_wait } else { cadence.takeover };
+        let over = if self.is_shared() { since.elapsed() >= wait } else { !in_flight };
         if over {
             self.start_finalise(self.rank.epoch(), Duration::ZERO);
         }

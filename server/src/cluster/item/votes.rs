@@ -20,6 +20,7 @@ pub(super) const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
 
 /// A vote on its way to the store; the callback is gone once it was answered.
 pub(super) struct Waiting {
+    pub(super) since: Instant,
     pub(super) viewer: ViewerId,
     pub(super) version: Version,
     pub(super) payload: Payload,
@@ -65,7 +66,13 @@ impl<B: Ballot> Item<B> {
         match self.refusal(viewer, version, &payload, now_us) {
             Some(outcome) => on_outcome(outcome),
             None => {
-                self.waiting.push_back(Waiting { viewer, version, payload, on_outcome: Some(on_outcome) });
+                self.waiting.push_back(Waiting {
+                    since: Instant::now(),
+                    viewer,
+                    version,
+                    payload,
+                    on_outcome: Some(on_outcome),
+                });
             }
         }
     }
@@ -82,16 +89,20 @@ impl<B: Ballot> Item<B> {
         if !self.loaded || self.degraded {
             return Some(later);
         }
+        let held = self.notebook.get(&viewer);
+        let is_known = held.is_some_and(|held| held.version == version && held.payload == *payload);
         match self.rank.phase() {
             Phase::Pending => return Some(Outcome::NotOpen),
+            // Alone on the store, whatever the map holds is in the result. Elsewhere it may be another pod's late chunk.
+            Phase::Closing | Phase::Final if is_known && !self.is_shared() => return Some(Outcome::Ok),
             Phase::Closing | Phase::Final => return Some(Outcome::Closed),
             Phase::Open => {}
         }
         if version > now_us.saturating_add(MAX_VERSION_AHEAD_US) {
             return Some(Outcome::TooFarAhead { now_us });
         }
-        if let Some(held) = self.notebook.get(&viewer).filter(|held| held.version >= version) {
-            if held.version == version && held.payload == *payload {
+        if let Some(held) = held.filter(|held| held.version >= version) {
+            if is_known {
                 return Some(if self.lease_holds() { Outcome::Ok } else { Outcome::Unknown });
             }
             return Some(Outcome::Stale { version: held.version, payload: held.payload.clone() });
@@ -181,20 +192,20 @@ impl<B: Ballot> Item<B> {
                 self.waiting.drain(..).for_each(|mut vote| vote.answer(later.clone()));
             }
         }
-        if self.waiting.is_empty() && self.lanes.iter().all(|lane| lane.flight.is_none()) {
-            for answer in self.settled.drain(..) {
-                let _asker_left = answer.send(());
-            }
-        }
     }
 }
 
 /// Appends a chunk, sending the same bytes again for as long as the store cannot say what became of them.
+///
+/// Once an attempt's fate is unknown, no later refusal frees its number: the first attempt may be on disk, and other
+/// bytes under the same `seq` would be dropped in its favour.
 async fn append(engine: &Engine, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<(), StoreError> {
     let mut wait = Duration::from_millis(20);
+    let mut may_be_written = false;
     loop {
         match engine.store.append(item, lane, seq, chunk.clone()).await {
-            Err(error) if error.kind == ErrorKind::Unknown => {
+            Err(error) if may_be_written || error.kind == ErrorKind::Unknown => {
+                may_be_written = true;
                 tracing::warn!(%item, %error, "a chunk may or may not be written; sending it again");
                 sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(1));

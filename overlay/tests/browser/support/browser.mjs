@@ -1,0 +1,41 @@
+// Debian's Chromium, with a page for each person.
+import { chromium } from "playwright-core";
+
+export async function openBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"],
+  });
+}
+
+export const PHONE = { width: 390, height: 844 };
+export const OBS = { width: 800, height: 600 };
+export const DOCK = { width: 400, height: 800 };
+
+/**
+ * A page in a context of its own, that keeps what went wrong in it and every address it asked for.
+ *
+ * @param {import("playwright-core").Browser} browser
+ */
+export async function openPage(browser, url, { viewport = PHONE, locale = "fr-FR", ...more } = {}) {
+  const context = await browser.newContext({ viewport, locale, ...more });
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  const problems = [];
+  const requests = [];
+  page.on("pageerror", (error) => problems.push(error.message));
+  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  page.on("request", (request) => requests.push(request.url()));
+  page.on("websocket", (socket) => requests.push(socket.url()));
+  page.on("dialog", (dialog) => {
+    problems.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  await page.goto(url);
+  return Object.assign(page, { problems, requests });
+}
+
+/** A radio button of a critere on the viewer page. */
+export const step = (page, critere, score) => page.locator(`critere-field[data-critere="${critere}"] input[value="${score}"]`);
+export const noteBar = (page) => page.locator(".note-bar__words");
+export const overlayVotes = (page) => page.locator(".card__votes");
