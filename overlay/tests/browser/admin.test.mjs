@@ -76,6 +76,8 @@ test("two admins see each other's changes, and drive a live", async () => {
   await one.getByText("Kart Abyssal").first().waitFor();
   await one.getByRole("button", { name: "Terminer le live" }).click();
   await one.getByRole("button", { name: "Terminer pour de bon" }).click();
+  await two.getByRole("button", { name: "End it now" }).click();
+  await two.getByRole("button", { name: "End it for good" }).click();
   await one.getByText("Aucun live en cours", { exact: false }).waitFor();
   await two.getByText("Nothing on air", { exact: false }).waitFor();
   await one.locator('[data-tab="results"]').click();
