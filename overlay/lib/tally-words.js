@@ -15,5 +15,5 @@ export function votesWords(tally, live, t, format) {
   if (tally?.masked === "minimum") {
     return t("votes.minimum", { n: format.count(voters), k: format.count(live.minimum_votes) });
   }
-  return t.n("votes", voters, { n: format.count(voters) });
+  return t.n("votes.count", voters, { n: format.count(voters) });
 }

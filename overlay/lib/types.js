@@ -11,7 +11,8 @@
  * @typedef {{jeu_id: number, title: string, platform?: string, genre?: string, year?: number, phase: Phase,
  *   epoch: number, closes_at_us?: number}} ProgrammeEntry
  * @typedef {{live_id: string, channel: string, title: string, status: 'draft'|'open'|'closed', current: number|null,
- *   blind: boolean, minimum_votes: number, bareme: Bareme, scale: Scale, programme: ProgrammeEntry[]}} LiveState
+ *   blind: boolean, minimum_votes: number, bareme: Bareme, scale: Scale, programme: ProgrammeEntry[],
+ *   ends_at_us?: number}} LiveState
  * @typedef {{t?: 'state', rev: number, channel_title: string, live: LiveState|null, stale: boolean}} State
  * @typedef {{key: string, count: number, mean: number|null, histogram: number[]}} CritereSummary
  * @typedef {{t?: 'tally', live: string, jeu: number, epoch: number, phase: Phase, rev: number, voters: number,

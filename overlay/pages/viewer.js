@@ -168,7 +168,6 @@ function renderStage(live, entry) {
     live.bareme.criteres.map((critere) => new CritereField().setUp(critere, t, format, rate)),
   );
   const scores = chosen(live, entry.jeu_id);
-  const rated = Object.keys(scores).length > 0;
   live.bareme.criteres.forEach((critere, index) => {
     const field = fields.children[index];
     if (!(field instanceof CritereField)) return;
@@ -176,7 +175,7 @@ function renderStage(live, entry) {
     const mean = summary?.mean ?? null;
     field.render({
       score: scores[critere.key],
-      abstained: scores[critere.key] === undefined && (rated || drafts.touched(live.live_id, entry.jeu_id, critere.key)),
+      abstained: scores[critere.key] === undefined && drafts.touched(live.live_id, entry.jeu_id, critere.key),
       summary,
       meanWords: mean === null ? "" : t("viewer.mean", { mean: format.mean(mean, critere) }),
       locked: !takesNotes,

@@ -48,7 +48,7 @@ export class AdminProgramme extends HTMLElement {
       const row = list.children[index];
       const tally = admin.snapshot.tally(entry.jeu_id);
       const words = entry.phase === "open" && moment === "open" ? t("phase.short_open") : momentWords(moment, msLeft, t, format);
-      const voters = tally && entry.phase !== "pending" ? ` · ${t.n("votes", tally.voters, { n: format.count(tally.voters) })}` : "";
+      const voters = tally && entry.phase !== "pending" ? ` · ${t.n("votes.count", tally.voters, { n: format.count(tally.voters) })}` : "";
       setText(row.getElementsByClassName("programme__words")[0], `${words}${voters}`);
       setText(row.getElementsByClassName("programme__mean")[0], entry.phase === "pending" ? NO_NUMBER : format.mean(tally?.mean, live.scale));
     });

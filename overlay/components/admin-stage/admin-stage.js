@@ -52,12 +52,13 @@ export class AdminStage extends HTMLElement {
     this.title = snapshot.admin ? t("admin.pod", { pod: snapshot.admin.pod }) : "";
     const next = nextEntry(live);
     const closable = moment === "open";
+    const ending = live.ends_at_us !== undefined;
     const undoable = moment === "closing" || moment === "final" || moment === "finalising";
-    rebuild(buttons, JSON.stringify([live.live_id, entry?.jeu_id, next?.jeu_id, closable, undoable]), () => [
+    rebuild(buttons, JSON.stringify([live.live_id, entry?.jeu_id, next?.jeu_id, closable, undoable, ending]), () => [
       next ? this.#next(live.live_id, next) : null,
       entry && closable ? this.#close(live.live_id, entry.jeu_id) : null,
       entry && undoable ? this.#reopen(live.live_id, entry.jeu_id) : null,
-      this.#closeLive(live.live_id),
+      this.#closeLive(live.live_id, ending),
     ]);
     this.#renderCriteres(live, tally ?? null);
     return moment === "closing" ? msLeft : 0;
@@ -85,12 +86,13 @@ export class AdminStage extends HTMLElement {
     return actionButton(t, t("admin.reopen"), () => admin.api.post(`admin/lives/${live}/jeux/${jeu}/reopen`), { focus: "reopen" });
   }
 
-  /** @param {string} live */
-  #closeLive(live) {
+  /** Ends the live: announced ahead as every closing is, and at once when it was announced. @param {string} live @param {boolean} ending */
+  #closeLive(live, ending) {
     const { admin, t } = this;
     if (!admin || !t) return null;
-    const run = () => admin.api.post(`admin/lives/${live}/close`);
-    return actionButton(t, t("admin.close_live"), run, { class: "is-quiet", confirm: t("admin.close_live_confirm"), focus: "close-live" });
+    const run = () => admin.api.post(`admin/lives/${live}/close`, ending ? { delay_ms: 0 } : {});
+    const label = ending ? t("admin.close_live_now") : t("admin.close_live");
+    return actionButton(t, label, run, { class: "is-quiet", confirm: t("admin.close_live_confirm"), focus: "close-live" });
   }
 
   /**

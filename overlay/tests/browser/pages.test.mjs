@@ -60,8 +60,8 @@ test("every page speaks the language of its URL, then of the browser", async () 
   const { overlay } = await server.seed({ slug: "langues" });
   await server.vote({ channel: "langues", jeu_id: 1, fun: 4, graph: 5 });
   const words = {
-    fr: { "/": "En direct maintenant", "/langues": "Votes ouverts", "/admin": "Connexion", "/rien": "Page introuvable", [overlay]: "1 vote" },
-    en: { "/": "Live now", "/langues": "Voting open", "/admin": "Sign in", "/rien": "Page not found", [overlay]: "1 vote" },
+    fr: { "/": "En direct maintenant", "/langues": "Votes ouverts", "/admin": "Premier démarrage", "/rien": "Page introuvable", [overlay]: "1 vote" },
+    en: { "/": "Live now", "/langues": "Voting open", "/admin": "First start", "/rien": "Page not found", [overlay]: "1 vote" },
   };
   for (const lang of ["fr", "en"]) {
     for (const [path, text] of Object.entries(words[lang])) {
@@ -69,7 +69,7 @@ test("every page speaks the language of its URL, then of the browser", async () 
         const url = byUrl ? `${path}${path.includes("?") ? "&" : "?"}lang=${lang}` : path;
         const locale = byUrl === (lang === "fr") ? "en-US" : "fr-FR";
         const page = await openPage(browser, server.origin + url, { locale });
-        await page.getByText(text).first().waitFor();
+        await page.getByText(text).filter({ visible: true }).first().waitFor();
         assert.equal(await page.locator("html").getAttribute("lang"), lang);
         const shown = await page.locator("body").innerText();
         assert.doesNotMatch(shown, /\b(viewer|admin|overlay|phase|note|link|home|missing|problem)\.[a-z_.]+\b/, `${lang} ${path}`);
@@ -99,7 +99,7 @@ test("before, after and outside a live, pages say what is going on", async () =>
   await server.api("POST", `admin/lives/${live_id}/next`);
   await step(page, "fun", 5).check();
   await page.getByText("Enregistré").waitFor();
-  await server.api("POST", `admin/lives/${live_id}/close`);
+  await server.api("POST", `admin/lives/${live_id}/close`, { delay_ms: 0 });
   await page.getByText("Le live est terminé").waitFor();
   await until("the result", async () => (await page.locator(".strip__mean").first().textContent()) === "5,0");
   const missing = await openPage(browser, `${server.origin}/pas-la`);

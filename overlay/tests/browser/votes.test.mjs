@@ -83,9 +83,7 @@ test("the page follows the current jeu, and an earlier one that is open still ta
   await until("the earlier jeu", async () => (await title.textContent()) === "Ultraroute 94");
   assert.ok(await step(page, "fun", 3).isChecked());
   await step(page, "fun", 5).check();
-  await page.getByText("Enregistré").waitFor();
-  const { jeux: results } = await server.api("GET", `lives/${live_id}/results`);
-  assert.equal(results[0].mean, 5);
+  await until("the changed note in the results", async () => (await server.api("GET", `lives/${live_id}/results`)).jeux[0].mean === 5);
   await page.getByRole("button", { name: /En ce moment/ }).click();
   await until("the current jeu again", async () => (await title.textContent()) === "Les Brumes de Valmère");
   await page.context().close();

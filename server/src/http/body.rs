@@ -92,7 +92,8 @@ pub async fn optional_json<T: DeserializeOwned + Default>(
     if media_type(request).as_deref() != Some("application/json") {
         return Err(Problem::unsupported_media_type("application/json"));
     }
-    parse(&body)
+    // `null` is as absent as nothing.
+    Ok(parse::<Option<T>>(&body)?.unwrap_or_default())
 }
 
 /// Parses JSON, naming the field that is wrong.

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use super::AppState;
 use super::assets::{self, Files};
+use super::identity::viewer_cookie;
+use crate::auth::request::overlay_key;
 use crate::domain::bareme::{Bilingual, Critere};
 use crate::domain::channel::Channel;
 use crate::domain::decimal::Decimal;
@@ -18,15 +20,6 @@ use crate::i18n::{Lang, Texts};
 use crate::protocol::LiveState;
 use crate::settings::Settings;
 use crate::store::{RecordKey, RecordKind};
-
-/// Nothing inline, nothing from elsewhere. Scripts set styles through the object model, which this allows.
-const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    connect-src 'self'; font-src 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
-
-/// OBS puts the streamer's custom CSS into the overlay as a `<style>`, so that page alone allows inline styles.
-const OVERLAY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-    img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-ancestors 'self'; base-uri 'none'; \
-    form-action 'none'";
 
 /// More scores than this are rated with a slider, as in `overlay/lib/scale.js`.
 const MOST_BUTTONS: usize = 11;
@@ -223,15 +216,12 @@ impl ViewerPage {
     }
 }
 
-fn html(status: StatusCode, policy: &'static str, page: &impl Template) -> HttpResponse {
+fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
     let Ok(body) = page.render() else {
         return HttpResponse::InternalServerError().finish();
     };
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "same-origin"))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .insert_header((header::VARY, "Accept-Language"))
         .body(body)
@@ -247,7 +237,7 @@ async fn home(state: Data<AppState>, request: HttpRequest, query: Query<PageQuer
         lives.push(LiveLink { channel, channel_title, title: live.title.clone() });
     }
     lives.sort_by(|a, b| a.channel_title.cmp(&b.channel_title));
-    html(StatusCode::OK, CONTENT_POLICY, &HomePage { page, lives })
+    html(StatusCode::OK, &HomePage { page, lives })
 }
 
 /// The record of a channel.
@@ -265,7 +255,7 @@ async fn channel_of(state: &AppState, slug: &Slug) -> Option<Channel> {
 fn missing_channel(page: Page, name: &str) -> HttpResponse {
     let shown: String = name.chars().take(60).collect();
     let text = page.texts.fill("missing.channel", &[("channel", &shown)]);
-    html(StatusCode::NOT_FOUND, CONTENT_POLICY, &MissingPage { page, text })
+    html(StatusCode::NOT_FOUND, &MissingPage { page, text })
 }
 
 async fn viewer(
@@ -282,7 +272,13 @@ async fn viewer(
         None => None,
     };
     let view = ViewerPage::new(page, &slug, channel.title, live.as_ref());
-    html(StatusCode::OK, CONTENT_POLICY, &view)
+    let mut response = html(StatusCode::OK, &view);
+    if let (_, Some(cookie)) = viewer_cookie(&state, &request)
+        && let Err(error) = response.add_cookie(&cookie)
+    {
+        tracing::error!(%error, "the viewer cookie cannot be set");
+    }
+    response
 }
 
 async fn overlay(
@@ -293,21 +289,22 @@ async fn overlay(
 ) -> HttpResponse {
     let page = Page::of(&state, &request, &query);
     let Ok(slug) = Slug::new(&path) else { return missing_channel(page, &path) };
-    // The socket checks the key too; here it is only asked whether there is one at all.
-    let refused = query.key.as_deref().unwrap_or_default().is_empty();
+    let key = query.key.as_deref().unwrap_or_default();
+    // A store that is away says nothing about a key. The page finds out from its socket.
+    let refused = matches!(overlay_key(&state, &slug, key).await, Ok(None));
     let status = if refused { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    html(status, OVERLAY_POLICY, &OverlayPage { page, channel: slug.to_string(), refused })
+    html(status, &OverlayPage { page, channel: slug.to_string(), refused })
 }
 
 async fn admin(state: Data<AppState>, request: HttpRequest, query: Query<PageQuery>) -> HttpResponse {
-    html(StatusCode::OK, CONTENT_POLICY, &AdminPage { page: Page::of(&state, &request, &query) })
+    html(StatusCode::OK, &AdminPage { page: Page::of(&state, &request, &query) })
 }
 
 /// The page for addresses nothing answers to.
 pub async fn not_found(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     let page = Page::of(&state, &request, &PageQuery::default());
     let text = page.say("missing.page").to_owned();
-    html(StatusCode::NOT_FOUND, CONTENT_POLICY, &MissingPage { page, text })
+    html(StatusCode::NOT_FOUND, &MissingPage { page, text })
 }
 
 /// Adds the pages. To come after every other route: `/{channel}` takes any single segment.

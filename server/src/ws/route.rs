@@ -12,6 +12,7 @@ use super::sizes;
 use crate::auth::request::{admin_of, overlay_key};
 use crate::domain::key::Slug;
 use crate::http::AppState;
+use crate::http::assets;
 use crate::http::error::Problem;
 use crate::http::identity::{new_viewer, origin_allowed, viewer_of};
 use crate::protocol::{PROTOCOL_VERSION, Welcome};
@@ -78,7 +79,7 @@ async fn connect(
     let welcome = Welcome {
         protocol: PROTOCOL_VERSION,
         now_us: state.now_us(),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
+        build: assets::build().to_owned(),
         channel: channel.to_string(),
         viewer: token,
         ping_interval_s: PING_INTERVAL.as_secs(),
