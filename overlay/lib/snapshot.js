@@ -42,7 +42,9 @@ export class Snapshot {
   /** @param {TallyFrame} tally */
   applyTally(tally) {
     const key = jeuKey(tally.live, tally.jeu);
-    if (!this.#isNews(key, tally.rev)) return false;
+    // The same revision comes again in another form when this viewer's own note lifts the mask.
+    const unmasked = this.revs.get(key) === tally.rev && this.tallies.get(key)?.masked !== tally.masked;
+    if (!unmasked && !this.#isNews(key, tally.rev)) return false;
     this.tallies.set(key, tally);
     return true;
   }

@@ -75,6 +75,16 @@ test("an older frame changes nothing, but after a reconnection any frame is news
   assert.equal(snapshot.tally(1)?.voters, 13);
 });
 
+test("the same numbers come again without their mask after one's own note, and only once", () => {
+  const snapshot = new Snapshot();
+  snapshot.applyState(state(1));
+  assert.equal(snapshot.applyTally({ ...tally(7, 12), masked: "blind" }), true);
+  assert.equal(snapshot.applyTally({ ...tally(7, 12), masked: "blind" }), false);
+  assert.equal(snapshot.applyTally({ ...tally(7, 12), mean: 4 }), true);
+  assert.equal(snapshot.tally(1)?.mean, 4);
+  assert.equal(snapshot.applyTally({ ...tally(7, 12), mean: 4 }), false);
+});
+
 test("numbers of another live leave with it", () => {
   const snapshot = new Snapshot();
   snapshot.applyState(state(1));
