@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::harness::{Server, client, data_dir};
-use crate::recount::{by_sql, jeu_of, shown};
+use crate::recount::{by_sql, jeu_of, rows_for_people, shown};
 
 const VOTES: usize = 10_000;
 
@@ -66,6 +66,7 @@ async fn loop_with(curls: usize) {
     assert_eq!(server.complaints(), Vec::<String>::new());
     server.stop().await;
     assert_eq!(by_sql(dir.path(), &live, 2, 5, 5), shown(&results, 2));
+    assert_eq!(rows_for_people(dir.path(), &live, 2), VOTES);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

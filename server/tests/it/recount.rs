@@ -91,6 +91,13 @@ pub(crate) fn by_sql(data_dir: &Path, live: &str, jeu: u32, criteres: usize, ste
     json!({"voters": voters, "histograms": histograms})
 }
 
+/// How many rows of a jeu the view for people has: after an orderly stop, which leaves nothing in the journal alone, all.
+pub(crate) fn rows_for_people(data_dir: &Path, live: &str, jeu: u32) -> usize {
+    let sql = "SELECT count(*) FROM v_notes WHERE live_id = ?1 AND jeu_id = ?2";
+    let rows: i64 = open(data_dir).query_row(sql, (live, jeu), |row| row.get(0)).unwrap();
+    usize::try_from(rows).unwrap()
+}
+
 /// The same numbers as the results endpoint shows them.
 pub(crate) fn shown(results: &Value, jeu: u32) -> Value {
     let jeu = jeu_of(results, jeu);
