@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::error::PayloadError;
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout};
 
 use super::session::{Action, Role, Session};
 use crate::conductor::Conductor;
@@ -33,9 +33,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Replies and notes on their way back to one socket: as many as may be pending, and a few readings of own notes.
 const MAX_NEWS: usize = 128;
 
-/// What comes back from the engine.
+/// What comes back from the engine. Small, because a channel keeps room for 32 of them on every connection.
 enum News {
-    Reply(Reply),
+    Reply(Box<Reply>),
     OwnNotes(Vec<Mine>),
 }
 
@@ -84,8 +84,7 @@ impl Socket {
         let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_admin = *session.role() == Role::Admin;
-        let mut second = interval_at(Instant::now(), Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut second = is_admin.then(|| interval(Duration::from_secs(1)));
         let mut speed = Speedometer::default();
         let mut last_heard = Instant::now();
         let mut drain_until = None;
@@ -146,7 +145,7 @@ impl Socket {
                         break Some(close::SLOW);
                     }
                 }
-                _ = second.tick(), if is_admin => {
+                () = next_second(&mut second) => {
                     let frames = Arc::clone(&seat.frames().borrow());
                     if let Some(numbers) = speed.read(&socket.conductor, &frames, seat.sockets()) {
                         actions.push(Action::Send(encode(&ServerMessage::Admin(numbers))));
@@ -193,7 +192,7 @@ impl Loop {
 
     fn on_news(&mut self, news: News, frames: &Frames, actions: &mut Vec<Action>) {
         match news {
-            News::Reply(reply) => self.session.on_reply(reply, frames, actions),
+            News::Reply(reply) => self.session.on_reply(*reply, frames, actions),
             News::OwnNotes(notes) => self.session.on_own_notes(notes, frames, actions),
         }
     }
@@ -210,7 +209,7 @@ impl Loop {
                 Action::Submit(vote) => {
                     let news = self.news.clone();
                     // There is room for every pending reply; a loop that has ended needs none.
-                    let on_reply = Box::new(move |reply| drop(news.try_send(News::Reply(reply))));
+                    let on_reply = Box::new(move |reply| drop(news.try_send(News::Reply(Box::new(reply)))));
                     self.conductor.submit(&vote, on_reply);
                 }
                 Action::ReadOwnNotes(viewer) => {
@@ -263,6 +262,14 @@ async fn was_revoked(revoked: &mut Option<broadcast::Receiver<Arc<str>>>, creden
             Err(broadcast::error::RecvError::Lagged(_)) => return close::RESTART,
             Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
         }
+    }
+}
+
+/// The next second of a socket that counts them; never for the others.
+async fn next_second(second: &mut Option<Interval>) {
+    match second {
+        Some(second) => drop(second.tick().await),
+        None => std::future::pending().await,
     }
 }
 
