@@ -14,7 +14,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::note::Version;
 use crate::domain::viewer::ViewerId;
-use crate::store::Payload;
+use crate::store::{NoteRow, Payload};
 
 /// What a merge did to the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,22 @@ impl<B: Ballot> Notebook<B> {
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&ViewerId, &Held)> {
         self.entries.iter()
+    }
+
+    /// Rows of `notes` for some viewers, sorted and without repetition.
+    pub fn rows(&self, mut viewers: Vec<ViewerId>) -> Vec<NoteRow> {
+        viewers.sort_unstable();
+        viewers.dedup();
+        let row = |viewer: ViewerId| {
+            let held = self.get(&viewer)?;
+            Some(NoteRow { viewer, version: held.version, payload: held.payload.clone() })
+        };
+        viewers.into_iter().filter_map(row).collect()
+    }
+
+    /// Every entry as a row of `notes`, in order of viewer.
+    pub fn all_rows(&self) -> Vec<NoteRow> {
+        self.rows(self.entries.keys().copied().collect())
     }
 
     /// Number of viewers with an entry, withdrawn ones included.

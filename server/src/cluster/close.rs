@@ -15,8 +15,6 @@ use super::env::Env;
 use super::load::{Cursor, LoadError, load};
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
-use crate::domain::viewer::ViewerId;
-use crate::notebook::Notebook;
 use crate::store::{ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, Store, StoreError};
 
 /// How far a lane belongs to a result.
@@ -89,17 +87,6 @@ pub async fn stored_result<B: Ballot>(
     Ok(Some(result))
 }
 
-/// Rows of `notes` for some viewers, sorted and without repetition, as the notebook holds them.
-pub fn note_rows<B: Ballot>(notebook: &Notebook<B>, mut viewers: Vec<ViewerId>) -> Vec<NoteRow> {
-    viewers.sort_unstable();
-    viewers.dedup();
-    let row = |viewer: ViewerId| {
-        let held = notebook.get(&viewer)?;
-        Some(NoteRow { viewer, version: held.version, payload: held.payload.clone() })
-    };
-    viewers.into_iter().filter_map(row).collect()
-}
-
 /// Writes rows to `notes`, then says in every given lane how far it is materialised. The order is the promise.
 ///
 /// # Errors
@@ -137,7 +124,7 @@ pub async fn finalise<B: Ballot>(
         return Ok(result);
     }
     let loaded = load(store, ballot, item, true).await?;
-    let rows = note_rows(&loaded.notebook, loaded.dirty);
+    let rows = loaded.notebook.rows(loaded.dirty);
     let ends = |(lane, cursor): (&LaneId, &Cursor)| (*lane, cursor.next_seq);
     materialise(store, item, rows, loaded.cursors.iter().map(ends).collect()).await?;
     let manifest = loaded.cursors.iter().map(|(lane, cursor)| ManifestLane {

@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use self::follow::Polled;
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
-use super::close::{EpochResult, note_rows, stored_result};
+use super::close::{EpochResult, stored_result};
 use super::engine::{Engine, ItemError};
 use super::load::{Cursor, LoadError, Loaded, load};
 use crate::domain::ballot::Ballot;
@@ -402,8 +402,7 @@ impl<B: Ballot> Item<B> {
             }
             Control::Notes(answer) => {
                 if self.loaded {
-                    let viewers = self.notebook.iter().map(|(viewer, _)| *viewer).collect();
-                    drop(answer.send(note_rows(&self.notebook, viewers)));
+                    drop(answer.send(self.notebook.all_rows()));
                 }
             }
             Control::Settled(answer) => self.settled.push(answer),

@@ -164,6 +164,5 @@ pub(crate) async fn rows_of<B: Ballot>(
     item: ItemId,
 ) -> Result<Vec<NoteRow>, LoadError> {
     let loaded = load(store, ballot, item, false).await?;
-    let viewers = loaded.notebook.iter().map(|(viewer, _)| *viewer).collect();
-    Ok(super::close::note_rows(&loaded.notebook, viewers))
+    Ok(loaded.notebook.all_rows())
 }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Done, Item};
-use crate::cluster::close::{materialise, note_rows};
+use crate::cluster::close::materialise;
 use crate::cluster::load::Cursor;
 use crate::domain::ballot::Ballot;
 use crate::domain::viewer::ViewerId;
@@ -15,7 +15,7 @@ impl<B: Ballot> Item<B> {
         self.checkpointing = true;
         self.next_checkpoint = now + self.engine.cadence.checkpoint_interval;
         let viewers = std::mem::take(&mut self.dirty);
-        let rows = note_rows(&self.notebook, viewers.clone());
+        let rows = self.notebook.rows(viewers.clone());
         // Alone on the store, the lanes of earlier incarnations are ours to finish, too.
         let ours = |lane: &LaneId| !self.engine.store.is_shared() || lane.writer == self.engine.writer;
         let due = |(lane, cursor): (&LaneId, &Cursor)| {
