@@ -216,6 +216,11 @@ impl Conductor {
         self.inner.engine.writer().to_string()
     }
 
+    /// Runs a task where the engine's run; see [`Engine::spawn`].
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.engine.spawn(task);
+    }
+
     /// Clock and randomness.
     pub fn env(&self) -> &Env {
         &self.inner.env

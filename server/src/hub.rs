@@ -129,7 +129,7 @@ impl Hub {
         rooms.insert(channel.clone(), Arc::clone(&room));
         let seat = self.seat(&room);
         metrics::gauge!("rooms_open").increment(1.0);
-        tokio::spawn(room::run(self.clone(), channel.clone(), room, view));
+        self.inner.conductor.spawn(room::run(self.clone(), channel.clone(), room, view));
         Ok(Some(seat))
     }
 
@@ -171,7 +171,7 @@ impl Hub {
     /// Tells the rooms of a channel that its record changed or went away.
     pub fn channel_changed(&self, channel: &Slug) {
         let (conductor, channel) = (self.inner.conductor.clone(), channel.clone());
-        tokio::spawn(async move { conductor.channel_changed(&channel).await });
+        self.inner.conductor.spawn(async move { conductor.channel_changed(&channel).await });
     }
 
     /// Open sockets on this pod.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::env::Env;
@@ -76,10 +77,11 @@ pub struct Engine {
     pub(super) env: Env,
     pub(super) writer: WriterId,
     pub(super) cadence: Arc<Cadence>,
+    runtime: Handle,
 }
 
 impl Engine {
-    /// A new incarnation of a pod.
+    /// A new incarnation of a pod, whose tasks run on the current runtime, whoever starts them later.
     pub fn new(store: Arc<dyn Store>, env: Env) -> Self {
         let cadence = if store.is_shared() { Cadence::shared() } else { Cadence::exclusive() };
         Self::with_cadence(store, env, cadence)
@@ -88,7 +90,7 @@ impl Engine {
     /// As [`Engine::new`], with other cadences.
     pub fn with_cadence(store: Arc<dyn Store>, env: Env, cadence: Cadence) -> Self {
         let writer = WriterId(env.uuid());
-        Self { store, env, writer, cadence: Arc::new(cadence) }
+        Self { store, env, writer, cadence: Arc::new(cadence), runtime: Handle::current() }
     }
 
     /// This incarnation.
@@ -96,13 +98,19 @@ impl Engine {
         self.writer
     }
 
-    /// Starts an item's task on the current runtime: it reads what is stored and then takes votes while it is open.
+    /// Runs a task on the engine's runtime. A request that starts one may come from a thread that serves connections;
+    /// the task must neither wait behind those nor end with that thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    /// Starts an item's task: it reads what is stored and then takes votes while it is open.
     /// The task ends when every clone of the handle is dropped.
     pub fn start<B: Ballot>(&self, item: ItemId, ballot: Arc<B>) -> ItemHandle<B> {
         let (votes, vote_inbox) = mpsc::channel(MAX_WAITING_VOTES);
         let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
         let (task, view) = item::Item::new(self.clone(), item, ballot, vote_inbox, control_inbox);
-        tokio::spawn(task.run());
+        self.spawn(task.run());
         ItemHandle { item, view, task: Some((votes, controls)) }
     }
 }

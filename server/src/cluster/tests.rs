@@ -463,6 +463,19 @@ async fn the_same_note_again_after_the_close_is_still_acknowledged() {
     assert_eq!(vote(&pod, 1, 2, 5).await, Outcome::Closed);
 }
 
+#[test]
+fn an_item_outlives_the_thread_of_the_request_that_started_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let home = runtime();
+    let engine = home.block_on(async { Engine::new(exclusive(), test_env(1)) });
+    let pod = runtime().block_on(async { engine.start(item(), ballot()) });
+    let outcome = home.block_on(async {
+        pod.open().await.unwrap();
+        vote(&pod, 1, 1, 4).await
+    });
+    assert_eq!(outcome, Outcome::Ok);
+}
+
 /// Random votes, faults, crashes and reopenings against a model of what was acknowledged.
 #[tokio::test(start_paused = true)]
 async fn whatever_fails_or_crashes_every_acknowledged_note_is_in_the_final_result() {

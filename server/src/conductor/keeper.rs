@@ -15,7 +15,7 @@ impl Conductor {
     /// Starts the keeper of a live; it ends with the live.
     pub(super) fn keep(&self, live_id: LiveId) {
         let conductor = self.clone();
-        tokio::spawn(async move {
+        self.inner.engine.spawn(async move {
             while let Some(wait) = conductor.next_deadline(live_id) {
                 let Some(changed) = conductor.lives().get(&live_id).map(|running| Arc::clone(&running.keeper)) else {
                     return;

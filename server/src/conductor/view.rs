@@ -174,7 +174,7 @@ impl Conductor {
     /// Once every opened jeu of a closed live is final, replaces the items' tasks by their fixed numbers.
     pub(super) fn retire(&self, live_id: LiveId) {
         let conductor = self.clone();
-        tokio::spawn(async move {
+        self.inner.engine.spawn(async move {
             let Some(view) = conductor.view(live_id) else { return };
             for item in &view.items {
                 item.loaded().await;
