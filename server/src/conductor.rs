@@ -46,6 +46,9 @@ const MAX_OWN_NOTE_READS: usize = 64;
 /// How long a reopening waits for a result that is being made.
 const REOPEN_WAIT: Duration = Duration::from_secs(10);
 
+/// How long an action, or a reading, waits for jeux that have not been read from the store yet.
+const LOAD_WAIT: Duration = Duration::from_secs(10);
+
 /// Which jeux open with a live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -186,7 +189,7 @@ impl Conductor {
         }
         let Some(live_id) = channel.open_live else { return Ok(()) };
         let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
-            return self.release_channel(&channel.slug, live_id).await;
+            return self.release_channel(&channel.slug, live_id, false).await;
         };
         match stored.value.status {
             LiveStatus::Open => self.show(stored),
@@ -195,8 +198,8 @@ impl Conductor {
                 self.put_on_air(live_id).await?;
             }
             LiveStatus::Closed => {
-                self.show(stored);
-                self.release_channel(&channel.slug, live_id).await?;
+                self.finish(live_id).await?;
+                self.release_channel(&channel.slug, live_id, true).await?;
             }
         }
         Ok(())
@@ -242,23 +245,15 @@ impl Conductor {
             }
             LiveStatus::Open | LiveStatus::Draft => {}
         }
-        let key = channel_key(&live.channel);
-        let taken = self.inner.records.update(&key, |channel: &mut Channel| match channel.open_live {
-            Some(other) if other != live_id => Err(other),
-            _ => {
-                channel.open_live = Some(live_id);
-                Ok(())
+        self.take_channel(&live.channel, live_id).await?;
+        let live = match self.put_on_air(live_id).await {
+            // Ended or deleted by somebody else meanwhile: it must not keep the channel.
+            Err(error @ (ConductError::Conflict { .. } | ConductError::UnknownLive(_))) => {
+                self.release_channel(&live.channel, live_id, false).await?;
+                return Err(error);
             }
-        });
-        match taken.await? {
-            Some(Ok(_)) => {}
-            Some(Err(other)) => {
-                let reason = format!("live {other} of this channel is on air");
-                return Err(ConductError::conflict(reason, "close it first"));
-            }
-            None => return Err(ConductError::conflict("the channel of this live is gone", "make a new live")),
-        }
-        let live = self.put_on_air(live_id).await?;
+            other => other?,
+        };
         let opened: Vec<_> = match jeux {
             OpenJeux::First => live.programme.iter().take(1).collect(),
             OpenJeux::All => live.programme.iter().collect(),
@@ -267,22 +262,53 @@ impl Conductor {
         let view = self.view(live_id).ok_or(ConductError::UnknownLive(live_id))?;
         for jeu in &opened {
             let item = view.item(jeu.jeu_id).ok_or(ConductError::UnknownJeu(live_id, jeu.jeu_id))?;
-            item.loaded().await;
+            ready(item).await?;
             item.open().await?;
         }
-        if let Some(first) = opened.first() {
-            self.change(live_id, |live| {
-                live.current = Some(first.jeu_id);
-                Ok(())
-            })
-            .await?;
-        }
+        let items: Vec<_> = opened.iter().filter_map(|jeu| view.item(jeu.jeu_id)).collect();
+        self.show_opened(live_id, &items, |_| {}).await?;
         self.live_state(live_id).await
+    }
+
+    /// Makes `live_id` the one live of its channel that is on air.
+    async fn take_channel(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
+        let key = channel_key(channel);
+        let mut freed = None;
+        loop {
+            let taken = self.inner.records.update(&key, |channel: &mut Channel| match channel.open_live {
+                Some(other) if other != live_id => Err(other),
+                _ => {
+                    channel.open_live = Some(live_id);
+                    Ok(())
+                }
+            });
+            match taken.await? {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(other)) => {
+                    // One that is over, or gone, was not released because the store failed at that moment.
+                    let status = match self.stored_live(other).await {
+                        Ok(stored) => Some(stored.value.status),
+                        Err(ConductError::UnknownLive(_)) => None,
+                        Err(error) => return Err(error),
+                    };
+                    if freed == Some(other) || matches!(status, Some(LiveStatus::Open | LiveStatus::Draft)) {
+                        let reason = format!("live {other} of this channel is on air");
+                        return Err(ConductError::conflict(reason, "close it first"));
+                    }
+                    self.release_channel(channel, other, status.is_some()).await?;
+                    freed = Some(other);
+                }
+                None => return Err(ConductError::conflict("the channel of this live is gone", "make a new live")),
+            }
+        }
     }
 
     async fn put_on_air(&self, live_id: LiveId) -> Result<Live> {
         let now_us = self.inner.env.now_us();
         self.change(live_id, |live| {
+            if live.status == LiveStatus::Closed {
+                return Err(ConductError::conflict("the live is over", "make a new live and open that"));
+            }
             live.status = LiveStatus::Open;
             live.opened_at_us.get_or_insert(now_us);
             Ok(())
@@ -298,10 +324,15 @@ impl Conductor {
         let live = self.stored_live(live_id).await?.value;
         match live.status {
             LiveStatus::Draft => return Err(ConductError::conflict("the live is not on air", "open it, or delete it")),
-            LiveStatus::Closed => return self.live_state(live_id).await,
+            LiveStatus::Closed => {
+                // What comes after the closing may have failed when it was asked for.
+                self.end_live(live_id).await?;
+                return self.live_state(live_id).await;
+            }
             LiveStatus::Open => {}
         }
         let view = self.view(live_id).ok_or(ConductError::NotReady)?;
+        all_ready(&view).await?;
         let is_open = |item: &&ItemHandle<Ratings>| item.view().rank.phase() == Phase::Open;
         let open: Vec<JeuId> = view.items.iter().filter(is_open).map(|item| item.item().jeu).collect();
         let delay_ms = if open.is_empty() { 0 } else { self.delay(&live.channel, delay_ms).await? };
@@ -309,7 +340,7 @@ impl Conductor {
             self.end_live(live_id).await?;
         } else {
             let ends_at_us = self.inner.env.now_us() + delay_ms * 1000;
-            self.change(live_id, |live| {
+            self.change_on_air(live_id, |live| {
                 for jeu in &open {
                     let at = live.closes_at_us.entry(*jeu).or_insert(ends_at_us);
                     *at = (*at).min(ends_at_us);
@@ -328,6 +359,8 @@ impl Conductor {
     /// [`ConductError`]; a conflict after the last jeu.
     pub async fn next(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
+        // One that cannot be read does not hold up the others.
+        let _still_reading = all_ready(&view).await;
         let live = &view.live;
         let delay_ms = self.delay(&live.channel, delay_ms).await?;
         let after = live.current.and_then(|current| live.jeu(current)).map_or(0, |(index, _)| index + 1);
@@ -336,22 +369,19 @@ impl Conductor {
             let remedy = "add a jeu to the programme, reopen one, or close the live";
             return Err(ConductError::conflict("no jeu of the programme is left", remedy));
         };
-        next.loaded().await;
+        ready(next).await?;
         next.open().await?;
-        let next = next.item().jeu;
-        let left = live.current.filter(|current| *current != next).and_then(|current| view.item(current));
+        let left = live.current.filter(|current| *current != next.item().jeu).and_then(|current| view.item(current));
         let left = left.filter(|item| item.view().rank.phase() == Phase::Open);
         if let (Some(item), 0) = (left, delay_ms) {
             item.close().await?;
         }
         let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
-        self.change(live_id, |live| {
-            live.current = Some(next);
-            live.closes_at_us.remove(&next);
+        self.show_opened(live_id, &[next], |live| {
+            live.closes_at_us.remove(&next.item().jeu);
             if let (Some(item), 1..) = (left, delay_ms) {
                 live.closes_at_us.entry(item.item().jeu).or_insert(closes_at_us);
             }
-            Ok(())
         })
         .await?;
         self.live_state(live_id).await
@@ -364,16 +394,40 @@ impl Conductor {
     pub async fn set_current(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
-        self.follow(live_id, jeu).await
+        self.follow(live_id, jeu, |_| {}).await?;
+        self.live_state(live_id).await
     }
 
-    async fn follow(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
-        self.change(live_id, |live| {
+    /// Makes a jeu current, with `edit`, if the live is still on air and still has it.
+    async fn follow(&self, live_id: LiveId, jeu: JeuId, mut edit: impl FnMut(&mut Live) + Send) -> Result<()> {
+        let current = |live: &mut Live| {
+            live.jeu(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
             live.current = Some(jeu);
+            edit(live);
             Ok(())
-        })
-        .await?;
-        self.live_state(live_id).await
+        };
+        self.change_on_air(live_id, current).await.map(drop)
+    }
+
+    /// Makes the first of some jeux current that were just opened. Somebody else may have ended the live meanwhile, or
+    /// taken the jeu out of it: then they must not stay open, where nothing would ever close them.
+    async fn show_opened(
+        &self,
+        live_id: LiveId,
+        items: &[&ItemHandle<Ratings>],
+        edit: impl FnMut(&mut Live) + Send,
+    ) -> Result<()> {
+        let Some(first) = items.first() else { return Ok(()) };
+        let shown = self.follow(live_id, first.item().jeu, edit).await;
+        if let Err(ConductError::Conflict { .. } | ConductError::UnknownJeu(..) | ConductError::UnknownLive(_)) = &shown
+        {
+            for item in items {
+                item.close().await?;
+                // The task ends with its last handle, which may be this one.
+                let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
+            }
+        }
+        shown
     }
 
     /// Opens a jeu and makes it current. Repeating it changes nothing.
@@ -383,9 +437,10 @@ impl Conductor {
     pub async fn open_jeu(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
-        item.loaded().await;
+        ready(item).await?;
         item.open().await?;
-        self.follow(live_id, jeu).await
+        self.show_opened(live_id, &[item], |_| {}).await?;
+        self.live_state(live_id).await
     }
 
     /// Closes a jeu after an announced delay; `None`: the channel's. Repeating it changes nothing.
@@ -395,14 +450,14 @@ impl Conductor {
     pub async fn close_jeu(&self, live_id: LiveId, jeu: JeuId, delay_ms: Option<u64>) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
-        item.loaded().await;
+        ready(item).await?;
         let delay_ms = self.delay(&view.live.channel, delay_ms).await?;
         if delay_ms == 0 || item.view().rank.phase() != Phase::Open {
             item.close().await?;
             self.forget_deadline(live_id, jeu, false).await?;
         } else {
             let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
-            self.change(live_id, |live| {
+            self.change_on_air(live_id, |live| {
                 let at = live.closes_at_us.entry(jeu).or_insert(closes_at_us);
                 *at = (*at).min(closes_at_us);
                 Ok(())
@@ -419,13 +474,14 @@ impl Conductor {
     pub async fn reopen_jeu(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
-        item.loaded().await;
+        ready(item).await?;
         self.forget_deadline(live_id, jeu, true).await?;
         if item.view().rank.phase() == Phase::Closing {
             let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
         }
         item.reopen().await?;
-        self.follow(live_id, jeu).await
+        self.show_opened(live_id, &[item], |_| {}).await?;
+        self.live_state(live_id).await
     }
 
     /// Applies an edit to a live's record and shows it.
@@ -446,7 +502,10 @@ impl Conductor {
         let known = self.channels().get(channel).cloned();
         if let Some(sender) = known {
             match self.read_channel(channel).await {
-                Ok(view) => drop(sender.send_replace(Arc::new(view))),
+                Ok(view) => {
+                    sender.send_replace(Arc::new(view));
+                    self.publish_on_air(channel);
+                }
                 Err(error) => tracing::warn!(%channel, %error, "cannot read the channel again"),
             }
         }
@@ -501,10 +560,24 @@ impl Conductor {
         Ok(live)
     }
 
+    /// Changes the record of a live that is on air: one that somebody else ended meanwhile stays as it is.
+    async fn change_on_air(
+        &self,
+        live_id: LiveId,
+        mut edit: impl FnMut(&mut Live) -> Result<()> + Send,
+    ) -> Result<Live> {
+        self.change(live_id, |live| match live.status {
+            LiveStatus::Open => edit(live),
+            LiveStatus::Draft => Err(ConductError::conflict("the live is not on air", "open it first")),
+            LiveStatus::Closed => Err(ConductError::conflict("the live is over", "make a new live")),
+        })
+        .await
+    }
+
     /// Forgets the announced closing of a jeu. With `goes_on`, the announced end of the live is taken back with it: a
     /// live with a jeu that was just reopened does not end.
     async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId, goes_on: bool) -> Result<()> {
-        self.change(live_id, |live| {
+        self.change_on_air(live_id, |live| {
             live.closes_at_us.remove(&jeu);
             if goes_on {
                 live.ends_at_us = None;
@@ -530,15 +603,10 @@ impl Conductor {
         Ok(delay_ms)
     }
 
-    /// Closes whatever is open, then the live, then frees the channel; in this order, each step survives a crash.
+    /// Closes whatever is open, then the live, then frees the channel; in this order, each step survives a crash, and
+    /// all of it can be asked for again.
     async fn end_live(&self, live_id: LiveId) -> Result<()> {
-        let view = self.view(live_id).ok_or(ConductError::NotReady)?;
-        for item in &view.items {
-            item.loaded().await;
-            if item.view().rank.phase() == Phase::Open {
-                item.close().await?;
-            }
-        }
+        self.close_jeux(live_id).await?;
         let now_us = self.inner.env.now_us();
         let live = self
             .change(live_id, |live| {
@@ -549,17 +617,34 @@ impl Conductor {
                 Ok(())
             })
             .await?;
-        self.release_channel(&live.channel, live_id).await?;
+        // Once more: one may have been opened before the record said that the live is over, and none can be from here on.
+        self.close_jeux(live_id).await?;
+        self.release_channel(&live.channel, live_id, true).await?;
         self.retire(live_id);
         Ok(())
     }
 
-    async fn release_channel(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
+    /// Closes every jeu of a live that was opened.
+    async fn close_jeux(&self, live_id: LiveId) -> Result<()> {
+        // A live that is over may have been forgotten, with all its jeux final.
+        let Some(view) = self.view(live_id) else { return Ok(()) };
+        all_ready(&view).await?;
+        for item in &view.items {
+            match item.close().await {
+                Ok(_) | Err(ItemError::Phase(Phase::Pending)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees a channel from its open live, which becomes the last one if it `was_on_air`.
+    async fn release_channel(&self, channel: &Slug, live_id: LiveId, was_on_air: bool) -> Result<()> {
         let key = channel_key(channel);
         let freed = self.inner.records.update(&key, |channel: &mut Channel| {
             if channel.open_live == Some(live_id) {
                 channel.open_live = None;
-                channel.last_live = Some(live_id);
+                channel.last_live = if was_on_air { Some(live_id) } else { channel.last_live };
             }
             Ok::<_, std::convert::Infallible>(())
         });
@@ -578,8 +663,27 @@ impl Conductor {
             return Err(ConductError::conflict("the live has been on air", "keep it: its results belong to it"));
         }
         match self.inner.records.delete(&live_key(live_id), stored.revision).await? {
-            Swap::Done(_) => Ok(()),
+            // An opening that failed half-way has taken the channel.
+            Swap::Done(_) => self.release_channel(&stored.value.channel, live_id, false).await,
             Swap::Conflict(_) => Err(ConductError::conflict("the live was just changed", "look at it again")),
         }
     }
+}
+
+/// Waits until a jeu has read its notes.
+///
+/// # Errors
+/// [`ConductError::NotReady`] when that takes too long, or its notes cannot be read.
+async fn ready(item: &ItemHandle<Ratings>) -> Result<()> {
+    tokio::time::timeout(LOAD_WAIT, item.loaded()).await.map_err(|_| ConductError::NotReady)
+}
+
+/// As [`ready`], for all jeux of a live together.
+async fn all_ready(view: &LiveView) -> Result<()> {
+    let loaded = async {
+        for item in &view.items {
+            item.loaded().await;
+        }
+    };
+    tokio::time::timeout(LOAD_WAIT, loaded).await.map_err(|_| ConductError::NotReady)
 }

@@ -207,6 +207,10 @@ impl<B: Ballot> ItemHandle<B> {
     /// # Errors
     /// [`ItemError`], among them the phase pending.
     pub async fn close(&self) -> Result<Rank, ItemError> {
+        if self.task.is_none() {
+            let rank = self.view.borrow().rank;
+            return if rank.phase() == Phase::Pending { Err(ItemError::Phase(Phase::Pending)) } else { Ok(rank) };
+        }
         self.ask(Control::Close).await.unwrap_or(Err(ItemError::NotReady))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ConductError, Conductor, Result};
+use super::{Conductor, Result};
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{LiveId, LiveStatus};
 use crate::domain::phase::Phase;
@@ -23,7 +23,7 @@ impl Conductor {
                 match wait {
                     None => changed.notified().await,
                     Some(Duration::ZERO) => {
-                        if let Err(error) = conductor.carry_out(live_id).await {
+                        while let Err(error) = conductor.carry_out(live_id).await {
                             tracing::warn!(live = %live_id, %error, "an announced closing failed; trying again");
                             tokio::time::sleep(RETRY).await;
                         }
@@ -49,13 +49,17 @@ impl Conductor {
     }
 
     async fn carry_out(&self, live_id: LiveId) -> Result<()> {
-        let view = self.view(live_id).ok_or(ConductError::UnknownLive(live_id))?;
+        let Some(view) = self.view(live_id) else { return Ok(()) };
+        if view.live.status == LiveStatus::Closed {
+            // What comes after the closing failed, and is tried again.
+            return self.end_live(live_id).await;
+        }
         let now_us = self.inner.env.now_us();
         let due: Vec<JeuId> =
             view.live.closes_at_us.iter().filter(|(_, at_us)| **at_us <= now_us).map(|(jeu, _)| *jeu).collect();
         for jeu in &due {
             if let Some(item) = view.item(*jeu) {
-                item.loaded().await;
+                super::ready(item).await?;
                 if item.view().rank.phase() == Phase::Open {
                     item.close().await?;
                 }

@@ -1,12 +1,11 @@
 //! Reading lives: states, numbers, notes. Running jeux answer from memory, the others from the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::view::live_state;
-use super::{ConductError, Conductor, LiveView, Result};
+use super::{ConductError, Conductor, LOAD_WAIT, LiveView, Result, all_ready};
 use crate::cluster::close::stored_result;
 use crate::cluster::load::rows_of;
 use crate::cluster::{ItemHandle, ItemView};
@@ -20,9 +19,6 @@ use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
 use crate::protocol::{LiveState, Mine, TallyFrame};
 use crate::store::{ItemId, NoteRow};
-
-/// How long a viewer's own notes wait for a jeu that has not been read from the store yet.
-const LOAD_WAIT: Duration = Duration::from_secs(10);
 
 /// Numbers of one jeu as the results show them.
 #[derive(Debug, Clone)]
@@ -100,6 +96,8 @@ impl Conductor {
     /// [`ConductError`].
     pub async fn numbers(&self, live_id: LiveId) -> Result<(Arc<Live>, Vec<JeuNumbers>)> {
         if let Some(view) = self.view(live_id) {
+            // Just after a start the notes are still being read, and nothing is not a result.
+            all_ready(&view).await?;
             let number = |item: &ItemHandle<Ratings>| {
                 let jeu = item.item().jeu;
                 JeuNumbers { jeu, frame: tally_frame(&view.live, jeu, &item.view()) }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -19,8 +20,9 @@ use crate::domain::phase::Phase;
 use crate::domain::viewer::ViewerId;
 use crate::protocol::{LiveState, Reply, Status};
 use crate::records::Records;
-use crate::store::Store;
+use crate::store::faulty::{Fault, FaultyStore};
 use crate::store::memory::MemoryStore;
+use crate::store::{ErrorKind, Store};
 
 fn live_id(number: u128) -> LiveId {
     LiveId(Uuid::from_u128(number))
@@ -226,4 +228,188 @@ async fn wrong_votes_are_refused_by_field() {
     let field = |reply: Reply| reply.problem.map(|problem| problem.field);
     assert_eq!(field(vote(&conductor, 9, 1, 4).await).as_deref(), Some("jeu"));
     assert_eq!(field(vote(&conductor, 1, 1, 9).await).as_deref(), Some("fun"));
+}
+
+/// A store on which the call number `which` (from 1) of `operation` meets `fault`, counted from when the counter is 0.
+fn once(
+    store: &Arc<dyn Store>,
+    operation: &'static str,
+    which: usize,
+    fault: Fault,
+) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+    // Far from wrapping: not armed.
+    let count = Arc::new(AtomicUsize::new(1 << 40));
+    let counted = Arc::clone(&count);
+    let plan = Arc::new(move |asked: &'static str| {
+        let due = asked == operation && counted.fetch_add(1, Ordering::Relaxed) + 1 == which;
+        if due { fault } else { Fault::None }
+    });
+    (Arc::new(FaultyStore::new(Arc::clone(store), plan)), count)
+}
+
+async fn channel(store: &Arc<dyn Store>) -> Channel {
+    Records::new(Arc::clone(store)).get::<Channel>(&channel_key(&slug())).await.unwrap().unwrap().value
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_the_store_cut_short_is_finished_by_the_keeper_or_by_asking_again() {
+    for delay_ms in [3000, 0] {
+        let (store, armed) = once(&store_with_drafts(2).await, "put_record", 2, Fault::Refused(ErrorKind::Full));
+        let conductor = start(&store, 1).await;
+        conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+        if delay_ms > 0 {
+            conductor.close_live(live_id(1), Some(delay_ms)).await.unwrap();
+            armed.store(0, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        } else {
+            armed.store(0, Ordering::Relaxed);
+            assert!(conductor.close_live(live_id(1), Some(0)).await.is_err());
+            conductor.close_live(live_id(1), Some(0)).await.unwrap();
+        }
+        let freed = channel(&store).await;
+        assert_eq!((freed.open_live, freed.last_live), (None, Some(live_id(1))), "{delay_ms}");
+        conductor.open_live(live_id(2), OpenJeux::First).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_whose_opening_failed_half_way_frees_its_channel_when_it_is_deleted() {
+    let (store, armed) = once(&store_with_drafts(2).await, "put_record", 2, Fault::Refused(ErrorKind::Full));
+    let conductor = start(&store, 1).await;
+    armed.store(0, Ordering::Relaxed);
+    assert!(conductor.open_live(live_id(1), OpenJeux::First).await.is_err());
+    conductor.delete_live(live_id(1)).await.unwrap();
+    let freed = channel(&store).await;
+    assert_eq!((freed.open_live, freed.last_live), (None, None), "a live that never was on air is not the last one");
+    conductor.open_live(live_id(2), OpenJeux::First).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jeu_that_is_opened_while_its_live_ends_does_not_stay_open() {
+    let slow = Fault::Delay(Duration::from_millis(500));
+    let (store, armed) = once(&store_with_drafts(1).await, "raise_rank", 1, slow);
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    armed.store(0, Ordering::Relaxed);
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        conductor.close_live(live_id(1), Some(0)).await
+    };
+    let (_opened, ended) = tokio::join!(conductor.open_jeu(live_id(1), JeuId(2)), end);
+    ended.unwrap();
+    until(&conductor, "over", |state| phases(state) == [Phase::Final, Phase::Final, Phase::Pending]).await;
+    assert_eq!(conductor.live_state(live_id(1)).await.unwrap().status, LiveStatus::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jeu_that_left_the_programme_while_it_was_opened_is_closed_again() {
+    let slow = Fault::Delay(Duration::from_millis(500));
+    let (store, armed) = once(&store_with_drafts(1).await, "raise_rank", 1, slow);
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    armed.store(0, Ordering::Relaxed);
+    let remove = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let edit = |live: &mut Live| {
+            live.programme.retain(|jeu| jeu.jeu_id != JeuId(2));
+            Ok(())
+        };
+        conductor.edit_live(live_id(1), edit).await
+    };
+    let (opened, removed) = tokio::join!(conductor.open_jeu(live_id(1), JeuId(2)), remove);
+    removed.unwrap();
+    assert!(matches!(opened, Err(ConductError::UnknownJeu(..))), "{opened:?}");
+    let ranks = store.ranks(live_id(1)).await.unwrap();
+    assert_eq!(ranks.iter().map(|row| row.rank.phase()).collect::<Vec<_>>(), [Phase::Open, Phase::Final]);
+    assert_eq!(conductor.live_state(live_id(1)).await.unwrap().current, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_read_while_a_live_opens_shows_that_live() {
+    let slow = Fault::Delay(Duration::from_secs(1));
+    let (store, armed) = once(&store_with_drafts(2).await, "ranks", 1, slow);
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&conductor, "final", |state| phases(state)[0] == Phase::Final).await;
+    let conductor = start(&store, 2).await;
+    armed.store(0, Ordering::Relaxed);
+    let open = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        conductor.open_live(live_id(2), OpenJeux::First).await.unwrap();
+    };
+    let name = slug();
+    let (view, ()) = tokio::join!(conductor.channel_view(&name), open);
+    assert_eq!(view.unwrap().unwrap().borrow().shown.as_ref().unwrap().live.live_id, live_id(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn editing_a_live_that_is_long_over_brings_none_of_its_jeux_back_to_work() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&conductor, "final", |state| phases(state)[0] == Phase::Final).await;
+    let conductor = start(&store, 2).await;
+    let edit = |live: &mut Live| {
+        live.title = "Autre titre".into();
+        Ok(())
+    };
+    let state = conductor.edit_live(live_id(1), edit).await.unwrap();
+    assert_eq!((state.title.as_str(), phases(&state)[0]), ("Autre titre", Phase::Final));
+    assert!(conductor.view(live_id(1)).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_asked_for_just_after_a_restart_are_those_of_the_notes() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Ok);
+    let conductor = start(&store, 2).await;
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    assert_eq!((numbers[0].frame.phase, numbers[0].frame.voters), (Phase::Open, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_said_and_does_not_keep_an_admin_or_the_start_waiting() {
+    let memory = store_with_drafts(1).await;
+    let conductor = start(&memory, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    drop(conductor);
+    let plan = Arc::new(|asked: &'static str| match asked {
+        "read_notes" => Fault::Refused(ErrorKind::Corrupt),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&memory), plan));
+    let conductor = start(&store, 2).await;
+    let minute = Duration::from_secs(60);
+    for refused in [
+        tokio::time::timeout(minute, conductor.close_live(live_id(1), Some(0))).await.unwrap(),
+        tokio::time::timeout(minute, conductor.close_jeu(live_id(1), JeuId(1), Some(0))).await.unwrap(),
+        tokio::time::timeout(minute, conductor.next(live_id(1), Some(0))).await.unwrap(),
+    ] {
+        assert!(matches!(refused, Err(ConductError::NotReady)), "{refused:?}");
+    }
+    assert!(matches!(conductor.numbers(live_id(1)).await, Err(ConductError::NotReady)));
+    let end = |live: &mut Live| {
+        live.status = LiveStatus::Closed;
+        Ok::<_, std::convert::Infallible>(())
+    };
+    Records::new(Arc::clone(&memory)).update(&live_key(live_id(1)), end).await.unwrap();
+    tokio::time::timeout(minute, start(&store, 3)).await.expect("the others can start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_just_before_the_end_does_not_leave_a_closed_live_stale() {
+    let (store, armed) = once(&store_with_drafts(1).await, "append", 1, Fault::Refused(ErrorKind::Full));
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    armed.store(0, Ordering::Relaxed);
+    assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::RetryAfter);
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let view = conductor.view(live_id(1)).unwrap();
+    let item = view.item(JeuId(1)).unwrap().view();
+    assert_eq!((item.rank.phase(), item.stale), (Phase::Final, false));
 }

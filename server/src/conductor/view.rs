@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -17,6 +18,9 @@ use crate::domain::phase::{Phase, Rank};
 use crate::protocol::{LiveState, ProgrammeEntry};
 use crate::records::Versioned;
 use crate::store::{ItemId, StoreError};
+
+/// Pause after a store failed, before the closing of a jeu is tried again.
+const CLOSE_RETRY: Duration = Duration::from_secs(5);
 
 /// A live and its items, at one revision of its record.
 pub struct LiveView {
@@ -99,10 +103,21 @@ impl Conductor {
         if view.channel.is_none() {
             return Ok(None);
         }
-        let mut channels = self.inner.channels.write().unwrap_or_else(PoisonError::into_inner);
-        let sender = channels.entry(channel.clone()).or_insert_with(|| watch::Sender::new(Arc::default()));
-        sender.send_replace(Arc::new(view));
-        Ok(Some(sender.subscribe()))
+        let receiver = {
+            let mut channels = self.inner.channels.write().unwrap_or_else(PoisonError::into_inner);
+            let sender = channels.entry(channel.clone()).or_insert_with(|| watch::Sender::new(Arc::default()));
+            sender.send_replace(Arc::new(view));
+            sender.subscribe()
+        };
+        self.publish_on_air(channel);
+        Ok(Some(receiver))
+    }
+
+    /// Publishes the live of a channel that is on air, over what was read of the channel before it was.
+    pub(super) fn publish_on_air(&self, channel: &Slug) {
+        if let Some(live) = self.channel_live(channel) {
+            self.publish(channel, live.live_id);
+        }
     }
 
     /// Reads a channel's record and the live it shows.
@@ -130,7 +145,9 @@ impl Conductor {
         let (view, fresh) = {
             let mut lives = self.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
             let known = lives.get(&live.live_id);
-            if known.is_some_and(|running| running.revision > revision) {
+            let is_older = known.is_some_and(|running| running.revision > revision);
+            // One that is over and not kept here needs no tasks: it is read from its results when somebody asks.
+            if is_older || (known.is_none() && live.status == LiveStatus::Closed) {
                 return;
             }
             let ballot = known.map_or_else(
@@ -155,17 +172,19 @@ impl Conductor {
         if fresh && view.live.status == LiveStatus::Open {
             self.keep(view.live.live_id);
         }
-        self.publish(&channel, &view);
+        self.publish(&channel, view.live.live_id);
     }
 
-    /// Publishes a live's new view to whoever follows its channel.
-    fn publish(&self, channel: &Slug, view: &Arc<LiveView>) {
+    /// Publishes the newest view of a live to whoever follows its channel. Which is the newest is looked up here, under
+    /// the lock of the channel: of two that publish at once, the later one must not show what the earlier one knew.
+    fn publish(&self, channel: &Slug, live_id: LiveId) {
         let Some(sender) = self.channels().get(channel).cloned() else { return };
         sender.send_modify(|shown| {
+            let Some(view) = self.view(live_id) else { return };
             let mut next = ChannelView::clone(shown);
-            let same = next.shown.as_ref().is_some_and(|known| known.live.live_id == view.live.live_id);
+            let same = next.shown.as_ref().is_some_and(|known| known.live.live_id == live_id);
             if same || view.live.status == LiveStatus::Open {
-                next.shown = Some(Arc::clone(view));
+                next.shown = Some(view);
                 *shown = Arc::new(next);
             }
         });
@@ -182,7 +201,10 @@ impl Conductor {
                     item.reached(Phase::Final).await;
                 }
             }
-            let fixed = |item: &ItemHandle<Ratings>| ItemHandle::fixed(item.item(), ItemView::clone(&item.view()));
+            // What is final stays true, whatever trouble the store was in at the end.
+            let fixed = |item: &ItemHandle<Ratings>| {
+                ItemHandle::fixed(item.item(), ItemView { stale: false, ..ItemView::clone(&item.view()) })
+            };
             let retired = {
                 let mut lives = conductor.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
                 let Some(running) = lives.get_mut(&live_id) else { return };
@@ -195,7 +217,7 @@ impl Conductor {
                 forget_older(&mut lives, live_id)
             };
             if let Some(view) = retired {
-                conductor.publish(&view.live.channel.clone(), &view);
+                conductor.publish(&view.live.channel, live_id);
             }
         });
     }
@@ -219,11 +241,9 @@ impl Conductor {
             // A crash between the closing of a jeu and its result: the item's task finishes it.
             if matches!(rank.phase(), Phase::Open | Phase::Closing) {
                 let item = self.inner.engine.start(id, Arc::clone(&ballot));
-                item.loaded().await;
-                if rank.phase() == Phase::Open
-                    && let Err(error) = item.close().await
-                {
-                    tracing::warn!(item = %id, %error, "cannot close a jeu of a closed live; it stays as it is");
+                if rank.phase() == Phase::Open {
+                    // Not waited for: one that cannot be read must not keep a pod from starting.
+                    tokio::spawn(close_again(item.clone()));
                 }
                 unfinished = true;
                 items.push(item);
@@ -244,6 +264,14 @@ impl Conductor {
             self.retire(live_id);
         }
         Ok(Some(view))
+    }
+}
+
+/// Closes a jeu that a crash left open in a closed live, once it is read.
+async fn close_again(item: ItemHandle<Ratings>) {
+    while let Err(error) = item.close().await {
+        tracing::warn!(item = %item.item(), %error, "cannot close a jeu of a closed live; trying again");
+        tokio::time::sleep(CLOSE_RETRY).await;
     }
 }
 

@@ -179,6 +179,7 @@ async fn edit_live(
         Some(jeux) => Some(programme_of(&state, &live, &jeux.into_iter().map(JeuId).collect::<Vec<_>>()).await?),
         None => None,
     };
+    let before = live.programme;
     let edit = |live: &mut Live| {
         if let Some((bareme_id, bareme)) = &bareme {
             if live.status != LiveStatus::Draft {
@@ -190,6 +191,14 @@ async fn edit_live(
         if let Some(programme) = &programme {
             if live.status == LiveStatus::Closed {
                 return Err(conflict("the live is over", "its programme stays"));
+            }
+            let stays = |jeu: JeuId| programme.iter().any(|kept| kept.jeu_id == jeu);
+            let opened = state.conductor.view(live_id).is_some_and(|view| {
+                let left = |item: &&crate::cluster::ItemHandle<_>| !stays(item.item().jeu);
+                view.items.iter().filter(left).any(|item| item.view().rank.phase() != Phase::Pending)
+            });
+            if live.programme != before || opened || live.current.is_some_and(|current| !stays(current)) {
+                return Err(conflict("the live was changed at the same moment", "look at it again"));
             }
             live.programme.clone_from(programme);
         }
