@@ -26,7 +26,7 @@ use crate::store::{Store, StoreError};
 
 /// Simulated viewers of `demo` unless it is told otherwise.
 const DEMO_VIEWERS: u32 = 30;
-/// Most simulated viewers: above it, the load tool is the better means.
+/// Most simulated viewers: they are a show in the server's own process, not a measurement.
 const MAX_DEMO_VIEWERS: i64 = 5_000;
 
 /// Viewers rate the games of a live; the stream sees the averages move.

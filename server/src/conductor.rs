@@ -511,7 +511,7 @@ impl Conductor {
         }
     }
 
-    /// Returns when no vote waits for an answer any more.
+    /// Returns when no vote waits for an answer any more and every note is in the table.
     pub async fn settle(&self) {
         let views: Vec<_> = self.lives().values().map(|running| Arc::clone(&running.view)).collect();
         for item in views.iter().flat_map(|view| &view.items) {

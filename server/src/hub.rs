@@ -17,7 +17,7 @@ use crate::conductor::{ConductError, Conductor};
 use crate::domain::key::Slug;
 use frames::Frames;
 
-/// Time between two snapshots of a room at most: ten a second is what an eye on a stream can follow.
+/// Least time between two snapshots of a room: ten a second is what an eye on a stream can follow.
 pub const DEFAULT_TICK: Duration = Duration::from_millis(100);
 
 /// Revocations not yet heard by every socket. A socket that misses some asks for a new connection.
@@ -87,7 +87,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Rooms over the lives of `conductor`, with a snapshot every `tick` at most.
+    /// Rooms over the lives of `conductor`, with a `tick` at least between two snapshots.
     pub fn new(conductor: Conductor, tick: Duration) -> Self {
         let inner = Inner {
             conductor,

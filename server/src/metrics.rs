@@ -1,5 +1,5 @@
-//! Every metric: its name, its help text and its buckets. Counters exist from the start, at zero, so that an alarm on one
-//! of them does not have to wait for its first increment.
+//! Every metric: its name, its help text and its buckets. Counters of notes and of drift exist from the
+//! start, at zero, so that an alarm on one of them does not have to wait for its first increment.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub fn alive() -> Arc<()> {
 
 fn describe() {
     use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-    describe_gauge!(WS_ACTIVE_CONNECTIONS, Unit::Count, "Open WebSockets of this pod, by role.");
+    describe_gauge!(WS_ACTIVE_CONNECTIONS, Unit::Count, "Open WebSockets of this pod.");
     describe_counter!(NOTES_ACCEPTED, Unit::Count, "Notes acknowledged after they were durable.");
     describe_counter!(NOTES_REFUSED, Unit::Count, "Notes answered otherwise than with ok, by reason.");
     describe_histogram!(NOTE_ACK_SECONDS, Unit::Seconds, "From a note's arrival to its durable acknowledgement.");
@@ -78,10 +78,15 @@ fn describe() {
     describe_histogram!("store_op_seconds", Unit::Seconds, "Time of one operation of the store, by op.");
     describe_counter!("store_errors_total", Unit::Count, "Operations of the store that failed, by kind.");
     describe_gauge!("store_wal_pages", Unit::Count, "Pages in SQLite's write-ahead log at the last checkpoint.");
-    describe_gauge!("store_queue_depth", Unit::Count, "Writes that wait for the store, by queue.");
+    describe_gauge!(
+        "store_queue_depth",
+        Unit::Count,
+        "Operations that wait for the store after it last took some, by queue."
+    );
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
-    describe_counter!("http_requests_total", Unit::Count, "Requests answered, by status class.");
+    describe_gauge!("rooms_open", Unit::Count, "Channels that somebody looks at.");
+    describe_counter!("ws_closed_total", Unit::Count, "WebSockets this pod closed, by code.");
     // In the unit tests of other modules nobody reads these, and creating them costs nothing.
     counter!(NOTES_ACCEPTED).absolute(0);
     counter!(FRAMES_SENT).absolute(0);

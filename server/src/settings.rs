@@ -68,7 +68,7 @@ pub struct Settings {
     pub vote_rate: u32,
     /// Messages per second that one socket may send, four times as many at once.
     pub socket_rate: u32,
-    /// Time between two snapshots of a room at most, in milliseconds.
+    /// Least time between two snapshots of a room, in milliseconds.
     pub tick_ms: u64,
     /// Most connections at once.
     pub max_connections: usize,
@@ -140,7 +140,7 @@ pub struct Options {
     /// Messages per second that one socket may send [default: 10]
     #[arg(long, global = true, env = "BAREME_SOCKET_RATE", value_name = "NUMBER")]
     pub socket_rate: Option<u32>,
-    /// Milliseconds between two snapshots that pages get, at most [default: 100]
+    /// Milliseconds between two snapshots that pages get, at least [default: 100]
     #[arg(long, global = true, env = "BAREME_TICK_MS", value_name = "MILLISECONDS")]
     pub tick_ms: Option<u64>,
     /// Most connections at once [default: 100000]

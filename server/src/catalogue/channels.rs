@@ -7,7 +7,7 @@ use crate::domain::{Invalid, MAX_TITLE_CHARS, checked_text};
 use crate::store::{RecordKey, RecordKind, Swap};
 
 /// How far ahead a closing is announced in a new channel: a usual stream delay.
-const DEFAULT_CLOSE_DELAY_MS: u64 = 10_000;
+const DEFAULT_CLOSE_DELAY_MS: u64 = 5_000;
 
 /// What can be changed of a channel; `None` leaves it.
 #[derive(Debug, Clone, Default)]

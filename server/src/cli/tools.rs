@@ -98,7 +98,15 @@ pub(super) async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), F
 
 /// Measures the store, then the sockets.
 pub(super) fn bench(folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder)?;
+    let folder = folder.join(format!("bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let outcome = measure(&folder);
+    // What was measured counts, whether or not its leftovers can be deleted.
+    let _ = std::fs::remove_dir_all(&folder);
+    outcome
+}
+
+fn measure(folder: &Path) -> Result<(), Failure> {
     let rows = crate::bench::store::store_bench(folder).map_err(|error| Failure::running(error.to_string()))?;
     for row in rows {
         writeln!(std::io::stdout(), "{row}")?;

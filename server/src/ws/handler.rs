@@ -1,4 +1,4 @@
-//! The portable socket loop, on actix-ws: TLS in the process, any platform.
+//! The portable socket loop, on actix-ws: it runs wherever actix does.
 //!
 //! **Invariant**: the loop holds one room version at a time. While a send waits for a slow reader nothing queues up
 //! behind it; when it is through, only the newest frames follow, and after [`SEND_TIMEOUT`] the reader is dropped.

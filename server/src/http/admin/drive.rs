@@ -23,7 +23,7 @@ struct OpenBody {
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct DelayBody {
-    /// How far ahead the closing is announced.
+    /// How far ahead the closing is announced; left out: the channel's `close_delay_ms`; 0: at once.
     #[schema(maximum = 120000)]
     delay_ms: Option<u64>,
 }

@@ -89,7 +89,7 @@ async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Res
 
 /// Results of a live
 ///
-/// JSON, or a table when `Accept` asks for `text/csv`. While a jeu is not final, blind mode and the minimum of votes hold
+/// JSON, or a table when `Accept` asks for `text/csv`. Blind mode holds while a jeu is not final, the minimum of votes always
 /// for everybody but admins.
 #[utoipa::path(tag = "public", params(("live_id" = Uuid, Path, description = "The live")),
     responses(

@@ -72,10 +72,11 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        let taken = take(&mut state.queues);
         for (lane, queue) in self.lanes.iter().zip(&state.queues) {
             metrics::gauge!("store_queue_depth", "queue" => lane.name).set(queue.len() as f64);
         }
-        Some(take(&mut state.queues))
+        Some(taken)
     }
 
     /// Lets nothing more in, and wakes those who sleep.

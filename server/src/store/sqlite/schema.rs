@@ -149,7 +149,7 @@ fn file_error(path: &Path, error: &std::io::Error) -> StoreError {
 /// What to do with a file that cannot be read.
 pub(super) fn damaged(path: &Path, what: &str) -> StoreError {
     let shown = path.display();
-    let remedy = "stop the server, keep a copy of this file and of the -wal beside it, then restore a dump, or move \
+    let remedy = "stop the server, keep a copy of this file and of the -wal beside it, then restore a backup, or move \
                   both away to start empty";
     refusal(ErrorKind::Corrupt, format!("{shown} cannot be used: {what}; nothing was changed; {remedy}"))
 }
@@ -317,7 +317,7 @@ pub(super) fn check_version(path: &Path, connection: &Connection) -> Result<i64>
         let shown = path.display();
         let text = format!(
             "{shown} has schema {version}, and this program knows {SCHEMA_VERSION}: a newer version wrote it; start \
-             that version, or restore a dump made before the upgrade into another data directory"
+             that version, or restore a backup made before the upgrade into another data directory"
         );
         return Err(refusal(ErrorKind::Newer, text));
     }

@@ -217,7 +217,7 @@ fn a_file_that_is_no_database_is_refused_with_the_remedy() {
     for content in [&b"bonjour, ceci est une lettre"[..], b"x", &[0; 5000]] {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join(schema::DATABASE), content).unwrap();
-        assert_refused_untouched(&dir, ErrorKind::Corrupt, &["keep a copy", "restore a dump", "move both away"]);
+        assert_refused_untouched(&dir, ErrorKind::Corrupt, &["keep a copy", "restore a backup", "move both away"]);
     }
 }
 
