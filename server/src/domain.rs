@@ -11,6 +11,7 @@ pub mod jeu;
 pub mod key;
 pub mod live;
 pub mod note;
+pub mod object;
 pub mod phase;
 pub mod tally;
 pub mod viewer;

@@ -1,7 +1,10 @@
 //! The project's commands. `cargo xtask --help` lists them.
 //!
-//! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run.
+//! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
+//! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
+mod fuzz;
+mod served;
 mod setup;
 mod steps;
 
@@ -25,8 +28,14 @@ enum Command {
     Quick,
     /// Pages in Chromium, against a release build
     Browser,
+    /// The AsyncAPI and OpenAPI documents, their examples, and the frames of a real server
+    Contracts,
     /// Schema-driven fuzzing of the HTTP API
-    Fuzz,
+    Fuzz {
+        /// Where chance begins; another number finds other cases
+        #[arg(long, default_value_t = fuzz::SEED)]
+        seed: u32,
+    },
     /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
     Bench,
 }
@@ -44,10 +53,15 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.pages()
         }
-        Command::Fuzz => {
+        Command::Contracts => {
+            setup::all(&steps)?;
+            steps.release()?;
+            steps.contracts()
+        }
+        Command::Fuzz { seed } => {
             setup::python(&steps)?;
             steps.release()?;
-            steps.fuzz()
+            steps.fuzz(seed)
         }
         Command::Bench => {
             steps.release()?;
@@ -60,7 +74,7 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.pages()?;
             steps.contracts()?;
-            steps.fuzz()?;
+            steps.fuzz(fuzz::SEED)?;
             steps.done()
         }
     }

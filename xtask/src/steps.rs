@@ -1,11 +1,13 @@
 //! Steps of the commands, and how one is run and shown.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::fuzz::{Fuzzer, in_venv};
+use crate::served::Server;
 
 /// Where the steps run.
 pub(crate) struct Steps {
@@ -13,24 +15,14 @@ pub(crate) struct Steps {
     started: Instant,
 }
 
-/// A server that ends with its guard.
-struct Server {
-    child: Child,
-    url: String,
-    _data: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
-        let _left_behind = std::fs::remove_dir_all(&self._data);
-    }
-}
-
 #[expect(clippy::print_stdout, reason = "headings are this program's output")]
 fn say(text: &str) {
     println!("{text}");
+}
+
+/// The program that `BAREME_BIN` names, if it does.
+fn given_binary() -> Option<PathBuf> {
+    std::env::var_os("BAREME_BIN").and_then(|path| std::path::absolute(path).ok())
 }
 
 impl Steps {
@@ -52,8 +44,9 @@ impl Steps {
         self.target().join("python")
     }
 
+    /// The program under test: `BAREME_BIN`, else the release build.
     fn binary(&self) -> PathBuf {
-        self.target().join("release/bareme")
+        given_binary().unwrap_or_else(|| self.target().join("release/bareme"))
     }
 
     /// Runs one step under a heading; nothing of it reads from the terminal.
@@ -82,59 +75,53 @@ impl Steps {
         self.cargo("Rust tests: unit, property, conformance, integration", &["test", "--workspace", "--locked"])
     }
 
+    /// The program under test, unless there is one already.
     pub(crate) fn release(&self) -> Result<()> {
+        if let Some(binary) = given_binary() {
+            say(&format!("\ntests {}", binary.display()));
+            return Ok(());
+        }
         self.cargo("release build", &["build", "--release", "--locked"])
+    }
+
+    /// A script of the package of tests.
+    fn npm(&self, script: &str) -> Command {
+        let mut npm = Command::new("npm");
+        npm.args(["run", "--silent", script]).current_dir(self.root.join("overlay/tests"));
+        npm.env("BAREME_BIN", self.binary());
+        npm
     }
 
     /// Pages: types, units, and everything in a real browser.
     pub(crate) fn pages(&self) -> Result<()> {
-        let tests = self.root.join("overlay/tests");
-        let npm = |script: &str| {
-            let mut npm = Command::new("npm");
-            npm.args(["run", "--silent", script]).current_dir(&tests).env("BAREME_BIN", self.binary());
-            npm
-        };
-        self.run("pages: types and lints", &mut npm("check"))?;
-        self.run("pages: unit tests", &mut npm("unit"))?;
-        self.run("pages: in Chromium", &mut npm("browser"))
+        self.run("pages: types and lints", &mut self.npm("check"))?;
+        self.run("pages: unit tests", &mut self.npm("unit"))?;
+        self.run("pages: in Chromium", &mut self.npm("browser"))
     }
 
-    /// The two machine-readable contracts, by validators that are not ours.
+    /// The two machine-readable contracts, by validators that are not ours, and the frames of a real server.
     pub(crate) fn contracts(&self) -> Result<()> {
-        let tests = self.root.join("overlay/tests");
-        let mut asyncapi = Command::new("npm");
-        self.run("AsyncAPI document", asyncapi.args(["run", "--silent", "asyncapi"]).current_dir(&tests))?;
+        self.run("AsyncAPI document and the examples of the protocol", &mut self.npm("asyncapi"))?;
+        self.run("frames of a real server against the AsyncAPI document", &mut self.npm("frames"))?;
         let server = self.serve("memory")?;
         let document = self.target().join("openapi.json");
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--output"]).arg(&document);
-        self.run("fetch the OpenAPI document", curl.arg(format!("{}/api/openapi.json", server.url)))?;
+        std::fs::write(&document, server.curl("/api/openapi.json", None)?)?;
         let mut validate = Command::new(self.venv().join("bin/openapi-spec-validator"));
-        self.run("OpenAPI document", validate.arg(&document))
+        self.run("OpenAPI document", validate.arg(&document))?;
+        server.check_and_stop()
     }
 
-    /// Schema-driven fuzzing: no 5xx, no undocumented answer.
-    pub(crate) fn fuzz(&self) -> Result<()> {
-        let server = self.serve("sqlite")?;
-        let token = Command::new(self.binary())
-            .args(["token", "new", "--name", "fuzz", "--role", "admin", "--data-dir"])
-            .arg(&server._data)
-            .output()
-            .context("cannot make a token")?;
-        if !token.status.success() {
-            bail!("cannot make a token: {}", String::from_utf8_lossy(&token.stderr));
-        }
-        let token = String::from_utf8(token.stdout)?;
-        let mut schemathesis = Command::new(self.venv().join("bin/schemathesis"));
-        schemathesis
-            .args(["run", "--checks", "not_a_server_error,status_code_conformance,content_type_conformance"])
-            .args(["--checks", "response_schema_conformance,response_headers_conformance"])
-            .args(["--max-examples", "40", "--seed", "20261120", "--request-timeout", "20", "--workers", "2"])
-            .args(["--suppress-health-check", "all", "--no-color"])
-            .args(["-H", &format!("Authorization: Bearer {}", token.trim())])
-            .arg(format!("{}/api/openapi.json", server.url))
-            .current_dir(self.target());
-        self.run("API fuzzing", &mut schemathesis)
+    /// Schema-driven fuzzing: nothing undocumented is answered, nothing wrong is taken, and the server stays well.
+    pub(crate) fn fuzz(&self, seed: u32) -> Result<()> {
+        say("\n=== API fuzzing");
+        let started = Instant::now();
+        let (known, anything) = (self.serve("sqlite")?, self.serve("sqlite")?);
+        let fuzzer = Fuzzer { schemathesis: in_venv(&self.venv()), folder: self.target().join("fuzz"), seed };
+        say(fuzzer.run(&known, &anything)?.trim_end());
+        known.check_and_stop()?;
+        anything.check_and_stop()?;
+        say(&format!("--- API fuzzing: {:.0} s", started.elapsed().as_secs_f64()));
+        Ok(())
     }
 
     pub(crate) fn bench(&self) -> Result<()> {
@@ -146,32 +133,7 @@ impl Steps {
         Ok(())
     }
 
-    /// The release binary as `demo`, without viewers, on a free port of the loopback.
     fn serve(&self, store: &str) -> Result<Server> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let data = self.target().join(format!("served-{port}"));
-        let url = format!("http://127.0.0.1:{port}");
-        let child = Command::new(self.binary())
-            .args(["demo", "--viewers", "0", "--store", store, "--listen"])
-            .arg(format!("127.0.0.1:{port}"))
-            .arg("--data-dir")
-            .arg(&data)
-            .args(["--log", "error"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("cannot start the server")?;
-        let mut server = Server { child, url, _data: data };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("the server ended at once: {status}");
-            }
-            if Instant::now() > deadline {
-                bail!("the server does not listen after 30 s");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(server)
+        Server::start(&self.binary(), &self.target(), store)
     }
 }

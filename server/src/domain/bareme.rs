@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decimal::Decimal;
 use super::key::CritereKey;
-use super::{Invalid, MAX_TITLE_CHARS, checked_optional_text, checked_text};
+use super::{Invalid, MAX_TITLE_CHARS, checked_optional_text, checked_text, object};
 
 /// Most criteres a bareme may have: more do not fit a phone, and a note's payload stays tiny.
 pub const MAX_CRITERES: usize = 12;
@@ -64,27 +64,27 @@ pub struct Critere {
     #[schema(value_type = String, example = "fun", max_length = 32)]
     pub key: CritereKey,
     /// What pages call it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub labels: Bilingual,
     /// Lowest score.
-    #[schema(value_type = f64, example = 1)]
+    #[schema(value_type = f64, minimum = -1000, maximum = 1000, example = 1)]
     pub min: Decimal,
     /// Highest score.
-    #[schema(value_type = f64, example = 5)]
+    #[schema(value_type = f64, minimum = -1000, maximum = 1000, example = 5)]
     pub max: Decimal,
     /// Distance between two neighbouring scores.
     #[serde(default = "default_step")]
-    #[schema(value_type = f64, example = 1)]
+    #[schema(value_type = f64, exclusive_minimum = 0, maximum = 2000, example = 1)]
     pub step: Decimal,
     /// Weight in the overall mean, 1 to 100.
     #[serde(default = "default_weight")]
     #[schema(minimum = 1, maximum = 100)]
     pub weight: u32,
     /// Words for the lowest score.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub low: Bilingual,
     /// Words for the highest score.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub high: Bilingual,
     /// Whether a note may leave it out ("sans avis").
     #[serde(default = "default_optional")]
@@ -159,10 +159,10 @@ impl Critere {
 #[serde(deny_unknown_fields)]
 pub struct Scale {
     /// Shown when every critere is at its lowest.
-    #[schema(value_type = f64, example = 1)]
+    #[schema(value_type = f64, minimum = -1000, maximum = 1000, example = 1)]
     pub min: Decimal,
     /// Shown when every critere is at its highest.
-    #[schema(value_type = f64, example = 5)]
+    #[schema(value_type = f64, minimum = -1000, maximum = 1000, example = 5)]
     pub max: Decimal,
 }
 
@@ -171,12 +171,13 @@ pub struct Scale {
 #[serde(deny_unknown_fields)]
 pub struct Bareme {
     /// What the admin page calls it.
-    #[schema(max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "@text")]
     pub name: String,
     /// Scale of the overall mean; left out: that of the criteres when they share one, else 0 to 10.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
     /// 1 to 12 criteres, in the order pages show them.
+    #[serde(deserialize_with = "object::list")]
     #[schema(min_items = 1, max_items = 12)]
     pub criteres: Vec<Critere>,
 }

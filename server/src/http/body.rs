@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::Problem;
 use crate::domain::Invalid;
+use crate::domain::object::Object;
 
 /// Longest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -74,7 +75,7 @@ pub async fn json_up_to<T: DeserializeOwned>(
     if media_type(request).as_deref() != Some("application/json") {
         return Err(Problem::unsupported_media_type("application/json"));
     }
-    parse(&body)
+    parse::<Object<T>>(&body).map(|Object(read)| read)
 }
 
 /// Reads a JSON body that may be absent.
@@ -93,7 +94,7 @@ pub async fn optional_json<T: DeserializeOwned + Default>(
         return Err(Problem::unsupported_media_type("application/json"));
     }
     // `null` is as absent as nothing.
-    Ok(parse::<Option<T>>(&body)?.unwrap_or_default())
+    Ok(parse::<Option<Object<T>>>(&body)?.unwrap_or_default().0)
 }
 
 /// Parses JSON, naming the field that is wrong.
@@ -151,6 +152,11 @@ mod tests {
         assert_eq!(status, 422, "{text}");
         assert_eq!(code(r#"{"name":"x","criteres":[],"more":1}"#).0, 422);
         assert_eq!(code("{").0, 400);
+        let criteres = r#"{"name":"x","criteres":[["fun",{},1,5]]}"#;
+        let (status, text) = code(criteres);
+        assert_eq!(status, 422, "{text}");
+        assert!(text.contains("expected an object"), "{text}");
+        assert_eq!(code(r#"{"name":"x","scale":[1,5],"criteres":[{"key":"fun","min":1,"max":5}]}"#).0, 422);
         assert_eq!(parse::<serde_json::Value>("[".repeat(100_000).as_bytes()).unwrap_err().status(), 400);
         assert_eq!(parse::<Bareme>(b"{\"name\":\"\xff\"}").unwrap_err().status(), 400);
     }

@@ -12,6 +12,7 @@ use bytestring::ByteString;
 
 use crate::conductor::{Vote, Wanted};
 use crate::domain::Invalid;
+use crate::domain::object::Object;
 use crate::domain::viewer::{ViewerId, ViewerSecret};
 use crate::hub::frames::{Audience, Encoded, Frames, JeuFrames, encode};
 use crate::protocol::{
@@ -334,7 +335,7 @@ fn parse(text: &str) -> Result<ClientMessage, Invalid> {
             return Err(Invalid::new("message", "is nested too deeply", "send one flat object"));
         }
     }
-    serde_json::from_str(text).map_err(|error| {
+    serde_json::from_str(text).map(|Object(message)| message).map_err(|error| {
         let reason = format!("cannot be read: {error}");
         Invalid::new("message", reason, "send hello, note, withdraw or ping as in docs/protocol.md")
     })
@@ -354,6 +355,14 @@ mod tests {
     use crate::protocol::{LiveState, Masked, State};
 
     const LIVE: Uuid = Uuid::from_u128(7);
+
+    #[test]
+    fn a_message_is_an_object_and_nothing_else() {
+        assert_eq!(parse(r#"{"t":"ping","id":7}"#), Ok(ClientMessage::Ping { id: 7 }));
+        for text in [r#"["ping",7]"#, r#"["ping",{"id":7}]"#, r#""ping""#, "7", "null", r#"{"ping":{"id":7}}"#] {
+            assert!(parse(text).unwrap_err().reason.contains("cannot be read"), "{text}");
+        }
+    }
 
     fn encoded<T>(value: T, message: &ServerMessage) -> Encoded<T> {
         Encoded { value: Arc::new(value), text: encode(message) }

@@ -1,0 +1,143 @@
+//! A server of its own for a step: the program as `demo`, without viewers, on a free port of the loopback.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
+/// A server that ends with its guard, and takes its data with it.
+pub(crate) struct Server {
+    binary: PathBuf,
+    child: Child,
+    url: String,
+    folder: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+        let _left_behind = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The program without this process's own settings: it refuses variables that it does not know.
+fn program(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    let is_setting = |name: &OsString| name.to_string_lossy().starts_with("BAREME_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Server {
+    /// Starts it and waits until it is ready. Its data is in a new folder below `parent`.
+    pub(crate) fn start(binary: &Path, parent: &Path, store: &str) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let folder = parent.join(format!("served-{port}"));
+        let _was_not_there = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder)?;
+        let child = program(binary)
+            .args(["demo", "--viewers", "0", "--store", store, "--log", "error", "--vote-rate", "100000"])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
+            .arg(folder.join("data"))
+            .stdin(Stdio::null())
+            .stdout(File::create(folder.join("banner"))?)
+            .stderr(File::create(folder.join("log"))?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let url = format!("http://127.0.0.1:{port}");
+        let mut server = Self { binary: binary.to_owned(), child, url, folder };
+        let deadline = Instant::now() + STARTS_WITHIN;
+        while server.curl("/readyz", None).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("the server ended at once ({status}): {}", server.log()?);
+            }
+            if Instant::now() > deadline {
+                bail!("the server is not ready after {} s: {}", STARTS_WITHIN.as_secs(), server.log()?);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it has to say; with `--log error`, nothing but errors and panics.
+    fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.folder.join("log"))?)
+    }
+
+    /// A new token of an admin.
+    pub(crate) fn token(&self, name: &str) -> Result<String> {
+        let made = program(&self.binary)
+            .args(["token", "new", "--name", name, "--role", "admin", "--data-dir"])
+            .arg(self.folder.join("data"))
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot make a token")?;
+        if !made.status.success() {
+            bail!("cannot make a token: {}", String::from_utf8_lossy(&made.stderr));
+        }
+        Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+    }
+
+    /// The body of an address.
+    pub(crate) fn curl(&self, path: &str, token: Option<&str>) -> Result<Vec<u8>> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--max-time", "20"]);
+        if let Some(token) = token {
+            curl.args(["--header", &format!("Authorization: Bearer {token}")]);
+        }
+        let answer =
+            curl.arg(format!("{}{path}", self.url)).stdin(Stdio::null()).output().context("cannot run curl")?;
+        if !answer.status.success() {
+            bail!("{path}: {}", String::from_utf8_lossy(&answer.stderr).trim());
+        }
+        Ok(answer.stdout)
+    }
+
+    /// The JSON of an address.
+    pub(crate) fn get(&self, path: &str, token: Option<&str>) -> Result<Value> {
+        serde_json::from_slice(&self.curl(path, token)?).with_context(|| format!("{path} is not JSON"))
+    }
+
+    /// Whether it came through well: alive and ready, no tally that differs from its recount, an orderly end, and
+    /// nothing in its log.
+    pub(crate) fn check_and_stop(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the server ended ({status}): {}", self.log()?);
+        }
+        self.curl("/readyz", None)?;
+        let metrics = String::from_utf8(self.curl("/metrics", None)?)?;
+        let drift: Vec<_> = metrics.lines().filter(|line| line.starts_with("tally_drift_total")).collect();
+        if drift != ["tally_drift_total 0"] {
+            bail!("tallies differ from their recount: {drift:?}");
+        }
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let deadline = Instant::now() + ENDS_WITHIN;
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() > deadline => bail!("the server does not end (kill: {asked})"),
+                None => std::thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        let log = self.log()?;
+        if !status.success() || !log.is_empty() {
+            bail!("the server ended with {status} and said:\n{log}");
+        }
+        Ok(())
+    }
+}
