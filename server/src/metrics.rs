@@ -22,6 +22,8 @@ pub const FRAMES_SENT: &str = "frames_sent_total";
 pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
 /// Times a tally was found to differ from a recount.
 pub const TALLY_DRIFT: &str = "tally_drift_total";
+/// Requests answered, by status class.
+pub const HTTP_REQUESTS: &str = "http_requests_total";
 
 /// Seconds of things that take from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] =
@@ -69,7 +71,7 @@ pub fn alive() -> Arc<()> {
 
 fn describe() {
     use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-    describe_gauge!(WS_ACTIVE_CONNECTIONS, Unit::Count, "Open WebSockets of this pod, by role.");
+    describe_gauge!(WS_ACTIVE_CONNECTIONS, Unit::Count, "Open WebSockets of this pod.");
     describe_counter!(NOTES_ACCEPTED, Unit::Count, "Notes acknowledged after they were durable.");
     describe_counter!(NOTES_REFUSED, Unit::Count, "Notes answered otherwise than with ok, by reason.");
     describe_histogram!(NOTE_ACK_SECONDS, Unit::Seconds, "From a note's arrival to its durable acknowledgement.");
@@ -81,7 +83,9 @@ fn describe() {
     describe_gauge!("store_queue_depth", Unit::Count, "Writes that wait for the store, by queue.");
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
-    describe_counter!("http_requests_total", Unit::Count, "Requests answered, by status class.");
+    describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
+    describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
+    describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
     // In the unit tests of other modules nobody reads these, and creating them costs nothing.
     counter!(NOTES_ACCEPTED).absolute(0);
     counter!(FRAMES_SENT).absolute(0);

@@ -499,19 +499,20 @@ async fn a_result_that_comes_late_does_not_freeze_the_epoch_after_it() {
     assert_eq!((other.view().rank, fun(&other)), (one.view().rank, fun(&one)));
 }
 
+/// Each answer hands the next vote in, so that one always waits.
+fn vote_for_ever(pod: &ItemHandle<Ratings>) {
+    let payload = Note::new(ballot().bareme(), [("fun", Decimal::whole(3))]).unwrap().encode();
+    let next = pod.clone();
+    let on_outcome = Box::new(move |_| vote_for_ever(&next));
+    pod.submit(Submission { viewer: viewer(1), version: START_US, payload, on_outcome });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_votes_that_never_pauses_does_not_hold_up_the_checkpoint() {
     let store = exclusive();
     let pod = open_pod(&store, 1).await;
-    // Each answer hands the next vote in, so that one always waits.
-    fn again(pod: ItemHandle<Ratings>, version: u64) {
-        let payload = Note::new(ballot().bareme(), [("fun", Decimal::whole(3))]).unwrap().encode();
-        let next = pod.clone();
-        let on_outcome = Box::new(move |_| again(next, version));
-        pod.submit(Submission { viewer: viewer(1), version: START_US, payload, on_outcome });
-    }
     assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Ok);
-    again(pod.clone(), 0);
+    vote_for_ever(&pod);
     tokio::time::resume();
     let noted = async {
         while store.read_notes(item(), None, 10).await.unwrap().is_empty() {
