@@ -198,9 +198,14 @@ export class Connection {
     const silentMs = now - this.heardAt;
     if (silentMs > 3 * this.pingIntervalMs || now > this.deadline) return this.#lose(SILENT);
     if (silentMs > this.pingIntervalMs && this.pings.size === 0) this.#ping();
-    for (const wish of this.wishes.all()) {
+    this.#sendWishes();
+  }
+
+  /** Sends what is wanted for the live that is shown, and was not sent lately. */
+  #sendWishes() {
+    for (const wish of this.wishes.of(this.snapshot.live?.live_id)) {
       const sentAt = this.sentAt.get(`${wish.live}/${wish.jeu}/${wish.v}`);
-      if (sentAt === undefined || now - sentAt > REPLY_MS) this.#send(wish);
+      if (sentAt === undefined || Date.now() - sentAt > REPLY_MS) this.#send(wish);
     }
   }
 
@@ -229,7 +234,7 @@ export class Connection {
         return this.hearMine(message);
       case "state":
         if (this.snapshot.applyState(message)) this.changed();
-        return;
+        return this.#sendWishes();
       case "tally":
         if (this.snapshot.applyTally(message)) this.changed();
         return;
@@ -254,7 +259,7 @@ export class Connection {
     else this.viewer = welcome.viewer ?? this.viewer;
     this.setLink("live");
     this.#ping();
-    for (const wish of this.wishes.all()) this.#send(wish);
+    this.#sendWishes();
   }
 
   /** @param {Pong} pong */

@@ -37,6 +37,16 @@ export function momentWords(moment, msLeft, t, format) {
 }
 
 /**
+ * The jeu that "next" leads to: as on the server, the first after the current one that takes notes or can be opened.
+ *
+ * @param {Pick<LiveState, 'programme'|'current'>} live
+ */
+export function nextEntry({ programme, current }) {
+  const index = programme.findIndex((entry) => entry.jeu_id === current);
+  return programme.slice(index + 1).find(({ phase }) => phase === "pending" || phase === "open") ?? null;
+}
+
+/**
  * Place of a jeu in its programme: "Jeu 2 sur 5".
  *
  * @param {LiveState} live

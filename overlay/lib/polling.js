@@ -49,7 +49,7 @@ export class Polling {
       for (const note of mine) connection.hearMine(note);
       connection.setLink("polling");
       connection.changed();
-      for (const wish of connection.wishes.all()) this.send(wish);
+      for (const wish of connection.wishes.of(snapshot.live?.live_id)) this.send(wish);
     } catch {
       if (this.running) connection.setLink("lost");
     }

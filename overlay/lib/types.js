@@ -30,7 +30,7 @@
  *
  * @typedef {{live: string, jeu: number, v: number, scores: Scores|null}} Wish The one wanted note on a jeu; `null`
  *   scores take it back.
- * @typedef {{status: Status, problem?: Problem}} Refusal
+ * @typedef {{status: Status, problem?: Problem, v: number}} Refusal
  * @typedef {'connecting'|'live'|'polling'|'lost'|'refused'|'gone'} Link
  */
 export {};

@@ -64,10 +64,14 @@ export class Wishes {
     return wish;
   }
 
-  /** @param {string} key */
-  #drop(key) {
+  /**
+   * @param {string} key
+   * @param {number} v what is kept up to this version is done; another tab may have kept something newer
+   */
+  #drop(key, v) {
     this.wanted.delete(key);
-    this.storage?.removeItem(PREFIX + key);
+    const kept = readWish(this.storage?.getItem(PREFIX + key) ?? null);
+    if (!kept || kept.v <= v) this.storage?.removeItem(PREFIX + key);
   }
 
   /**
@@ -89,22 +93,24 @@ export class Wishes {
       this.wanted.delete(key);
       return { done: false, again: this.#keep({ ...wish, v: this.clock.nextVersion(0) }), afterMs: 0 };
     }
-    this.#drop(key);
+    this.#drop(key, wish.v);
     if (reply.status === "ok") return { done: true, mine: { live, jeu, v: wish.v, scores: wish.scores ?? {} } };
-    this.refusals.set(key, { status: reply.status, problem: reply.problem });
+    this.refusals.set(key, { status: reply.status, problem: reply.problem, v: wish.v });
     const held = reply.held;
     return held ? { done: true, mine: { live, jeu, v: held.v, scores: held.scores } } : { done: true };
   }
 
   /**
-   * The server says what it holds: a wish that is not newer is done.
+   * The server says what it holds: a wish that is not newer is done, and a note that it holds was not refused, whatever
+   * became of the answer that said so.
    *
    * @param {Mine} mine
    */
   adopt(mine) {
     const key = jeuKey(mine.live, mine.jeu);
     const wish = this.wanted.get(key);
-    if (wish && wish.v <= mine.v) this.#drop(key);
+    if (wish && wish.v <= mine.v) this.#drop(key, mine.v);
+    if (this.refusals.get(key)?.v === mine.v) this.refusals.delete(key);
   }
 
   /**
@@ -125,6 +131,15 @@ export class Wishes {
 
   all() {
     return [...this.wanted.values()];
+  }
+
+  /**
+   * Those for one live. Others wait for the page of their channel, which shares the storage.
+   *
+   * @param {string|undefined} live
+   */
+  of(live) {
+    return this.all().filter((wish) => wish.live === live);
   }
 }
 

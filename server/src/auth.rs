@@ -70,6 +70,8 @@ pub struct SignedIn {
     pub role: Role,
     /// For the session cookie.
     pub session: Secret,
+    /// Ids of the sessions that ended with it, being old or too many.
+    pub ended: Vec<String>,
 }
 
 /// The hash of the set-up secret, as stored.
@@ -192,20 +194,19 @@ impl Auth {
 
     async fn begin_session(&self, account: &Account, now_us: u64) -> Result<SignedIn, AuthError> {
         let folded = fold_key(&account.name);
-        let sessions = self.catalogue.sessions().await?;
-        for (id, _) in sessions.iter().filter(|(_, session)| is_over(session, now_us)) {
-            self.catalogue.delete_session(id).await?;
-        }
-        let own: Vec<_> =
-            sessions.iter().filter(|(_, session)| session.account == folded && !is_over(session, now_us)).collect();
+        let (over, lasting): (Vec<_>, Vec<_>) =
+            self.catalogue.sessions().await?.into_iter().partition(|(_, session)| is_over(session, now_us));
+        let own: Vec<_> = lasting.into_iter().filter(|(_, session)| session.account == folded).collect();
         let surplus = (own.len() + 1).saturating_sub(MAX_SESSIONS_PER_ACCOUNT);
-        for (id, _) in own.into_iter().take(surplus) {
-            self.catalogue.delete_session(id).await?;
+        let mut ended = Vec::new();
+        for (id, _) in over.into_iter().chain(own.into_iter().take(surplus)) {
+            self.catalogue.delete_session(&id).await?;
+            ended.push(id);
         }
         let secret = Secret::new("brm_session_");
         let session = Session { account: folded, created_at_us: now_us, seen_at_us: now_us };
         self.catalogue.add_session(&hash(secret.reveal()), &session).await?;
-        Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret })
+        Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret, ended })
     }
 
     /// Who a session belongs to: id of the session and the account; `None` when it is over.
@@ -356,7 +357,9 @@ mod tests {
         let first = auth.begin_session(&account, NOW).await.unwrap().session;
         for number in 0..MAX_SESSIONS_PER_ACCOUNT {
             let at = NOW + SECOND_US * (1 + u64::try_from(number).unwrap());
-            auth.begin_session(&account, at).await.unwrap();
+            let signed = auth.begin_session(&account, at).await.unwrap();
+            let is_surplus = number + 1 == MAX_SESSIONS_PER_ACCOUNT;
+            assert_eq!(signed.ended, if is_surplus { vec![hash(first.reveal())] } else { Vec::new() });
         }
         assert!(auth.session(first.reveal(), NOW).await.unwrap().is_none());
         assert_eq!(auth.catalogue.sessions().await.unwrap().len(), MAX_SESSIONS_PER_ACCOUNT);

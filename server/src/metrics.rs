@@ -22,6 +22,8 @@ pub const FRAMES_SENT: &str = "frames_sent_total";
 pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
 /// Times a tally was found to differ from a recount.
 pub const TALLY_DRIFT: &str = "tally_drift_total";
+/// Requests answered, by status class.
+pub const HTTP_REQUESTS: &str = "http_requests_total";
 
 /// Seconds of things that take from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] =
@@ -85,8 +87,9 @@ fn describe() {
     );
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
-    describe_gauge!("rooms_open", Unit::Count, "Channels that somebody looks at.");
-    describe_counter!("ws_closed_total", Unit::Count, "WebSockets this pod closed, by code.");
+    describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
+    describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
+    describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
     // In the unit tests of other modules nobody reads these, and creating them costs nothing.
     counter!(NOTES_ACCEPTED).absolute(0);
     counter!(FRAMES_SENT).absolute(0);

@@ -2,7 +2,7 @@
 /** The jeu on air: large, with its numbers, and the buttons that drive the show. */
 import { actionButton } from "../../lib/actions.js";
 import { define, h, rebuild, setText } from "../../lib/dom.js";
-import { momentOf, momentWords, placeWords } from "../../lib/phase-words.js";
+import { momentOf, momentWords, nextEntry, placeWords } from "../../lib/phase-words.js";
 import { ScaleHistogram } from "../scale-histogram/scale-histogram.js";
 
 export class AdminStage extends HTMLElement {
@@ -115,12 +115,6 @@ export class AdminStage extends HTMLElement {
       if (scale instanceof ScaleHistogram) scale.render(critere, summary);
     });
   }
-}
-
-/** @param {import("../../lib/types.js").LiveState} live */
-function nextEntry(live) {
-  const index = live.programme.findIndex((entry) => entry.jeu_id === live.current);
-  return live.programme[index + 1] ?? null;
 }
 
 define("admin-stage", AdminStage);

@@ -72,13 +72,31 @@ test("a lost connection comes back, and a note without an answer is sent again w
   assert.deepEqual(connection.snapshot.myNote(1) ?? connection.snapshot.mine.get("l/1"), { live: "l", jeu: 1, v: note.v, scores: { fun: 4 } });
 });
 
-test("a note chosen while offline is one note, sent once there is a welcome", () => {
+test("a note chosen while offline is one note, sent once the server shows its live", () => {
   connect();
   connection.want("l", 1, { fun: 2 });
   connection.want("l", 1, { fun: 5 });
   assert.equal(sockets[0].sent.length, 0);
   sockets[0].hear(welcome());
+  sockets[0].hear(state(1));
   assert.deepEqual(notes(sockets[0]).map(({ scores }) => scores), [{ fun: 5 }]);
+});
+
+test("a note for a live of another channel is kept for that channel's page, and not sent to this one", () => {
+  const kept = new Map([["bareme.note/other/1", JSON.stringify({ live: "other", jeu: 1, v: Date.now() * 1000, scores: { fun: 4 } })]]);
+  const storage = {
+    length: 1,
+    key: () => "bareme.note/other/1",
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => kept.set(key, value),
+    removeItem: (key) => kept.delete(key),
+  };
+  connect({ storage });
+  sockets[0].hear(welcome());
+  sockets[0].hear(state(1));
+  mock.timers.tick(6_000);
+  assert.deepEqual(notes(sockets[0]), []);
+  assert.equal(kept.size, 1);
 });
 
 test("too_fast waits as told, then sends what is wanted by then", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { retryDelayMs, STAGE_QUICK_FOR_MS, verdictOnClose, VIEWER_QUICK_FOR_MS } from "../../lib/backoff.js";
 import { noteStatus } from "../../lib/note-status.js";
-import { momentOf } from "../../lib/phase-words.js";
+import { momentOf, nextEntry } from "../../lib/phase-words.js";
 import { createTexts } from "../../lib/i18n.js";
 import { Snapshot } from "../../lib/snapshot.js";
 
@@ -91,4 +91,12 @@ test("numbers of another live leave with it", () => {
   snapshot.applyTally(tally(1, 12));
   snapshot.applyState(state(2, "l2"));
   assert.equal(snapshot.tallies.size, 0);
+});
+
+test("the next jeu is the one that the server would open", () => {
+  const programme = ["final", "final", "closing", "open", "pending"].map((phase, index) => ({ jeu_id: index + 1, title: "", phase, epoch: 0 }));
+  assert.equal(nextEntry({ programme, current: 1 })?.jeu_id, 4);
+  assert.equal(nextEntry({ programme, current: 4 })?.jeu_id, 5);
+  assert.equal(nextEntry({ programme, current: 5 }), null);
+  assert.equal(nextEntry({ programme, current: null })?.jeu_id, 4);
 });

@@ -76,6 +76,25 @@ test("a wrong clock is set right once, and the note sent again", () => {
   assert.equal(wishes.all().length, 1);
 });
 
+test("a note that turns out to be held was not refused", () => {
+  const wishes = new Wishes(memory(), clock());
+  const wish = wishes.want("l", 1, { fun: 3 }, 0);
+  wishes.settle(reply(wish, "closed"));
+  wishes.adopt({ live: "l", jeu: 1, v: wish.v - 1, scores: { fun: 2 } });
+  assert.equal(wishes.refusal("l", 1)?.status, "closed", "an older one says nothing of this one");
+  wishes.adopt({ live: "l", jeu: 1, v: wish.v, scores: { fun: 3 } });
+  assert.equal(wishes.refusal("l", 1), null);
+});
+
+test("an answer in one tab leaves the newer choice of another tab where it is kept", () => {
+  const storage = memory();
+  const [one, other] = [new Wishes(storage, clock()), new Wishes(storage, clock())];
+  const older = one.want("l", 1, { fun: 3 }, 0);
+  const newer = other.want("l", 1, { fun: 4 }, older.v);
+  one.settle(reply(older, "ok"));
+  assert.deepEqual(new Wishes(storage, clock()).all(), [newer]);
+});
+
 test("what the server holds already is not wanted any more", () => {
   const wishes = new Wishes(memory(), clock());
   const wish = wishes.want("l", 1, { fun: 3 }, 0);

@@ -261,13 +261,14 @@ impl<B: Ballot> Item<B> {
                     Some(control) => self.on_control(control),
                     None => return,
                 },
+                // Before the votes, which may never pause.
+                _ = tick.tick() => self.on_tick(),
                 count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
                     if count > 0 {
                         let now_us = self.engine.env.now_us();
                         inbox.drain(..).for_each(|submission| self.on_vote(submission, now_us));
                     }
                 }
-                _ = tick.tick() => self.on_tick(),
             }
             self.start_chunks();
             self.start_finalising();
@@ -371,6 +372,8 @@ impl<B: Ballot> Item<B> {
                 if result.is_ok() {
                     self.enter(rank);
                     self.is_closer = rank.phase() == Phase::Closing;
+                    // Whoever asked looks at the view next.
+                    self.publish();
                 }
                 let answered = answer.send(result.map(|()| rank).map_err(ItemError::from));
                 drop(answered);

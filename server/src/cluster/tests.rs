@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::engine::Cadence;
 use super::env::{Clock, Entropy, Env};
 use super::{Engine, ItemHandle, Outcome, Submission};
 use crate::domain::ballot::Ratings;
@@ -450,6 +451,75 @@ async fn after_a_clean_stop_the_table_alone_holds_every_note() {
     assert_eq!(store.read_notes(item(), None, 100).await.unwrap().len(), 50);
     pod.close().await.unwrap();
     pod.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_missed_a_reopening_shows_the_result_of_the_newer_epoch() {
+    let store = shared();
+    let one = open_pod(&store, 1).await;
+    // The other one reads seldom: it sees the first result, and then only the second.
+    let seldom = Cadence { poll_interval: Duration::from_secs(60), ..Cadence::shared() };
+    let other = Engine::with_cadence(Arc::clone(&store), test_env(2), seldom).start(item(), ballot());
+    assert_eq!(vote_until_final(&one, 1, 1, 4).await, Outcome::Ok);
+    one.close().await.unwrap();
+    one.reached(Phase::Final).await;
+    other.reached(Phase::Final).await;
+    one.reopen().await.unwrap();
+    assert_eq!(vote_until_final(&one, 2, 2, 4).await, Outcome::Ok);
+    one.close().await.unwrap();
+    one.reached(Phase::Final).await;
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    assert_eq!((other.view().rank, fun(&other)), (one.view().rank, fun(&one)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_comes_late_does_not_freeze_the_epoch_after_it() {
+    let store = shared();
+    let one = open_pod(&store, 1).await;
+    let slow = Arc::new(AtomicBool::new(false));
+    let plan = {
+        let slow = Arc::clone(&slow);
+        Arc::new(move |asked: &'static str| match asked {
+            "result" if slow.load(Ordering::Relaxed) => Fault::Delay(Duration::from_secs(5)),
+            _ => Fault::None,
+        })
+    };
+    let behind: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&store), plan));
+    let other = pod(&behind, 2);
+    other.reached(Phase::Open).await;
+    slow.store(true, Ordering::Relaxed);
+    one.close().await.unwrap();
+    one.reached(Phase::Final).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    one.reopen().await.unwrap();
+    for who in [2, 3] {
+        assert_eq!(vote_until_final(&one, who, 2, 4).await, Outcome::Ok);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    assert_eq!((other.view().rank, fun(&other)), (one.view().rank, fun(&one)));
+}
+
+/// Each answer hands the next vote in, so that one always waits.
+fn vote_for_ever(pod: &ItemHandle<Ratings>) {
+    let payload = Note::new(ballot().bareme(), [("fun", Decimal::whole(3))]).unwrap().encode();
+    let next = pod.clone();
+    let on_outcome = Box::new(move |_| vote_for_ever(&next));
+    pod.submit(Submission { viewer: viewer(1), version: START_US, payload, on_outcome });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_votes_that_never_pauses_does_not_hold_up_the_checkpoint() {
+    let store = exclusive();
+    let pod = open_pod(&store, 1).await;
+    assert_eq!(vote(&pod, 1, 1, 4).await, Outcome::Ok);
+    vote_for_ever(&pod);
+    tokio::time::resume();
+    let noted = async {
+        while store.read_notes(item(), None, 10).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), noted).await.expect("a checkpoint");
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,15 +81,6 @@ impl Live {
     pub fn jeu(&self, jeu_id: JeuId) -> Option<(usize, &Jeu)> {
         self.programme.iter().enumerate().find(|(_, jeu)| jeu.jeu_id == jeu_id)
     }
-
-    /// The jeu after the current one, or the first when none is current.
-    pub fn next_jeu(&self) -> Option<JeuId> {
-        let next = match self.current.and_then(|current| self.jeu(current)) {
-            Some((index, _)) => index + 1,
-            None => 0,
-        };
-        self.programme.get(next).map(|jeu| jeu.jeu_id)
-    }
 }
 
 /// Checks the order of a programme.

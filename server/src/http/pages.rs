@@ -266,13 +266,22 @@ async fn viewer(
 ) -> HttpResponse {
     let page = Page::of(&state, &request, &query);
     let Ok(slug) = Slug::new(&path) else { return missing_channel(page, &path) };
-    let Some(channel) = channel_of(&state, &slug).await else { return missing_channel(page, slug.as_str()) };
-    let live = match channel.shown_live() {
-        Some(live) => state.conductor.live_state(live).await.ok(),
-        None => None,
+    // From memory: when a live begins, everybody opens this page at once, and a store's reading queue is short.
+    let (status, title, live) = match state.conductor.channel_view(&slug).await {
+        Ok(Some(view)) => {
+            let view = view.borrow().clone();
+            let title = view.channel.as_ref().map(|channel| channel.title.clone()).unwrap_or_default();
+            (StatusCode::OK, title, view.shown.as_ref().map(|live| live.state()))
+        }
+        Ok(None) => return missing_channel(page, slug.as_str()),
+        // A store that is away does not say that there is no such channel. The page finds out from its socket.
+        Err(error) => {
+            tracing::warn!(channel = slug.as_str(), %error, "a page cannot read its channel");
+            (StatusCode::SERVICE_UNAVAILABLE, slug.to_string(), None)
+        }
     };
-    let view = ViewerPage::new(page, &slug, channel.title, live.as_ref());
-    let mut response = html(StatusCode::OK, &view);
+    let view = ViewerPage::new(page, &slug, title, live.as_ref());
+    let mut response = html(status, &view);
     if let (_, Some(cookie)) = viewer_cookie(&state, &request)
         && let Err(error) = response.add_cookie(&cookie)
     {
@@ -352,6 +361,38 @@ mod tests {
 
     fn viewer_html(lang: Lang, live: Option<&LiveState>) -> String {
         ViewerPage::new(page(lang), &Slug::new("max").unwrap(), "Max <3".to_owned(), live).render().unwrap()
+    }
+
+    #[actix_web::test]
+    async fn a_store_that_is_away_does_not_make_a_channel_unknown() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        use crate::store::ErrorKind;
+        use crate::store::faulty::{Fault, FaultyStore};
+        use crate::store::memory::MemoryStore;
+
+        let away = Arc::new(AtomicBool::new(false));
+        let switch = Arc::clone(&away);
+        let plan = Arc::new(move |_: &'static str| match switch.load(Ordering::Relaxed) {
+            true => Fault::Refused(ErrorKind::Unavailable),
+            false => Fault::None,
+        });
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::exclusive()), plan));
+        let listener = crate::app::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let state = crate::app::App::build(Settings::default(), store, listener).await.unwrap().state();
+        for name in ["known", "unseen"] {
+            state.catalogue.create_channel(Slug::new(name).unwrap(), "Ma chaîne", 0).await.unwrap();
+        }
+        let page = async |name: &str| {
+            let request = actix_web::test::TestRequest::default().to_http_request();
+            let path = Path::from(name.to_owned());
+            viewer(state.clone(), request, path, Query(PageQuery::default())).await.status()
+        };
+        assert_eq!((page("known").await, page("nobody").await), (StatusCode::OK, StatusCode::NOT_FOUND));
+        away.store(true, Ordering::Relaxed);
+        assert_eq!(page("known").await, StatusCode::OK, "what was shown once is in memory");
+        assert_eq!(page("unseen").await, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

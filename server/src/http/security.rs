@@ -3,8 +3,11 @@
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+
+use crate::metrics::HTTP_REQUESTS;
 
 /// Everything comes from this origin, nothing is framed, no inline script or style runs.
 pub const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -25,6 +28,17 @@ pub const CSP_ADMIN: &str = "default-src 'none'; script-src 'self'; style-src 's
 pub const CSP_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
+
+/// Class of a status as a label.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
 
 fn policy(path: &str) -> &'static str {
     if path.starts_with("/overlay/") {
@@ -49,6 +63,7 @@ pub async fn secure(
     let csp = policy(request.path());
     let is_api = request.path().starts_with("/api/");
     let mut response = next.call(request).await?;
+    ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
     let headers = response.headers_mut();
     let mut add = |name: HeaderName, value: &'static str| {
         if !headers.contains_key(&name) {

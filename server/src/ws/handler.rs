@@ -14,6 +14,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, 
 use super::session::{Action, Role, Session};
 use crate::conductor::Conductor;
 use crate::domain::live::LiveId;
+use crate::domain::viewer::ViewerId;
 use crate::hub::frames::{Audience, Frames, encode};
 use crate::hub::{Hub, Seat};
 use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, Welcome, close};
@@ -30,13 +31,13 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stopping pod waits for the answers of one socket.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Replies and notes on their way back to one socket: as many as may be pending, and a few readings of own notes.
+/// Replies and notes on their way back to one socket: as many as may be pending, and a reading of own notes.
 const MAX_NEWS: usize = 128;
 
 /// What comes back from the engine. Small, because a channel keeps room for 32 of them on every connection.
 enum News {
     Reply(Box<Reply>),
-    OwnNotes(Vec<Mine>),
+    OwnNotes(ViewerId, Vec<Mine>),
 }
 
 /// One accepted socket and everything it needs.
@@ -49,6 +50,8 @@ pub struct Socket {
     pub hub: Hub,
     /// What it was opened with, if that can be revoked.
     pub credential: Option<String>,
+    /// Revocations since before that was looked at.
+    pub revoked: broadcast::Receiver<Arc<str>>,
     /// The first message.
     pub welcome: Welcome,
     /// Answers.
@@ -77,9 +80,9 @@ struct Loop {
 impl Socket {
     /// Serves the socket until one side ends it.
     pub async fn run(self) {
-        let Self { session, mut seat, hub, credential, welcome, sender, mut messages } = self;
+        let Self { session, mut seat, hub, credential, revoked, welcome, sender, mut messages } = self;
         let (news, mut inbox) = mpsc::channel(MAX_NEWS);
-        let mut revoked = credential.as_ref().map(|_| hub.revocations());
+        let mut revoked = credential.as_ref().map(|_| revoked);
         let mut draining = hub.draining();
         let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,9 +103,7 @@ impl Socket {
         let mut actions = vec![Action::Send(encode(&ServerMessage::Welcome(welcome)))];
         let frames = Arc::clone(&seat.frames().borrow_and_update());
         socket.session.on_frames(&frames, &mut actions);
-        if let Role::Viewer(viewer) = *socket.session.role() {
-            actions.push(Action::ReadOwnNotes(viewer));
-        }
+        socket.session.read_own_notes(&mut actions);
         drop(frames);
         let goodbye = loop {
             if let Some(close) = socket.carry_out(&mut actions).await {
@@ -193,7 +194,7 @@ impl Loop {
     fn on_news(&mut self, news: News, frames: &Frames, actions: &mut Vec<Action>) {
         match news {
             News::Reply(reply) => self.session.on_reply(*reply, frames, actions),
-            News::OwnNotes(notes) => self.session.on_own_notes(notes, frames, actions),
+            News::OwnNotes(viewer, notes) => self.session.on_own_notes(viewer, notes, frames, actions),
         }
     }
 
@@ -216,10 +217,11 @@ impl Loop {
                     let (news, conductor) = (self.news.clone(), self.conductor.clone());
                     let Some(live) = self.session.live() else { continue };
                     actix_web::rt::spawn(async move {
-                        match conductor.own_notes(LiveId(live), viewer).await {
-                            Ok(notes) => drop(news.send(News::OwnNotes(notes)).await),
-                            Err(error) => tracing::warn!(%error, "cannot read a viewer's own notes"),
-                        }
+                        let notes = conductor.own_notes(LiveId(live), viewer).await.unwrap_or_else(|error| {
+                            tracing::warn!(%error, "cannot read a viewer's own notes");
+                            Vec::new()
+                        });
+                        drop(news.send(News::OwnNotes(viewer, notes)).await);
                     });
                 }
                 Action::Close(close) => return Some(close),

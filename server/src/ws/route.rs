@@ -55,6 +55,8 @@ async fn connect(
     })?;
     let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
     let channel = Slug::new(&path).map_err(|_| unknown())?;
+    // Before the credential is looked at: what is revoked from here on closes the socket.
+    let revoked = state.hub.revocations();
     let (role, credential, token) = match query.role {
         AskedRole::Viewer => match viewer_of(&state, &request) {
             Some((viewer, _)) => (Role::Viewer(viewer), None, None),
@@ -88,6 +90,6 @@ async fn connect(
         Session::new(role, channel.as_str(), state.viewers.clone(), state.settings.socket_rate(), Duration::ZERO);
     let hub = state.hub.clone();
     let messages = handler::limited(messages);
-    actix_web::rt::spawn(Socket { session, seat, hub, credential, welcome, sender, messages }.run());
+    actix_web::rt::spawn(Socket { session, seat, hub, credential, revoked, welcome, sender, messages }.run());
     Ok(response)
 }

@@ -16,7 +16,7 @@ use crate::domain::object::Object;
 use crate::domain::viewer::{ViewerId, ViewerSecret};
 use crate::hub::frames::{Audience, Encoded, Frames, JeuFrames, encode};
 use crate::protocol::{
-    ClientMessage, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, Status, TallyFrame, close,
+    ClientMessage, Close, MAX_CLIENT_MESSAGE_BYTES, Masked, Mine, Reply, ServerMessage, Status, TallyFrame, close,
 };
 
 /// Deepest nesting of a message: `{"t":…,"scores":{…}}` needs two.
@@ -62,14 +62,14 @@ pub enum Action {
     Send(ByteString),
     /// Hand this vote in; its reply comes back through [`Session::on_reply`].
     Submit(Vote),
-    /// Read the viewer's own notes; they come back through [`Session::on_own_notes`].
+    /// Read the viewer's own notes; they, or the failure, come back through [`Session::on_own_notes`].
     ReadOwnNotes(ViewerId),
     /// Say goodbye.
     Close(Close),
 }
 
 /// Which form of which revision a client has.
-type Sent = HashMap<u32, (uuid::Uuid, u64, bool)>;
+type Sent = HashMap<u32, (uuid::Uuid, u64, Option<Masked>)>;
 
 /// One socket.
 pub struct Session {
@@ -84,6 +84,8 @@ pub struct Session {
     has_voted: bool,
     voted: HashSet<u32>,
     withdrawing: Vec<(u32, u64)>,
+    reading: bool,
+    read_again: bool,
     live: Option<uuid::Uuid>,
     sent_state: Option<u64>,
     sent: Sent,
@@ -104,6 +106,8 @@ impl Session {
             has_voted: false,
             voted: HashSet::new(),
             withdrawing: Vec::new(),
+            reading: false,
+            read_again: false,
             live: None,
             sent_state: None,
             sent: Sent::new(),
@@ -147,8 +151,8 @@ impl Session {
             self.live = live;
             self.voted.clear();
             self.sent.clear();
-            if let (Role::Viewer(viewer), false) = (&self.role, first) {
-                actions.push(Action::ReadOwnNotes(*viewer));
+            if !first {
+                self.read_own_notes(actions);
             }
         }
         if self.sent_state != Some(frames.state.value.rev) {
@@ -160,10 +164,21 @@ impl Session {
         }
     }
 
+    /// Asks for the viewer's own notes in the live that is shown: one reading at a time, however often it is asked.
+    pub fn read_own_notes(&mut self, actions: &mut Vec<Action>) {
+        let (Role::Viewer(viewer), true) = (&self.role, self.live.is_some()) else { return };
+        if self.reading {
+            self.read_again = true;
+        } else {
+            self.reading = true;
+            actions.push(Action::ReadOwnNotes(*viewer));
+        }
+    }
+
     fn send_jeu(&mut self, jeu: &JeuFrames, actions: &mut Vec<Action>) {
         let Encoded { value, text } = jeu.for_audience(self.audience(jeu.jeu));
         let TallyFrame { live, rev, masked, .. } = &**value;
-        let form = (*live, *rev, masked.is_some());
+        let form = (*live, *rev, *masked);
         if self.sent.insert(jeu.jeu, form) != Some(form) {
             actions.push(Action::Send(text.clone()));
         }
@@ -232,7 +247,7 @@ impl Session {
         let refused = |field: &str, reason: &str, remedy: &str| {
             refuse(Reply::plain(None, None, None, Status::Invalid), Invalid::new(field, reason, remedy), now_us)
         };
-        let action = match (&self.role, self.secret.verify(token)) {
+        let refusal = match (&self.role, self.secret.verify(token)) {
             (Role::Overlay | Role::Admin, _) => refused("t", "only viewers say hello", "open a viewer's socket"),
             (Role::Viewer(_), _) if self.has_voted => {
                 refused("t", "hello comes before the first note", "say hello first, or connect again")
@@ -243,10 +258,10 @@ impl Session {
             (Role::Viewer(_), Some(viewer)) => {
                 self.role = Role::Viewer(viewer);
                 self.voted.clear();
-                Action::ReadOwnNotes(viewer)
+                return self.read_own_notes(actions);
             }
         };
-        actions.push(action);
+        actions.push(refusal);
     }
 
     fn on_vote(&mut self, live: uuid::Uuid, jeu: u32, v: u64, wanted: Wanted, now_us: u64, actions: &mut Vec<Action>) {
@@ -296,8 +311,16 @@ impl Session {
         }
     }
 
-    /// The viewer's own notes, after connecting, after `hello` and when another live begins.
-    pub fn on_own_notes(&mut self, notes: Vec<Mine>, frames: &Frames, actions: &mut Vec<Action>) {
+    /// A viewer's own notes, after connecting, after `hello` and when another live begins; none when they could not be
+    /// read. Those of the viewer one was before `hello` are not this one's.
+    pub fn on_own_notes(&mut self, viewer: ViewerId, notes: Vec<Mine>, frames: &Frames, actions: &mut Vec<Action>) {
+        self.reading = false;
+        if std::mem::take(&mut self.read_again) {
+            self.read_own_notes(actions);
+        }
+        if self.role != Role::Viewer(viewer) {
+            return;
+        }
         for mine in notes {
             if Some(mine.live) != self.live {
                 continue;
@@ -544,6 +567,51 @@ mod tests {
         assert_eq!(texts(&say(&mut session, &forged))[0]["problem"]["field"], "viewer");
         say(&mut session, &note(1, 5));
         assert_eq!(texts(&say(&mut session, &hello))[0]["status"], "invalid");
+    }
+
+    fn mine() -> Vec<Mine> {
+        let scores = json!({ "fun": 4 }).as_object().cloned().unwrap();
+        vec![Mine { live: LIVE, jeu: 1, v: 5, scores }]
+    }
+
+    #[test]
+    fn notes_of_the_viewer_one_was_before_hello_are_neither_sent_nor_lift_a_mask() {
+        let (mut session, secret) = session();
+        let frames = frames(1, true);
+        session.on_frames(&frames, &mut Vec::new());
+        let (before, after) = (secret.viewer([9; 16]), secret.viewer([3; 16]));
+        let mut actions = Vec::new();
+        session.read_own_notes(&mut actions);
+        assert_eq!(actions, [Action::ReadOwnNotes(before)]);
+        let hello = json!({"t": "hello", "viewer": secret.token([3; 16])}).to_string();
+        assert_eq!(say(&mut session, &hello), []);
+        actions.clear();
+        session.on_own_notes(before, mine(), &frames, &mut actions);
+        assert_eq!(actions, [Action::ReadOwnNotes(after)], "only now, and only for the viewer one is");
+        actions.clear();
+        session.on_own_notes(after, mine(), &frames, &mut actions);
+        let texts = texts(&actions);
+        assert_eq!((texts[0]["t"].as_str(), texts[1]["mean"].as_f64()), (Some("mine"), Some(4.5)));
+    }
+
+    #[test]
+    fn saying_hello_again_and_again_reads_one_at_a_time() {
+        let (mut session, secret) = session();
+        session.on_frames(&frames(1, true), &mut Vec::new());
+        let hello = json!({"t": "hello", "viewer": secret.token([3; 16])}).to_string();
+        let readings: Vec<_> = (0..5).flat_map(|_| say(&mut session, &hello)).collect();
+        assert_eq!(readings, [Action::ReadOwnNotes(secret.viewer([3; 16]))]);
+    }
+
+    #[test]
+    fn another_reason_for_a_mask_is_sent() {
+        let (mut session, secret) = session();
+        let mut frames = frames(1, true);
+        frames.jeux[0].voter = tally(1, Some(Masked::Minimum));
+        session.on_frames(&frames, &mut Vec::new());
+        let mut actions = Vec::new();
+        session.on_own_notes(secret.viewer([9; 16]), mine(), &frames, &mut actions);
+        assert_eq!(texts(&actions)[1]["masked"], "minimum");
     }
 
     #[test]

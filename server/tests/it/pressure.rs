@@ -223,6 +223,14 @@ async fn metrics_count_what_happened() {
     assert_eq!(server.metric("notes_refused_total{reason=\"closed\"}").await, 0.0);
     assert_eq!(server.metric("note_ack_seconds_count").await, 6.0);
     assert_eq!(server.metric("ws_active_connections").await, 2.0);
+    assert!(server.metric("http_requests_total{class=\"2xx\"}").await >= 1.0);
+    let text = crate::harness::client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let nameless: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| !text.contains(&format!("# HELP {name} ")))
+        .collect();
+    assert_eq!(nameless, [""; 0], "every metric has a help text");
     assert_eq!(server.metric("tally_drift_total").await, 0.0);
     assert!(server.metric("store_commit_seconds_count").await >= 1.0);
     while page.hear_within(Duration::from_millis(300)).await.is_some() {}

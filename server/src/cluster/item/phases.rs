@@ -20,6 +20,8 @@ impl<B: Ballot> Item<B> {
         }
         self.rank = rank;
         self.changed = true;
+        // A pod that reads seldom may have missed the reopening in between: a result is of one epoch only.
+        self.result.take_if(|result| result.epoch != rank.epoch());
         match rank.phase() {
             Phase::Pending => {}
             Phase::Open => {
@@ -110,8 +112,14 @@ impl<B: Ballot> Item<B> {
             let cursor = self.cursors.entry(id).or_default();
             cursor.materialised = cursor.materialised.max(lane.chunks);
         }
-        self.result = Some(result);
-        self.enter(Rank::new(epoch, Phase::Final));
+        let made = Rank::new(epoch, Phase::Final);
+        if made >= self.rank {
+            self.result = Some(result);
+            self.enter(made);
+        } else {
+            // Reopened meanwhile: what is shown belongs to a newer epoch, which may lack its own result.
+            self.enter(self.rank);
+        }
     }
 
     /// Carries out the next change of phase, one at a time and only once the stored phase is known.

@@ -51,6 +51,9 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
 }
 
 fn signed_in(state: &State, signed: SignedIn, mut response: actix_web::HttpResponseBuilder) -> HttpResponse {
+    for session in &signed.ended {
+        state.hub.revoke(session);
+    }
     let csrf = Some(csrf_of(signed.session.reveal()));
     response.cookie(identity::session_cookie(&state.settings, signed.session.reveal())).json(SessionInfo {
         name: signed.name,
