@@ -57,7 +57,12 @@ impl Conductor {
         let now_us = self.inner.env.now_us();
         let due: Vec<JeuId> =
             view.live.closes_at_us.iter().filter(|(_, at_us)| **at_us <= now_us).map(|(jeu, _)| *jeu).collect();
+        // Closing one takes a while, in which somebody may take the others back.
+        let is_due = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= now_us);
         for jeu in &due {
+            if !self.view(live_id).is_some_and(|view| is_due(view.live.closes_at_us.get(jeu).copied())) {
+                continue;
+            }
             if let Some(item) = view.item(*jeu) {
                 super::ready(item).await?;
                 if item.view().rank.phase() == Phase::Open {
@@ -65,7 +70,7 @@ impl Conductor {
                 }
             }
         }
-        if view.live.ends_at_us.is_some_and(|at_us| at_us <= now_us) {
+        if self.view(live_id).is_some_and(|view| is_due(view.live.ends_at_us)) {
             return self.end_live(live_id).await;
         }
         self.change(live_id, |live| {

@@ -413,3 +413,20 @@ async fn trouble_just_before_the_end_does_not_leave_a_closed_live_stale() {
     let item = view.item(JeuId(1)).unwrap().view();
     assert_eq!((item.rank.phase(), item.stale), (Phase::Final, false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_taken_back_while_others_are_carried_out_does_not_happen() {
+    let slow = Fault::Delay(Duration::from_millis(500));
+    let (store, armed) = once(&store_with_drafts(1).await, "raise_rank", 1, slow);
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::All).await.unwrap();
+    conductor.close_live(live_id(1), Some(3000)).await.unwrap();
+    armed.store(0, Ordering::Relaxed);
+    // The first jeu is being closed, slowly; the second one is next.
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    let state = conductor.reopen_jeu(live_id(1), JeuId(2)).await.unwrap();
+    assert_eq!((phases(&state)[1], state.programme[1].epoch), (Phase::Open, 0));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let state = conductor.live_state(live_id(1)).await.unwrap();
+    assert_eq!((state.status, phases(&state)), (LiveStatus::Open, vec![Phase::Final, Phase::Open, Phase::Final]));
+}
