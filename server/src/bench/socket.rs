@@ -1,6 +1,6 @@
 //! What a vote costs the server over a real WebSocket, and what an idle connection weighs.
 //!
-//! The server runs as a process of its own on the first processor; the clients are here, on whichever is free. The figure of merit
+//! The server runs as a process of its own on the first processor; the clients are here, on the second. The figure of merit
 //! is the server's CPU time per acknowledged vote, read from `/proc/PID/task/*/schedstat`, never a rate by the wall
 //! clock. The baseline of the same run is a program that only echoes bytes of the same sizes over the same sockets.
 

@@ -107,12 +107,27 @@ pub(super) fn bench(folder: &Path) -> Result<(), Failure> {
 }
 
 fn measure(folder: &Path) -> Result<(), Failure> {
+    // The store alone has one processor; then the measured server has it, and its clients have another.
+    pin(0);
     let rows = crate::bench::store::store_bench(folder).map_err(|error| Failure::running(error.to_string()))?;
     for row in rows {
         writeln!(std::io::stdout(), "{row}")?;
     }
+    pin(1);
     let figures = super::runtime()?.block_on(crate::bench::socket::socket_bench(folder));
     let figures = figures.map_err(|error| Failure::running(error.to_string()))?;
     writeln!(std::io::stdout(), "{figures}")?;
     Ok(())
+}
+
+/// Keeps this thread, and those it starts from now on, on one processor. Where that does not work, figures vary more.
+fn pin(processor: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        let mut processors = rustix::thread::CpuSet::new();
+        processors.set(processor);
+        let _ = rustix::thread::sched_setaffinity(None, &processors);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = processor;
 }
