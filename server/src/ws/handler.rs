@@ -31,6 +31,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stopping pod waits for the answers of one socket.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Pause before a viewer's own notes are asked for again; it doubles.
+const OWN_NOTES_RETRY: Duration = Duration::from_millis(250);
+
 /// Replies and notes on their way back to one socket: as many as may be pending, and a reading of own notes.
 const MAX_NEWS: usize = 128;
 
@@ -217,11 +220,9 @@ impl Loop {
                     let (news, conductor) = (self.news.clone(), self.conductor.clone());
                     let Some(live) = self.session.live() else { continue };
                     actix_web::rt::spawn(async move {
-                        let notes = conductor.own_notes(LiveId(live), viewer).await.unwrap_or_else(|error| {
-                            tracing::warn!(%error, "cannot read a viewer's own notes");
-                            Vec::new()
-                        });
-                        drop(news.send(News::OwnNotes(viewer, notes)).await);
+                        if let Some(notes) = read_own_notes(&conductor, LiveId(live), viewer, &news).await {
+                            drop(news.send(News::OwnNotes(viewer, notes)).await);
+                        }
                     });
                 }
                 Action::Close(close) => return Some(close),
@@ -229,6 +230,26 @@ impl Loop {
         }
         None
     }
+}
+
+/// A viewer's own notes, asked for again as long as the store cannot say and the socket is there: without them, a blind
+/// jeu would stay masked for somebody who has voted. `None` when the socket has ended.
+async fn read_own_notes(
+    conductor: &Conductor,
+    live: LiveId,
+    viewer: ViewerId,
+    news: &mpsc::Sender<News>,
+) -> Option<Vec<Mine>> {
+    let mut wait = OWN_NOTES_RETRY;
+    while !news.is_closed() {
+        match conductor.own_notes(live, viewer).await {
+            Ok(notes) => return Some(notes),
+            Err(error) => tracing::debug!(%error, "cannot read a viewer's own notes; trying again"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(IDLE_TIMEOUT);
+    }
+    None
 }
 
 /// The close code for what actix-ws could not read.
