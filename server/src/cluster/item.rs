@@ -43,6 +43,9 @@ pub const TROUBLE_RETRY_MS: u64 = 500;
 /// Votes taken from the inbox at a time, so that acknowledgements come in between.
 const INBOX_BATCH: usize = 4096;
 
+/// Changes of phase that wait for the one under way, or for the item to be read.
+const MAX_QUEUED_CONTROLS: usize = 64;
+
 /// How often the item looks at what is due.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -409,6 +412,8 @@ impl<B: Ballot> Item<B> {
                 }
             }
             Control::Settled(answer) => self.settled.push(answer),
+            // Whoever is not let in hears that the item is not ready, because nobody is left to answer.
+            phase if self.queued_controls.len() >= MAX_QUEUED_CONTROLS => drop(phase),
             phase => {
                 self.queued_controls.push_back(phase);
                 self.next_control();

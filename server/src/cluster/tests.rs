@@ -183,6 +183,28 @@ async fn phases_say_what_a_vote_may_expect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_of_phase_that_pile_up_behind_an_unreadable_store_are_refused_beyond_a_limit() {
+    let plan = Arc::new(|operation| match operation {
+        "lanes" => Fault::Refused(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(exclusive(), plan));
+    let handle = pod(&store, 1);
+    let waiting: Vec<_> = (0..64)
+        .map(|_| {
+            tokio::spawn({
+                let handle = handle.clone();
+                async move { handle.open().await }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = tokio::time::timeout(Duration::from_secs(5), handle.open()).await.expect("an answer at once");
+    assert!(matches!(refused, Err(super::engine::ItemError::NotReady)));
+    assert!(waiting.iter().all(|open| !open.is_finished()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_result_says_what_was_shown_and_what_a_recount_says() {
     let store = exclusive();
     let pod = open_pod(&store, 1).await;

@@ -15,7 +15,7 @@ use super::session::{Action, Role, Session};
 use crate::conductor::Conductor;
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
-use crate::hub::frames::{Audience, Frames, encode};
+use crate::hub::frames::{Frames, encode};
 use crate::hub::{Hub, Seat};
 use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, Welcome, close};
 
@@ -319,14 +319,5 @@ impl Speedometer {
         let votes_per_s = if elapsed > 0.0 { (new as f64 / elapsed * 10.0).round() / 10.0 } else { 0.0 };
         let shown = (sockets, votes_per_s.to_bits());
         (self.shown.replace(shown) != Some(shown)).then(|| AdminFrame { sockets, votes_per_s, pod: conductor.pod() })
-    }
-}
-
-/// What a role may see when it asks over HTTP.
-pub fn audience(role: &Role, has_voted: bool) -> Audience {
-    match (role, has_voted) {
-        (Role::Admin, _) => Audience::Admin,
-        (Role::Viewer(_), true) => Audience::Voter,
-        (Role::Viewer(_) | Role::Overlay, _) => Audience::Public,
     }
 }

@@ -127,32 +127,17 @@ impl<B: Ballot> Item<B> {
         while self.loaded && !self.raising {
             let Some(control) = self.queued_controls.pop_front() else { return };
             let (epoch, phase) = (self.rank.epoch(), self.rank.phase());
-            let (answer, next) = match control {
-                Control::Open(answer) => match phase {
-                    Phase::Pending => (answer, Some(Rank::new(epoch, Phase::Open))),
-                    Phase::Open => (answer, None),
-                    Phase::Closing | Phase::Final => {
-                        drop(answer.send(Err(ItemError::Phase(phase))));
-                        continue;
-                    }
-                },
-                Control::Close(answer) => match phase {
-                    Phase::Open => (answer, Some(Rank::new(epoch, Phase::Closing))),
-                    Phase::Closing | Phase::Final => (answer, None),
-                    Phase::Pending => {
-                        drop(answer.send(Err(ItemError::Phase(phase))));
-                        continue;
-                    }
-                },
-                Control::Reopen(answer) => match phase {
-                    Phase::Final => (answer, Some(Rank::new(epoch + 1, Phase::Open))),
-                    Phase::Open => (answer, None),
-                    Phase::Pending | Phase::Closing => {
-                        drop(answer.send(Err(ItemError::Phase(phase))));
-                        continue;
-                    }
-                },
-                Control::NoteOf(..) | Control::Notes(_) | Control::Settled(_) => continue,
+            let (answer, next) = match (control, phase) {
+                (Control::Open(answer), Phase::Pending) => (answer, Some(Rank::new(epoch, Phase::Open))),
+                (Control::Close(answer), Phase::Open) => (answer, Some(Rank::new(epoch, Phase::Closing))),
+                (Control::Reopen(answer), Phase::Final) => (answer, Some(Rank::new(epoch + 1, Phase::Open))),
+                (Control::Open(answer) | Control::Reopen(answer), Phase::Open)
+                | (Control::Close(answer), Phase::Closing | Phase::Final) => (answer, None),
+                (Control::Open(answer) | Control::Close(answer) | Control::Reopen(answer), _) => {
+                    drop(answer.send(Err(ItemError::Phase(phase))));
+                    continue;
+                }
+                (Control::NoteOf(..) | Control::Notes(_) | Control::Settled(_), _) => continue,
             };
             match next {
                 Some(rank) => self.start_raising(rank, answer),
