@@ -213,14 +213,20 @@ fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
 
 #[tokio::test]
 async fn a_damaged_file_is_refused_at_the_start_with_what_to_do_and_left_as_it_is() {
-    for (what, divisor) in [("the header", u64::MAX), ("the middle", 2)] {
+    // Half of the pages: a single one in the middle may be a free page, whose bytes mean nothing and are lost to nobody.
+    for (what, from, length) in [("the header", 0, 2), ("the middle", 1, 2)] {
         let dir = data_dir();
         written(dir.path()).await;
         let path = database(dir.path());
+        // What is still in the log would be read from there, and the damage would be none.
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(connection);
         let size = path.metadata().unwrap().len();
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.seek(SeekFrom::Start(size / divisor)).unwrap();
-        file.write_all(&[0x5A; 8192]).unwrap();
+        file.seek(SeekFrom::Start(size / 4 * from)).unwrap();
+        let quarters = usize::try_from(size / 4 * length).unwrap();
+        file.write_all(&vec![0x5A; quarters]).unwrap();
         drop(file);
         let damaged = std::fs::read(&path).unwrap();
         let ended = finish(&mut serve(dir.path(), free_port()));
