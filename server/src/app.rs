@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App as ActixApp, HttpServer, web};
 
 use crate::auth::Auth;
@@ -18,7 +18,7 @@ use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::conductor::{ConductError, Conductor};
 use crate::http::openapi::Api;
-use crate::http::{AppState, State, configure, not_found, security};
+use crate::http::{AppState, State, assets, configure, not_found, security};
 use crate::hub::Hub;
 use crate::metrics;
 use crate::records::Records;
@@ -35,6 +35,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often rate limits forget who has been quiet.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+/// How often sessions whose time is over are looked for: about as long as their sockets outlive them.
+const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
 /// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
 #[cfg(target_os = "linux")]
@@ -118,6 +120,9 @@ impl App {
         let alive = metrics::alive();
         tokio::spawn(metrics::upkeep(recorder, Arc::downgrade(&alive)));
         tokio::spawn(forget_quiet(state.clone(), Arc::downgrade(&alive)));
+        tokio::spawn(end_sessions(state.clone(), Arc::downgrade(&alive)));
+        // Nothing waits for it, and nothing is lost when the process ends first.
+        tokio::task::spawn_blocking(assets::warm_up);
         let server = serve(&state, listener)?;
         Ok(Self { state, server, address, alive })
     }
@@ -176,6 +181,19 @@ async fn drain(state: &State, handle: &ServerHandle) {
     handle.stop(true).await;
 }
 
+/// Ends sessions whose time is over, and closes the sockets that were opened with them.
+async fn end_sessions(state: State, alive: std::sync::Weak<()>) {
+    let mut ticks = tokio::time::interval(SESSION_CHECK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while alive.strong_count() > 0 {
+        ticks.tick().await;
+        match state.auth.end_over(state.now_us()).await {
+            Ok(ended) => ended.iter().for_each(|session| state.hub.revoke(session)),
+            Err(error) => tracing::debug!(%error, "cannot look for sessions that are over; trying again"),
+        }
+    }
+}
+
 async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {
     let mut ticks = tokio::time::interval(FORGET_INTERVAL);
     while alive.strong_count() > 0 {
@@ -193,6 +211,7 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
     let server = HttpServer::new(move || {
         let state = state.clone();
         ActixApp::new()
+            .wrap(Compress::default())
             .wrap(from_fn(security::secure))
             .configure(|config| configure(&state, config))
             .default_service(web::to(not_found))

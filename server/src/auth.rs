@@ -1,7 +1,8 @@
 //! Who may do what: passwords, sessions, API tokens, overlay keys and the one-time set-up link.
 //!
-//! **Invariant**: no secret is stored. Of tokens, keys, session ids and the set-up secret (256 random bits each) there
-//! is a SHA-256, of passwords argon2id. A secret is shown once, when it is made, and never logged.
+//! **Invariant**: no secret that lets somebody change anything is stored. Of tokens, session ids and the set-up secret
+//! (256 random bits each) there is a SHA-256, of passwords argon2id; they are shown once, when they are made. Overlay
+//! keys open nothing that is not public, and their text is kept for the admin page. None of them is ever logged.
 
 pub mod limits;
 mod passwords;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use request::{Principal, Via, admin_of, check_same_site, overlay_key, require};
 
 use crate::catalogue::{
-    Account, Catalogue, InstanceId, KeyInfo, MAX_SESSIONS_PER_ACCOUNT, Refused, Role, Session, Token,
+    Account, Catalogue, InstanceId, MAX_SESSIONS_PER_ACCOUNT, OverlayKey, Refused, Role, Session, Token,
 };
 use crate::domain::key::{Slug, fold_key};
 use crate::domain::viewer::ViewerSecret;
@@ -192,21 +193,44 @@ impl Auth {
         }
     }
 
+    /// Begins a session of an account whose password was right a moment ago.
     async fn begin_session(&self, account: &Account, now_us: u64) -> Result<SignedIn, AuthError> {
         let folded = fold_key(&account.name);
-        let (over, lasting): (Vec<_>, Vec<_>) =
-            self.catalogue.sessions().await?.into_iter().partition(|(_, session)| is_over(session, now_us));
-        let own: Vec<_> = lasting.into_iter().filter(|(_, session)| session.account == folded).collect();
-        let surplus = (own.len() + 1).saturating_sub(MAX_SESSIONS_PER_ACCOUNT);
-        let mut ended = Vec::new();
-        for (id, _) in over.into_iter().chain(own.into_iter().take(surplus)) {
-            self.catalogue.delete_session(&id).await?;
-            ended.push(id);
-        }
         let secret = Secret::new("brm_session_");
-        let session = Session { account: folded, created_at_us: now_us, seen_at_us: now_us };
-        self.catalogue.add_session(&hash(secret.reveal()), &session).await?;
+        let id = hash(secret.reveal());
+        let session = Session { account: folded.clone(), created_at_us: now_us, seen_at_us: now_us };
+        self.catalogue.add_session(&id, &session).await?;
+        // Checking a password takes long, and it may have been changed meanwhile. Whoever changes it after this look ends
+        // the session that is there by now.
+        if self.catalogue.account(&folded).await?.as_ref() != Some(account) {
+            self.catalogue.delete_session(&id).await?;
+            return Err(AuthError::Wrong);
+        }
+        let mut ended = self.end_over(now_us).await?;
+        let own = self.catalogue.sessions().await?.into_iter().filter(|(_, session)| session.account == folded);
+        let others: Vec<_> = own.map(|(other, _)| other).filter(|other| *other != id).collect();
+        let surplus = (others.len() + 1).saturating_sub(MAX_SESSIONS_PER_ACCOUNT);
+        for other in others.into_iter().take(surplus) {
+            self.catalogue.delete_session(&other).await?;
+            ended.push(other);
+        }
         Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret, ended })
+    }
+
+    /// Ends the sessions whose time is over; returns which. To be called now and then, because a socket that was opened
+    /// with one does not ask again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn end_over(&self, now_us: u64) -> Result<Vec<String>, Refused> {
+        let mut ended = Vec::new();
+        for (id, session) in self.catalogue.sessions().await? {
+            if is_over(&session, now_us) {
+                self.catalogue.delete_session(&id).await?;
+                ended.push(id);
+            }
+        }
+        Ok(ended)
     }
 
     /// Who a session belongs to: id of the session and the account; `None` when it is over.
@@ -248,14 +272,16 @@ impl Auth {
         Ok((id, token, secret))
     }
 
-    /// Makes an overlay key of a channel: how it is listed, and the secret, which is not seen again.
+    /// Makes an overlay key of a channel: its id and the key.
     ///
     /// # Errors
     /// When the name is wrong, there is no such channel, or it has too many.
-    pub async fn new_overlay_key(&self, slug: &Slug, name: &str, now_us: u64) -> Result<(KeyInfo, Secret), Refused> {
+    pub async fn new_overlay_key(&self, slug: &Slug, name: &str, now_us: u64) -> Result<(String, OverlayKey), Refused> {
         let secret = Secret::new("brm_overlay_");
-        let info = self.catalogue.add_overlay_key(slug, &hash(secret.reveal()), name, now_us).await?;
-        Ok((info, secret))
+        let id = hash(secret.reveal());
+        let new = OverlayKey { name: name.to_owned(), created_at_us: now_us, key: Some(secret.reveal().to_owned()) };
+        let made = self.catalogue.add_overlay_key(slug, &id, new).await?;
+        Ok((id, made))
     }
 
     async fn new_account(&self, name: &str, password: &str, role: Role, now_us: u64) -> Result<Account, Refused> {
@@ -348,6 +374,33 @@ mod tests {
         assert!(!is_on(NOW + 31 * day).await, "old");
         let idle = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
         assert!(auth.session(idle.reveal(), NOW + 8 * day).await.unwrap().is_none(), "idle");
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_time_is_over_is_ended_and_named_once() {
+        let auth = auth().await;
+        let old = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let new = auth.log_in(client(1), "max", PASSWORD, NOW + 5 * 24 * HOUR_US).await.unwrap().session;
+        let later = NOW + 8 * 24 * HOUR_US;
+        assert_eq!(auth.end_over(NOW + 24 * HOUR_US).await.unwrap(), Vec::<String>::new());
+        assert_eq!(auth.end_over(later).await.unwrap(), [hash(old.reveal())]);
+        assert_eq!(auth.end_over(later).await.unwrap(), Vec::<String>::new());
+        assert!(auth.session(new.reveal(), later).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_changed_while_it_is_checked_lets_nobody_in() {
+        let auth = auth().await;
+        let checked = auth.catalogue.account("max").await.unwrap().unwrap();
+        auth.set_password("max", "un autre mot de passe", None).await.unwrap();
+        assert!(matches!(auth.begin_session(&checked, NOW).await, Err(AuthError::Wrong)));
+        auth.catalogue.delete_account("max").await.unwrap_err();
+        auth.add_account("lea", PASSWORD, Role::Admin, NOW).await.unwrap();
+        let gone = auth.catalogue.account("lea").await.unwrap().unwrap();
+        auth.delete_account("lea").await.unwrap();
+        assert!(matches!(auth.begin_session(&gone, NOW).await, Err(AuthError::Wrong)));
+        assert_eq!(auth.catalogue.sessions().await.unwrap(), []);
+        assert!(auth.log_in(client(1), "max", "un autre mot de passe", NOW).await.is_ok());
     }
 
     #[tokio::test]

@@ -17,13 +17,14 @@ mod people;
 pub use channels::ChannelEdit;
 pub use instance::InstanceId;
 pub use jeux::JeuxDocument;
-pub use keys::{KeyInfo, OverlayKey};
+pub use keys::OverlayKey;
 pub use lives::NewLive;
 pub use lives::{MAX_MINIMUM_VOTES, checked_minimum_votes};
 pub use people::{Account, Role, Session, Token, checked_account_name};
 
 use crate::domain::Invalid;
 use crate::domain::key::Slug;
+use crate::domain::rule::Rule;
 use crate::records::Records;
 use crate::store::{MAX_RECORD_BYTES, StoreError};
 
@@ -63,6 +64,8 @@ pub enum Refused {
     /// The state of things does not allow it.
     #[error("{reason}; {remedy}")]
     Conflict {
+        /// Which rule it is, for programs.
+        rule: Rule,
         /// Why not.
         reason: String,
         /// What to do first.
@@ -84,16 +87,20 @@ impl Refused {
         Self::Unknown { code, reason: reason.into() }
     }
 
-    pub(crate) fn conflict(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Conflict { reason: reason.into(), remedy: remedy.into() }
+    pub(crate) fn conflict(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Conflict { rule, reason: reason.into(), remedy: remedy.into() }
     }
 
     fn full(what: &str, most: usize) -> Self {
-        Self::conflict(format!("there are {most} {what} already, which is the most"), "delete some first")
+        Self::conflict(
+            Rule::Full { max: most },
+            format!("there are {most} {what} already, which is the most"),
+            "delete some first",
+        )
     }
 
     fn raced(what: &str) -> Self {
-        Self::conflict(format!("{what} was changed at the same moment"), "read it again and repeat")
+        Self::conflict(Rule::Raced, format!("{what} was changed at the same moment"), "read it again and repeat")
     }
 
     fn no_channel(slug: &Slug) -> Self {
@@ -122,6 +129,7 @@ fn fits<T: serde::Serialize>(what: &str, document: &T) -> Result<()> {
     let bytes = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
     if bytes > MAX_DOCUMENT_BYTES {
         return Err(Refused::conflict(
+            Rule::DocumentTooLarge { max: MAX_DOCUMENT_BYTES },
             format!("{what} would take more than {MAX_DOCUMENT_BYTES} bytes"),
             "shorten titles or delete some entries first",
         ));
@@ -192,7 +200,8 @@ mod tests {
         let catalogue = catalogue().await;
         catalogue.add_jeu(&slug(), &jeu("x")).await.unwrap();
         let (bareme_id, _) = catalogue.add_bareme(&slug(), &presets()[0]).await.unwrap();
-        catalogue.add_overlay_key(&slug(), "hash", "x", 1).await.unwrap();
+        let key = OverlayKey { name: "x".into(), created_at_us: 1, key: None };
+        catalogue.add_overlay_key(&slug(), "hash", key).await.unwrap();
         let new = NewLive { title: "x".into(), bareme_id, jeux: vec![JeuId(1)], blind: false, minimum_votes: 1 };
         let live = catalogue.create_live(&slug(), new, 1).await.unwrap();
         catalogue.delete_channel(&slug()).await.unwrap();

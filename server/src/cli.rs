@@ -9,7 +9,7 @@ mod tools;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -19,6 +19,7 @@ use crate::app::{App, AppError, listen, signal};
 use crate::catalogue::Role;
 use crate::demo;
 use crate::settings::{LogFormat, Options, Settings, SettingsError, Shown, StoreKind, check_environment, resolve};
+use crate::store::cql::{CqlStore, CqlUrl};
 use crate::store::memory::MemoryStore;
 use crate::store::metered::MeteredStore;
 use crate::store::sqlite::SqliteStore;
@@ -60,6 +61,8 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Brings the keyspace of a cluster (--store cql://…) to this version's schema; run it once, from one place
+    Migrate,
     /// Prints the settings that would be used and where each comes from, and checks them
     Config,
     /// Ends with 0 when the server at --listen answers, else with 1; for containers
@@ -161,6 +164,7 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Serve => serve(settings, None),
         Command::Demo { viewers } => serve(settings, Some(viewers)),
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
+        Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
         Command::Bench { echo: Some(port) } => Ok(runtime()?.block_on(crate::bench::socket::serve_echo(port))?),
         Command::Bench { echo: None } => tools::bench(&settings.data_dir),
@@ -174,7 +178,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 fn init_logs(settings: &Settings) {
     // What these say at `info` is of interest to their authors; naming them in --log brings it back.
-    let quiet = format!("actix_server=warn,rusqlite_migration=warn,{}", settings.log);
+    let quiet = format!("actix_server=warn,rusqlite_migration=warn,scylla=warn,{}", settings.log);
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_json = match settings.log_format {
         LogFormat::Json => true,
@@ -191,15 +195,33 @@ fn init_logs(settings: &Settings) {
 }
 
 fn store_failure(settings: &Settings, error: &StoreError) -> Failure {
-    Failure::running(format!("cannot use the data directory {}: {}", settings.data_dir.display(), error.source))
+    let place = match &settings.store {
+        StoreKind::Cql(_) => "the cluster".to_owned(),
+        StoreKind::Sqlite | StoreKind::Memory => format!("the data directory {}", settings.data_dir.display()),
+    };
+    Failure::running(format!("cannot use {place}: {}", error.source))
 }
 
-fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
-    let store: Arc<dyn Store> = match settings.store {
+/// Opens a SQLite store where blocking is allowed.
+async fn open_file(
+    settings: &Settings,
+    open: impl FnOnce(&Path) -> Result<SqliteStore, StoreError> + Send + 'static,
+) -> Result<Arc<dyn Store>, Failure> {
+    let folder = settings.data_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || open(&folder));
+    let store = opening.await.map_err(|_| Failure::running("cannot open the store"))?;
+    Ok(Arc::new(store.map_err(|error| store_failure(settings, &error))?))
+}
+
+async fn open_cluster(settings: &Settings, url: &CqlUrl) -> Result<Arc<dyn Store>, Failure> {
+    Ok(Arc::new(CqlStore::connect(url).await.map_err(|error| store_failure(settings, &error))?))
+}
+
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
+    let store: Arc<dyn Store> = match &settings.store {
         StoreKind::Memory => Arc::new(MemoryStore::exclusive()),
-        StoreKind::Sqlite => {
-            Arc::new(SqliteStore::open(&settings.data_dir).map_err(|error| store_failure(settings, &error))?)
-        }
+        StoreKind::Sqlite => open_file(settings, SqliteStore::open).await?,
+        StoreKind::Cql(url) => open_cluster(settings, url).await?,
     };
     Ok(Arc::new(MeteredStore::new(store)))
 }
@@ -223,11 +245,7 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
         let listener = listen(settings.listen).map_err(|error| listen_failure(settings.listen, &error))?;
         // Before the store, which asks for its counters when it is made.
         crate::metrics::install().map_err(|error| Failure::running(error.to_string()))?;
-        let store = {
-            let settings = settings.clone();
-            let opening = tokio::task::spawn_blocking(move || open_store(&settings));
-            opening.await.map_err(|_| Failure::running("cannot open the store"))??
-        };
+        let store = open_store(&settings).await?;
         let app = App::build(settings, store, listener).await?;
         let state = app.state();
         let setup = state.auth.new_setup_secret(state.now_us()).await.map_err(AppError::from)?;

@@ -8,6 +8,7 @@
 //! - A vote is answered `ok` only after its chunk's append returned `Ok` and, where pods share the store, while the
 //!   lease still holds. It is merged only then, too.
 //! - `materialised = s` means that every entry of the lane below `s` is in `notes`, or beaten there.
+//! - `notes` holds nothing that could miss in the result: rows are written under a lease, or from the result itself.
 //! - The tally is the fold of `notes` joined with the journals; nothing is ever counted up.
 //! - What is acknowledged is in the result of its epoch.
 
@@ -17,6 +18,10 @@ pub mod engine;
 pub mod env;
 pub mod item;
 pub(crate) mod load;
+pub(crate) mod mutant;
+mod pulse;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;
 

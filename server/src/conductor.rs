@@ -5,10 +5,13 @@
 //! so that a restart, or another pod, goes on from what was shown.
 
 mod keeper;
+mod peers;
 mod read;
+mod rehearsal;
 #[cfg(test)]
 mod tests;
 mod submit;
+mod undo;
 mod view;
 
 use std::collections::HashMap;
@@ -23,17 +26,19 @@ use crate::cluster::env::Env;
 use crate::cluster::{Engine, ItemHandle};
 use crate::domain::Invalid;
 use crate::domain::ballot::Ratings;
-use crate::domain::channel::{Channel, MAX_CLOSE_DELAY_MS};
+use crate::domain::channel::{Channel, checked_close_delay};
 use crate::domain::jeu::JeuId;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
+use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
 use crate::store::{RecordKey, RecordKind, Store, StoreError, Swap};
 
 pub(crate) use read::tally_frame;
 pub use read::{CountedNote, JeuNumbers};
+pub use rehearsal::{DEFAULT_VOTES_PER_S, MAX_VOTES_PER_S, Rehearsal, check_rate};
 pub use submit::{OnReply, Vote, Wanted};
 pub use view::{ChannelView, LiveView};
 
@@ -65,6 +70,9 @@ pub enum OpenJeux {
 /// Why an admin's action was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ConductError {
+    /// There is no such channel.
+    #[error("there is no channel {0}")]
+    UnknownChannel(Slug),
     /// There is no such live.
     #[error("there is no live {0}")]
     UnknownLive(LiveId),
@@ -74,6 +82,10 @@ pub enum ConductError {
     /// The state of things does not allow it.
     #[error("{reason}; {remedy}")]
     Conflict {
+        /// Stable word for it.
+        code: &'static str,
+        /// Which rule it is, for programs.
+        rule: Rule,
         /// Why not.
         reason: String,
         /// What to do first.
@@ -91,8 +103,19 @@ pub enum ConductError {
 }
 
 impl ConductError {
-    fn conflict(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Conflict { reason: reason.into(), remedy: remedy.into() }
+    /// The state of things does not allow it, for a reason that needs no word of its own.
+    pub(crate) fn conflict(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Conflict { code: "conflict", rule, reason: reason.into(), remedy: remedy.into() }
+    }
+
+    /// The programme is not what the caller thinks it is.
+    pub(crate) fn programme_changed() -> Self {
+        Self::own_conflict(Rule::ProgrammeChanged, "the programme was changed at the same moment", "look at it again")
+    }
+
+    /// As [`ConductError::conflict`], with the word of the rule as its code.
+    fn own_conflict(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Conflict { code: rule.word(), rule, reason: reason.into(), remedy: remedy.into() }
     }
 }
 
@@ -100,13 +123,15 @@ impl From<ItemError> for ConductError {
     fn from(error: ItemError) -> Self {
         match error {
             ItemError::Phase(phase) => {
-                let (reason, remedy) = match phase {
-                    Phase::Pending => ("the jeu has not been opened", "open it first"),
-                    Phase::Open => ("the jeu is open", "close it first"),
-                    Phase::Closing => ("the result of the jeu is being made", "try again in a few seconds"),
-                    Phase::Final => ("the jeu is final", "reopen it"),
+                let (rule, reason, remedy) = match phase {
+                    Phase::Pending => (Rule::JeuPending, "the jeu has not been opened", "open it first"),
+                    Phase::Open => (Rule::JeuOpen, "the jeu is open", "close it first"),
+                    Phase::Closing => {
+                        (Rule::JeuClosing, "the result of the jeu is being made", "try again in a few seconds")
+                    }
+                    Phase::Final => (Rule::JeuFinal, "the jeu is final", "reopen it"),
                 };
-                Self::conflict(reason, remedy)
+                Self::conflict(rule, reason, remedy)
             }
             ItemError::Store(error) => Self::Store(error),
             ItemError::NotReady => Self::NotReady,
@@ -177,9 +202,13 @@ impl Conductor {
                 conductor.resume(channel).await?;
             }
             if !full {
-                return Ok(conductor);
+                break;
             }
         }
+        if conductor.inner.store.is_shared() {
+            conductor.follow_peers();
+        }
+        Ok(conductor)
     }
 
     /// Brings a channel's open live back, finishing what a crash interrupted.
@@ -192,7 +221,7 @@ impl Conductor {
             return self.release_channel(&channel.slug, live_id, false).await;
         };
         match stored.value.status {
-            LiveStatus::Open => self.show(stored),
+            LiveStatus::Open => self.go_on(stored),
             // The channel was taken and then the pod died: the opening goes on.
             LiveStatus::Draft => {
                 self.put_on_air(live_id).await?;
@@ -241,7 +270,11 @@ impl Conductor {
             // An opening that a crash cut short before its first jeu was open goes on below.
             LiveStatus::Open if live.current.is_some() => return self.live_state(live_id).await,
             LiveStatus::Closed => {
-                return Err(ConductError::conflict("the live is over", "make a new live and open that"));
+                return Err(ConductError::conflict(
+                    Rule::LiveOver,
+                    "the live is over",
+                    "make a new live and open that",
+                ));
             }
             LiveStatus::Open | LiveStatus::Draft => {}
         }
@@ -293,12 +326,18 @@ impl Conductor {
                     };
                     if freed == Some(other) || matches!(status, Some(LiveStatus::Open | LiveStatus::Draft)) {
                         let reason = format!("live {other} of this channel is on air");
-                        return Err(ConductError::conflict(reason, "close it first"));
+                        return Err(ConductError::conflict(Rule::LiveOnAir, reason, "close it first"));
                     }
                     self.release_channel(channel, other, status.is_some()).await?;
                     freed = Some(other);
                 }
-                None => return Err(ConductError::conflict("the channel of this live is gone", "make a new live")),
+                None => {
+                    return Err(ConductError::conflict(
+                        Rule::ChannelGone,
+                        "the channel of this live is gone",
+                        "make a new live",
+                    ));
+                }
             }
         }
     }
@@ -307,7 +346,11 @@ impl Conductor {
         let now_us = self.inner.env.now_us();
         self.change(live_id, |live| {
             if live.status == LiveStatus::Closed {
-                return Err(ConductError::conflict("the live is over", "make a new live and open that"));
+                return Err(ConductError::conflict(
+                    Rule::LiveOver,
+                    "the live is over",
+                    "make a new live and open that",
+                ));
             }
             live.status = LiveStatus::Open;
             live.opened_at_us.get_or_insert(now_us);
@@ -323,7 +366,13 @@ impl Conductor {
     pub async fn close_live(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
         let live = self.stored_live(live_id).await?.value;
         match live.status {
-            LiveStatus::Draft => return Err(ConductError::conflict("the live is not on air", "open it, or delete it")),
+            LiveStatus::Draft => {
+                return Err(ConductError::conflict(
+                    Rule::LiveNotOnAir,
+                    "the live is not on air",
+                    "open it, or delete it",
+                ));
+            }
             LiveStatus::Closed => {
                 // What comes after the closing may have failed when it was asked for.
                 self.end_live(live_id).await?;
@@ -331,7 +380,7 @@ impl Conductor {
             }
             LiveStatus::Open => {}
         }
-        let view = self.view(live_id).ok_or(ConductError::NotReady)?;
+        let view = self.on_air(live_id).await?;
         all_ready(&view).await?;
         let is_open = |item: &&ItemHandle<Ratings>| item.view().rank.phase() == Phase::Open;
         let open: Vec<JeuId> = view.items.iter().filter(is_open).map(|item| item.item().jeu).collect();
@@ -353,21 +402,26 @@ impl Conductor {
         self.live_state(live_id).await
     }
 
-    /// Announces the closing of the current jeu, opens the next one and makes it current.
+    /// Announces the closing of the current jeu, opens the next one and makes it current; `from`: only if that jeu is
+    /// current.
     ///
     /// # Errors
-    /// [`ConductError`]; a conflict after the last jeu.
-    pub async fn next(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
+    /// [`ConductError`]; a conflict after the last jeu, or when another one than `from` is current.
+    pub async fn next(&self, live_id: LiveId, delay_ms: Option<u64>, from: Option<JeuId>) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         // One that cannot be read does not hold up the others.
         let _still_reading = all_ready(&view).await;
         let live = &view.live;
+        if from.is_some() && live.current != from {
+            let reason = "another jeu is current by now";
+            return Err(ConductError::own_conflict(Rule::MovedOn, reason, "look at it again"));
+        }
         let delay_ms = self.delay(&live.channel, delay_ms).await?;
         let after = live.current.and_then(|current| live.jeu(current)).map_or(0, |(index, _)| index + 1);
         let can_follow = |item: &&ItemHandle<Ratings>| item.view().rank.phase() <= Phase::Open;
         let Some(next) = view.items.iter().skip(after).find(can_follow) else {
             let remedy = "add a jeu to the programme, reopen one, or close the live";
-            return Err(ConductError::conflict("no jeu of the programme is left", remedy));
+            return Err(ConductError::conflict(Rule::NoJeuLeft, "no jeu of the programme is left", remedy));
         };
         ready(next).await?;
         next.open().await?;
@@ -409,8 +463,7 @@ impl Conductor {
         self.change_on_air(live_id, current).await.map(drop)
     }
 
-    /// Makes the first of some jeux current that were just opened. Somebody else may have ended the live meanwhile, or
-    /// taken the jeu out of it: then they must not stay open, where nothing would ever close them.
+    /// Makes the first of some jeux current that were just opened, or closes them again.
     async fn show_opened(
         &self,
         live_id: LiveId,
@@ -419,15 +472,7 @@ impl Conductor {
     ) -> Result<()> {
         let Some(first) = items.first() else { return Ok(()) };
         let shown = self.follow(live_id, first.item().jeu, edit).await;
-        if let Err(ConductError::Conflict { .. } | ConductError::UnknownJeu(..) | ConductError::UnknownLive(_)) = &shown
-        {
-            for item in items {
-                item.close().await?;
-                // The task ends with its last handle, which may be this one.
-                let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
-            }
-        }
-        shown
+        close_unless(shown, items).await
     }
 
     /// Opens a jeu and makes it current. Repeating it changes nothing.
@@ -476,10 +521,7 @@ impl Conductor {
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
         ready(item).await?;
         self.forget_deadline(live_id, jeu, true).await?;
-        if item.view().rank.phase() == Phase::Closing {
-            let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
-        }
-        item.reopen().await?;
+        reopened(item).await?;
         self.show_opened(live_id, &[item], |_| {}).await?;
         self.live_state(live_id).await
     }
@@ -499,11 +541,11 @@ impl Conductor {
 
     /// Tells that a channel's record was changed or deleted.
     pub async fn channel_changed(&self, channel: &Slug) {
-        let known = self.channels().get(channel).cloned();
-        if let Some(sender) = known {
+        let is_known = self.channels().contains_key(channel);
+        if is_known {
             match self.read_channel(channel).await {
                 Ok(view) => {
-                    sender.send_replace(Arc::new(view));
+                    self.change_view(channel, |shown| shown.refresh(view));
                     self.publish_on_air(channel);
                 }
                 Err(error) => tracing::warn!(%channel, %error, "cannot read the channel again"),
@@ -544,10 +586,17 @@ impl Conductor {
         if let Some(view) = self.view(live_id).filter(|view| view.live.status == LiveStatus::Open) {
             return Ok(view);
         }
-        match self.stored_live(live_id).await?.value.status {
-            LiveStatus::Draft => Err(ConductError::conflict("the live is not on air", "open it first")),
-            LiveStatus::Closed => Err(ConductError::conflict("the live is over", "make a new live")),
-            LiveStatus::Open => Err(ConductError::NotReady),
+        let stored = self.stored_live(live_id).await?;
+        match stored.value.status {
+            LiveStatus::Draft => {
+                Err(ConductError::conflict(Rule::LiveNotOnAir, "the live is not on air", "open it first"))
+            }
+            LiveStatus::Closed => Err(ConductError::conflict(Rule::LiveOver, "the live is over", "make a new live")),
+            LiveStatus::Open => {
+                // Another pod put it on air a moment ago.
+                self.adopt(stored);
+                self.view(live_id).ok_or(ConductError::NotReady)
+            }
         }
     }
 
@@ -568,8 +617,10 @@ impl Conductor {
     ) -> Result<Live> {
         self.change(live_id, |live| match live.status {
             LiveStatus::Open => edit(live),
-            LiveStatus::Draft => Err(ConductError::conflict("the live is not on air", "open it first")),
-            LiveStatus::Closed => Err(ConductError::conflict("the live is over", "make a new live")),
+            LiveStatus::Draft => {
+                Err(ConductError::conflict(Rule::LiveNotOnAir, "the live is not on air", "open it first"))
+            }
+            LiveStatus::Closed => Err(ConductError::conflict(Rule::LiveOver, "the live is over", "make a new live")),
         })
         .await
     }
@@ -589,29 +640,26 @@ impl Conductor {
     }
 
     async fn delay(&self, channel: &Slug, asked_ms: Option<u64>) -> Result<u64> {
-        let delay_ms = match asked_ms {
-            Some(asked) => asked,
+        match asked_ms {
+            Some(asked_ms) => Ok(checked_close_delay("delay_ms", asked_ms)?),
             None => {
                 let channel = self.inner.records.get::<Channel>(&channel_key(channel)).await?;
-                channel.map_or(0, |channel| channel.value.close_delay_ms)
+                Ok(channel.map_or(0, |channel| channel.value.close_delay_ms))
             }
-        };
-        if delay_ms > MAX_CLOSE_DELAY_MS {
-            let remedy = format!("send 0 to {MAX_CLOSE_DELAY_MS} milliseconds");
-            return Err(Invalid::new("delay_ms", format!("{delay_ms} is too long"), remedy).into());
         }
-        Ok(delay_ms)
     }
 
     /// Closes whatever is open, then the live, then frees the channel; in this order, each step survives a crash, and
     /// all of it can be asked for again.
     async fn end_live(&self, live_id: LiveId) -> Result<()> {
+        let closing = self.view(live_id).map(|view| closed_with(&view)).unwrap_or_default();
         self.close_jeux(live_id).await?;
         let now_us = self.inner.env.now_us();
         let live = self
             .change(live_id, |live| {
                 live.status = LiveStatus::Closed;
                 live.closed_at_us.get_or_insert(now_us);
+                live.closed_with.extend(&closing);
                 live.closes_at_us.clear();
                 live.ends_at_us = None;
                 Ok(())
@@ -660,14 +708,50 @@ impl Conductor {
     pub async fn delete_live(&self, live_id: LiveId) -> Result<()> {
         let stored = self.stored_live(live_id).await?;
         if stored.value.status != LiveStatus::Draft {
-            return Err(ConductError::conflict("the live has been on air", "keep it: its results belong to it"));
+            return Err(ConductError::conflict(
+                Rule::LiveWasOnAir,
+                "the live has been on air",
+                "keep it: its results belong to it",
+            ));
         }
         match self.inner.records.delete(&live_key(live_id), stored.revision).await? {
             // An opening that failed half-way has taken the channel.
             Swap::Done(_) => self.release_channel(&stored.value.channel, live_id, false).await,
-            Swap::Conflict(_) => Err(ConductError::conflict("the live was just changed", "look at it again")),
+            Swap::Conflict(_) => {
+                Err(ConductError::conflict(Rule::Raced, "the live was just changed", "look at it again"))
+            }
         }
     }
+}
+
+/// The jeux that the ending of a live closes: those that are open, and those whose announced closing comes with it.
+fn closed_with(view: &LiveView) -> Vec<JeuId> {
+    let with_it = |item: &&ItemHandle<Ratings>| {
+        item.view().rank.phase() == Phase::Open || view.live.closes_at_us.contains_key(&item.item().jeu)
+    };
+    view.items.iter().filter(with_it).map(|item| item.item().jeu).collect()
+}
+
+/// Closes jeux that were just opened, where what should show them was refused because somebody else ended the live
+/// meanwhile or took them out of it: nothing else would ever close them.
+async fn close_unless<T>(shown: Result<T>, items: &[&ItemHandle<Ratings>]) -> Result<T> {
+    if let Err(ConductError::Conflict { .. } | ConductError::UnknownJeu(..) | ConductError::UnknownLive(_)) = &shown {
+        for item in items {
+            item.close().await?;
+            // The task ends with its last handle, which may be this one.
+            let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
+        }
+    }
+    shown
+}
+
+/// Begins a new epoch of a jeu that is final, or about to be, and has read its notes.
+async fn reopened(item: &ItemHandle<Ratings>) -> Result<()> {
+    if item.view().rank.phase() == Phase::Closing {
+        let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
+    }
+    item.reopen().await?;
+    Ok(())
 }
 
 /// Waits until a jeu has read its notes.

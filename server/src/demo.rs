@@ -5,35 +5,20 @@
 
 mod viewers;
 
-use serde::{Deserialize, Serialize};
-
 pub use viewers::simulate;
 
 use crate::app::AppError;
-use crate::auth::secrets;
-use crate::catalogue::{InstanceId, NewLive, Refused};
+use crate::catalogue::{NewLive, Refused};
 use crate::conductor::OpenJeux;
 use crate::domain::bareme::presets;
 use crate::domain::jeu::{JeuDetails, JeuId};
 use crate::domain::key::Slug;
 use crate::domain::live::LiveStatus;
+use crate::domain::rule::Rule;
 use crate::http::AppState;
 
 /// Slug of the sample channel.
 pub const CHANNEL: &str = "demo";
-
-/// The sample's jeux, none of which exists: title, platform, genre, year.
-const JEUX: [(&str, &str, &str, u16); 3] = [
-    ("Les Brumes d’Armor", "PC", "Aventure", 2025),
-    ("Turbo Escargot", "Switch", "Course", 2026),
-    ("Le Phare de minuit", "PC", "Enquête", 2024),
-];
-
-/// What must be found again: overlay keys are stored as hashes only, and this one is printed at each start.
-#[derive(Serialize, Deserialize)]
-struct DemoRecord {
-    overlay_key: String,
-}
 
 /// What was prepared.
 #[derive(Debug)]
@@ -58,20 +43,17 @@ pub async fn prepare(state: &AppState) -> Result<Demo, AppError> {
         other => other?,
     };
     if catalogue.jeux(&slug).await?.is_empty() {
-        for (title, platform, genre, year) in JEUX {
-            let details = JeuDetails {
-                title: title.to_owned(),
-                platform: platform.to_owned(),
-                genre: genre.to_owned(),
-                year: Some(year),
-            };
+        for details in JeuDetails::samples() {
             catalogue.add_jeu(&slug, &details).await?;
         }
     }
     let bareme_id = match catalogue.baremes(&slug).await?.first() {
         Some((bareme_id, _)) => *bareme_id,
         None => {
-            let preset = presets().into_iter().next().ok_or_else(|| Refused::conflict("no preset", "build again"))?;
+            let preset = presets()
+                .into_iter()
+                .next()
+                .ok_or_else(|| Refused::conflict(Rule::UnknownBareme, "no preset", "build again"))?;
             catalogue.add_bareme(&slug, &preset).await?.0
         }
     };
@@ -92,16 +74,12 @@ pub async fn prepare(state: &AppState) -> Result<Demo, AppError> {
     Ok(Demo { channel: slug, overlay_key })
 }
 
-/// The key that was printed at the last start, or a new one when it is gone.
+/// The oldest key of the channel, which is the one printed at the last start, or a new one when there is none.
 async fn overlay_key(state: &AppState, slug: &Slug) -> Result<String, AppError> {
-    if let Some(record) = state.catalogue.instance::<DemoRecord>(InstanceId::Demo).await? {
-        let known = state.catalogue.has_overlay_key(slug, &secrets::hash(&record.overlay_key)).await;
-        if known.map_err(Refused::from)? {
-            return Ok(record.overlay_key);
-        }
+    let known = state.catalogue.overlay_keys(slug).await?;
+    if let Some(key) = known.into_iter().find_map(|(_, known)| known.key) {
+        return Ok(key);
     }
-    let (_, secret) = state.auth.new_overlay_key(slug, "démonstration", state.now_us()).await?;
-    let record = DemoRecord { overlay_key: secret.reveal().to_owned() };
-    state.catalogue.set_instance(InstanceId::Demo, &record).await?;
-    Ok(record.overlay_key)
+    let (_, made) = state.auth.new_overlay_key(slug, "démonstration", state.now_us()).await?;
+    Ok(made.key.unwrap_or_default())
 }

@@ -13,20 +13,23 @@ pub mod live;
 pub mod note;
 pub mod object;
 pub mod phase;
+pub mod rule;
 pub mod tally;
 pub mod viewer;
 
-use serde::Serialize;
+use rule::Rule;
 
 /// Longest title, name or label, in Unicode scalar values.
 pub const MAX_TITLE_CHARS: usize = 200;
 
 /// One thing wrong with one field of what somebody sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}; {remedy}")]
 pub struct Invalid {
     /// Path of the field, such as `criteres[2].step`.
     pub field: String,
+    /// Which rule it does not keep, for programs.
+    pub rule: Rule,
     /// What is wrong with it.
     pub reason: String,
     /// What to send instead.
@@ -34,9 +37,9 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// Names a field, what is wrong with it and what to send instead.
-    pub fn new(field: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into(), remedy: remedy.into() }
+    /// Names a field, the rule it does not keep, what is wrong with it and what to send instead.
+    pub fn new(field: impl Into<String>, rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { field: field.into(), rule, reason: reason.into(), remedy: remedy.into() }
     }
 
     /// The same complaint about a field that lies inside `parent`.
@@ -56,7 +59,7 @@ impl Invalid {
 pub fn checked_text(field: &str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Invalid::new(field, "is empty", format!("send 1 to {max_chars} characters")));
+        return Err(Invalid::new(field, Rule::Required, "is empty", format!("send 1 to {max_chars} characters")));
     }
     checked_optional_text(field, text, max_chars)
 }
@@ -69,12 +72,18 @@ pub fn checked_optional_text(field: &str, text: &str, max_chars: usize) -> Resul
     let text = text.trim();
     let count = text.chars().count();
     if count > max_chars {
-        return Err(Invalid::new(field, format!("is {count} characters long"), format!("send at most {max_chars}")));
+        return Err(Invalid::new(
+            field,
+            Rule::TooLong { max: max_chars },
+            format!("is {count} characters long"),
+            format!("send at most {max_chars}"),
+        ));
     }
     let forbidden = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     if let Some(c) = text.chars().find(|c| forbidden(*c)) {
         return Err(Invalid::new(
             field,
+            Rule::ControlCharacter,
             format!("contains the control character U+{:04X}", u32::from(c)),
             "remove it and send plain text on one line",
         ));
@@ -99,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_field_inside_another_is_named_by_its_path() {
-        let invalid = Invalid::new("step", "is zero", "send 1").within("criteres[2]");
+        let invalid = Invalid::new("step", Rule::Required, "is zero", "send 1").within("criteres[2]");
         assert_eq!(invalid.to_string(), "criteres[2].step: is zero; send 1");
     }
 }

@@ -138,11 +138,10 @@ pub fn configure_api(config: &mut utoipa_actix_web::service_config::ServiceConfi
 pub fn configure(state: &State, config: &mut web::ServiceConfig) {
     config.app_data(state.clone());
     config.app_data(web::PathConfig::default().error_handler(|_, _| Problem::no_such_path().into()));
-    config.app_data(
-        web::QueryConfig::default().error_handler(|error, _| {
-            crate::domain::Invalid::new("query", error.to_string(), "see /api/docs").map_into()
-        }),
-    );
+    config.app_data(web::QueryConfig::default().error_handler(|error, _| {
+        crate::domain::Invalid::new("query", crate::domain::rule::Rule::WrongQuery, error.to_string(), "see /api/docs")
+            .map_into()
+    }));
     let mut documented = utoipa_actix_web::service_config::ServiceConfig::new(config);
     configure_api(&mut documented);
     openapi::configure(config);

@@ -30,6 +30,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Room {
     frames: watch::Sender<Arc<Frames>>,
     sockets: AtomicU64,
+    /// Changes of what admins prepared, for pages that show lists of it. Nobody reads it across two rooms.
+    lists: AtomicU64,
 }
 
 impl Room {
@@ -55,6 +57,11 @@ impl Seat {
     /// Sockets in this room.
     pub fn sockets(&self) -> u64 {
         self.room.sockets()
+    }
+
+    /// How often what is prepared in this channel was changed since the room opened.
+    pub fn lists(&self) -> u64 {
+        self.room.lists.load(Ordering::Relaxed)
     }
 }
 
@@ -116,21 +123,35 @@ impl Hub {
     /// # Errors
     /// Those of [`Conductor::channel_view`].
     pub async fn enter(&self, channel: &Slug) -> Result<Option<Seat>, ConductError> {
-        if let Some(seat) = self.rooms().get(channel).map(|room| self.seat(room)) {
-            return Ok(Some(seat));
+        self.with_room(channel, |room| self.seat(room)).await
+    }
+
+    /// What a channel's room shows now, without a place in it: for those who ask again and again instead.
+    ///
+    /// # Errors
+    /// Those of [`Conductor::channel_view`].
+    pub async fn look(&self, channel: &Slug) -> Result<Option<Arc<Frames>>, ConductError> {
+        self.with_room(channel, |room| Arc::clone(&room.frames.borrow())).await
+    }
+
+    /// Does something with a channel's room that is open as long as it takes.
+    async fn with_room<T>(&self, channel: &Slug, take: impl Fn(&Arc<Room>) -> T) -> Result<Option<T>, ConductError> {
+        if let Some(taken) = self.rooms().get(channel).map(&take) {
+            return Ok(Some(taken));
         }
         let Some(view) = self.inner.conductor.channel_view(channel).await? else { return Ok(None) };
         let mut rooms = self.rooms();
         if let Some(room) = rooms.get(channel) {
-            return Ok(Some(self.seat(room)));
+            return Ok(Some(take(room)));
         }
         let first = Arc::new(room::first_frames(&view.borrow()));
-        let room = Arc::new(Room { frames: watch::Sender::new(first), sockets: AtomicU64::new(0) });
+        let room =
+            Arc::new(Room { frames: watch::Sender::new(first), sockets: AtomicU64::new(0), lists: AtomicU64::new(0) });
         rooms.insert(channel.clone(), Arc::clone(&room));
-        let seat = self.seat(&room);
+        let taken = take(&room);
         metrics::gauge!("rooms_open").increment(1.0);
         self.inner.conductor.spawn(room::run(self.clone(), channel.clone(), room, view));
-        Ok(Some(seat))
+        Ok(Some(taken))
     }
 
     fn seat(&self, room: &Arc<Room>) -> Seat {
@@ -174,6 +195,13 @@ impl Hub {
         self.inner.conductor.spawn(async move { conductor.channel_changed(&channel).await });
     }
 
+    /// Tells the admins in a channel's room that jeux, baremes, drafts, keys or settings of it changed.
+    pub fn lists_changed(&self, channel: &Slug) {
+        if let Some(room) = self.rooms().get(channel) {
+            room.lists.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Open sockets on this pod.
     pub fn sockets(&self) -> u64 {
         self.inner.sockets.load(Ordering::Relaxed)
@@ -194,5 +222,31 @@ impl Hub {
         if tokio::time::timeout(DRAIN_TIMEOUT, emptied).await.is_err() {
             tracing::warn!(sockets = self.sockets(), "some sockets did not say goodbye in time");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::cluster::env::Env;
+    use crate::records::Records;
+    use crate::store::Store;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn whoever_only_looks_takes_no_place() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::exclusive());
+        let slug = Slug::new("max").unwrap();
+        Catalogue::new(Records::new(Arc::clone(&store))).create_channel(slug.clone(), "Max", 1).await.unwrap();
+        let hub = Hub::new(Conductor::start(store, Env::system()).await.unwrap(), DEFAULT_TICK);
+        let frames = hub.look(&slug).await.unwrap().unwrap();
+        assert_eq!((frames.state.value.channel_title.as_str(), hub.sockets()), ("Max", 0));
+        let seat = hub.enter(&slug).await.unwrap().unwrap();
+        let _again = hub.look(&slug).await.unwrap().unwrap();
+        assert_eq!((hub.sockets(), seat.sockets()), (1, 1));
+        drop(seat);
+        assert_eq!(hub.sockets(), 0);
+        assert!(hub.look(&Slug::new("autre").unwrap()).await.unwrap().is_none());
     }
 }

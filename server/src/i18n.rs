@@ -1,11 +1,12 @@
-//! The words of the pages, in the two languages, from one catalogue: `overlay/messages/{fr,en}.json`.
+//! The words of the pages, in the two languages, from the catalogues in `overlay/messages/{fr,en}/`.
 //!
-//! Templates take them here; scripts get the same file as a module, `messages/<lang>.js`.
+//! Templates take them here, from all catalogues; a page's scripts get those they say as one module,
+//! `messages/<lang>/<page>.js`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::http::assets::Files;
+use crate::domain::decimal::Decimal;
+use crate::http::assets::{CATALOGUES, Files, Messages, messages};
 
 /// A language of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,21 +64,65 @@ impl Lang {
     }
 }
 
-type Messages = BTreeMap<String, String>;
+/// The numbers of the pages as the server writes them, which is how `overlay/lib/format.js` does.
+impl Lang {
+    /// A count, in groups of three digits.
+    pub fn count(self, count: u64) -> String {
+        let digits = count.to_string();
+        let mut text = String::with_capacity(digits.len() * 2);
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                text.push(match self {
+                    Self::Fr => '\u{202f}',
+                    Self::En => ',',
+                });
+            }
+            text.push(digit);
+        }
+        text
+    }
+
+    /// A score or an end of a scale, exactly.
+    pub fn decimal(self, number: Decimal) -> String {
+        self.point(number.to_string())
+    }
+
+    /// A mean: one decimal, or none on scales as wide as a percentage. Halves go away from zero.
+    pub fn mean(self, mean: f64, min: Decimal, max: Decimal) -> String {
+        // Means have nine decimals at most; what a binary fraction adds to them must not decide.
+        let tenths = (mean * 1e9).round() / 1e8;
+        let wide = max.as_thousandths() - min.as_thousandths() >= Decimal::whole(100).as_thousandths();
+        self.point(if wide {
+            format!("{:.0}", (tenths / 10.0).round())
+        } else {
+            format!("{:.1}", tenths.round() / 10.0)
+        })
+    }
+
+    fn point(self, number: String) -> String {
+        match self {
+            Self::Fr => number.replace('.', ","),
+            Self::En => number,
+        }
+    }
+}
+
+/// What stands for a number that is not there.
+pub const NO_NUMBER: &str = "–";
 
 /// The messages of one language.
 #[derive(Debug, Clone)]
 pub struct Texts {
+    lang: Lang,
     messages: Arc<Messages>,
 }
 
 static EMBEDDED: LazyLock<[Arc<Messages>; 2]> =
     LazyLock::new(|| Lang::ALL.map(|lang| Arc::new(read(&Files::Embedded, lang))));
 
-/// A catalogue that cannot be read is empty, and keys stand for their messages: a test keeps the embedded one readable.
+/// All messages of a language.
 fn read(files: &Files, lang: Lang) -> Messages {
-    let bytes = files.read(&format!("messages/{}.json", lang.as_str()));
-    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    messages(files, lang, CATALOGUES)
 }
 
 impl Texts {
@@ -87,7 +132,7 @@ impl Texts {
             Files::Embedded => Arc::clone(&EMBEDDED[usize::from(lang == Lang::En)]),
             Files::Folder(_) => Arc::new(read(files, lang)),
         };
-        Self { messages }
+        Self { lang, messages }
     }
 
     /// A message; its key when there is none.
@@ -101,12 +146,21 @@ impl Texts {
     }
 }
 
+impl Texts {
+    /// The form of a message for a count, which stands for `{n}` in it.
+    pub fn count(&self, key: &str, count: u64) -> String {
+        let one = count == 1 || (count == 0 && self.lang == Lang::Fr);
+        self.fill(&format!("{key}.{}", if one { "one" } else { "other" }), &[("n", &self.lang.count(count))])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::http::assets::modules;
 
     fn catalogue(lang: Lang) -> Messages {
         read(&Files::Embedded, lang)
@@ -120,6 +174,31 @@ mod tests {
         assert_eq!(Lang::choose(None, Some("de, en;q=0.1, fr;q=0")), Lang::En);
         assert_eq!(Lang::choose(None, Some("de")), Lang::En);
         assert_eq!(Lang::choose(None, None), Lang::Fr);
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_scripts_write_them() {
+        let whole = Decimal::whole;
+        for (lang, count, mean) in [(Lang::Fr, "1\u{202f}234\u{202f}567", "4,3"), (Lang::En, "1,234,567", "4.3")] {
+            assert_eq!((&*lang.count(1_234_567), &*lang.mean(4.25, whole(1), whole(5))), (count, mean));
+        }
+        assert_eq!((&*Lang::En.count(0), &*Lang::En.count(999), &*Lang::En.count(1000)), ("0", "999", "1,000"));
+        for (mean, text) in [(0.35, "0.4"), (4.0, "4.0"), (4.249_999_999, "4.2"), (-0.35, "-0.4"), (9.95, "10.0")] {
+            assert_eq!(Lang::En.mean(mean, whole(0), whole(20)), text);
+        }
+        assert_eq!(Lang::Fr.mean(66.5, whole(0), whole(100)), "67");
+        assert_eq!(Lang::Fr.decimal(Decimal::thousandths(3_500)), "3,5");
+    }
+
+    #[test]
+    fn a_message_has_a_form_for_its_count() {
+        let texts = |lang| Texts::load(&Files::Embedded, lang);
+        assert_eq!(
+            (texts(Lang::Fr).count("votes.count", 0), texts(Lang::En).count("votes.count", 0)),
+            ("0 vote".into(), "0 votes".into())
+        );
+        assert_eq!(texts(Lang::Fr).count("votes.count", 1248), "1\u{202f}248 votes");
+        assert_eq!(texts(Lang::En).count("votes.count", 1), "1 vote");
     }
 
     #[test]
@@ -159,6 +238,7 @@ mod tests {
             sources(&root.join(folder), &mut files);
         }
         files.push(root.join("src/http/pages.rs"));
+        sources(&root.join("src/http/pages"), &mut files);
         let mut used = BTreeSet::new();
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap();
@@ -166,7 +246,7 @@ mod tests {
             for literal in text.split('"').skip(1) {
                 let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
                 let family = literal.split('.').next().unwrap_or_default();
-                let is_file = literal.ends_with(".html");
+                let is_file = [".html", ".css", ".js"].iter().any(|ending| literal.ends_with(ending));
                 if is_file || !literal.contains('.') || !literal.chars().all(plain) || !families.contains(family) {
                     continue;
                 }
@@ -177,8 +257,51 @@ mod tests {
             }
         }
         for key in catalogue.keys() {
+            // Chosen by what the server answers: the list of rules has a test of its own.
+            if key.starts_with("rule.") || key.starts_with("field.") {
+                continue;
+            }
             let single = key.strip_suffix(".one").or_else(|| key.strip_suffix(".other")).unwrap_or(key);
             assert!(used.contains(key) || used.contains(single), "nothing says `{key}`");
+        }
+    }
+
+    #[test]
+    fn every_catalogue_is_named_and_no_message_is_in_two() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../overlay/messages");
+        for lang in Lang::ALL {
+            let files = std::fs::read_dir(folder.join(lang.as_str())).unwrap();
+            let found: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            assert_eq!(found, CATALOGUES.iter().map(|name| format!("{name}.json")).collect());
+            let sizes = CATALOGUES.map(|name| messages(&Files::Embedded, lang, [name]).len());
+            assert!(sizes.iter().all(|size| *size > 0), "{sizes:?}");
+            assert_eq!(sizes.iter().sum::<usize>(), catalogue(lang).len());
+        }
+    }
+
+    #[test]
+    fn a_page_says_only_words_that_are_sent_to_it() {
+        for (page, own) in [("viewer", "viewer"), ("overlay", "overlay"), ("admin", "admin")] {
+            let mut names = vec!["shared", own];
+            if page == "admin" {
+                names.push("problems");
+            }
+            let sent = messages(&Files::Embedded, Lang::Fr, names);
+            let all = catalogue(Lang::Fr);
+            let entry = format!("pages/{page}.js");
+            for path in modules(&Files::Embedded, page, Lang::Fr)
+                .iter()
+                .chain([&entry])
+                .filter(|path| !path.starts_with("messages/"))
+            {
+                let text = String::from_utf8(Files::Embedded.read(path).unwrap().into_owned()).unwrap();
+                for literal in text.split('"').skip(1) {
+                    let plural = format!("{literal}.other");
+                    let is_key = all.contains_key(literal) || all.contains_key(&plural);
+                    let is_sent = sent.contains_key(literal) || sent.contains_key(&plural);
+                    assert!(!is_key || is_sent, "{path} says `{literal}`, which page {page} does not get");
+                }
+            }
         }
     }
 }

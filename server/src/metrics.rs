@@ -90,6 +90,17 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
     describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
     describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
+    describe_gauge!("cql_in_flight", Unit::Count, "Requests to the cluster under way, by queue.");
+    describe_counter!("cql_retries_total", Unit::Count, "Requests to the cluster that were tried again.");
+    describe_counter!("cql_hedges_total", Unit::Count, "Requests that were sent to a second replica for being slow.");
+    describe_counter!("cql_settled_total", Unit::Count, "Lightweight transactions whose fate had to be read.");
+    describe_counter!("cql_requests_total", Unit::Count, "Requests of the CQL driver.");
+    describe_counter!("cql_request_errors_total", Unit::Count, "Requests of the CQL driver that failed.");
+    describe_counter!("cql_request_timeouts_total", Unit::Count, "Requests of the CQL driver that took too long.");
+    describe_counter!("cql_connection_timeouts_total", Unit::Count, "Connections to nodes that took too long.");
+    describe_gauge!("cql_connections", Unit::Count, "Connections to nodes.");
+    describe_gauge!("cql_nodes", Unit::Count, "Nodes of the cluster, connected or away.");
+    describe_gauge!("cql_latency_seconds", Unit::Seconds, "Latency of requests to the cluster, by quantile.");
     // In the unit tests of other modules nobody reads these, and creating them costs nothing.
     counter!(NOTES_ACCEPTED).absolute(0);
     counter!(FRAMES_SENT).absolute(0);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::note::Version;
 use crate::domain::viewer::ViewerId;
@@ -110,6 +111,10 @@ impl<B: Ballot> Notebook<B> {
 
     /// Merges one entry, whose payload the ballot finds valid.
     pub fn merge(&mut self, viewer: ViewerId, entry: Entry<'_>) -> Merged {
+        #[cfg(test)]
+        if mutant!(LosesEntries) && crate::cluster::mutant::now_and_then() {
+            return Merged::Unchanged;
+        }
         let merged = match self.entries.entry(viewer) {
             hash_map::Entry::Vacant(place) => {
                 place.insert(Held { version: entry.version, payload: Payload::from_slice(entry.payload) });
@@ -117,7 +122,9 @@ impl<B: Ballot> Notebook<B> {
             }
             hash_map::Entry::Occupied(mut place) => {
                 let held = place.get_mut();
-                if !self.ballot.beats(entry, held.entry()) {
+                let ignores_ties = mutant!(TiesKeepTheFirst) && entry.version == held.version;
+                let wins = self.ballot.beats(entry, held.entry()) && !ignores_ties;
+                if !wins && !mutant!(LastMergedWins) {
                     return Merged::Unchanged;
                 }
                 self.ballot.remove(&mut self.tally, &held.payload);

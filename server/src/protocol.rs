@@ -143,6 +143,12 @@ pub struct LiveState {
     /// When the live ends, microseconds since 1970, if that was announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at_us: Option<u64>,
+    /// When the live ended, microseconds since 1970, if it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at_us: Option<u64>,
+    /// True for the made-up live of a rehearsal, whose votes nobody gave; else left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
 }
 
 /// One jeu of a programme and where it stands.
@@ -158,6 +164,9 @@ pub struct ProgrammeEntry {
     /// When it stops taking notes, microseconds since 1970, if that was announced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closes_at_us: Option<u64>,
+    /// When its result was made, microseconds since 1970, in phase final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at_us: Option<u64>,
 }
 
 /// Why a tally shows only the number of voters.
@@ -292,6 +301,12 @@ pub struct Held {
 pub struct Problem {
     /// The field.
     pub field: String,
+    /// Which rule it does not keep: one of the words of `docs/problems.md`.
+    #[schema(pattern = "^[a-z][a-z0-9_]*$")]
+    pub rule: String,
+    /// The numbers of the rule, such as `min` and `max`.
+    #[schema(value_type = Object)]
+    pub params: Map<String, Value>,
     /// What is wrong with it.
     pub reason: String,
     /// What to do.
@@ -300,7 +315,13 @@ pub struct Problem {
 
 impl From<crate::domain::Invalid> for Problem {
     fn from(invalid: crate::domain::Invalid) -> Self {
-        Self { field: invalid.field, reason: invalid.reason, remedy: invalid.remedy }
+        Self {
+            field: invalid.field,
+            rule: invalid.rule.word().to_owned(),
+            params: invalid.rule.params(),
+            reason: invalid.reason,
+            remedy: invalid.remedy,
+        }
     }
 }
 
@@ -313,6 +334,8 @@ pub struct AdminFrame {
     pub votes_per_s: f64,
     /// Which pod answers.
     pub pod: String,
+    /// Goes up with every change of what is prepared in this channel (jeux, baremes, drafts, keys, settings).
+    pub lists: u64,
 }
 
 /// Why a socket was closed, as a number a client can act on.

@@ -13,23 +13,27 @@ use clap::parser::ValueSource;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::store::cql::{CqlUrl, UrlError};
 use crate::ws::session::Rate;
 
 /// Which store keeps the durable facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreKind {
     /// One SQLite file in the data directory.
     Sqlite,
     /// Memory: everything is gone when the program ends. For trying things out.
     Memory,
+    /// A cluster that several servers share.
+    Cql(CqlUrl),
 }
 
 impl fmt::Display for StoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sqlite => "sqlite",
-            Self::Memory => "memory",
-        })
+        match self {
+            Self::Sqlite => f.write_str("sqlite"),
+            Self::Memory => f.write_str("memory"),
+            Self::Cql(url) => url.fmt(f),
+        }
     }
 }
 
@@ -108,7 +112,10 @@ pub struct Options {
     /// Folder of the database file, made at the first start [default: ./bareme-data]
     #[arg(long, global = true, env = "BAREME_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
-    /// Where votes are kept: `sqlite`, or `memory` which forgets everything at the end [default: sqlite]
+    /// Where votes are kept: `sqlite`, `memory` which forgets everything at the end, or a cluster [default: sqlite]
+    ///
+    /// A cluster of ScyllaDB or Apache Cassandra is cql://node-1,node-2/keyspace?dc=NAME, with &user=NAME,
+    /// &password_file=FILE and &tls=FILE (certificates in PEM) where it asks for them.
     #[arg(long, global = true, env = "BAREME_STORE", value_name = "STORE")]
     pub store: Option<String>,
     /// URL people reach this server under, when a proxy stands before it [default: what each request says]
@@ -244,7 +251,7 @@ pub fn resolve(
     let settings = Settings {
         listen: parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen),
         data_dir: layered!(data_dir).unwrap_or(default.data_dir),
-        store: parsed("store", layered!(store), "`sqlite` or `memory`")?.unwrap_or(default.store),
+        store: layered!(store).map(|text| store_kind(&text)).transpose()?.unwrap_or(default.store),
         public_url: layered!(public_url).filter(|url| !url.is_empty()).map(|url| checked_url(&url)).transpose()?,
         assets_dir: layered!(assets_dir),
         trusted_proxies: networks(layered!(trusted_proxies))?,
@@ -321,13 +328,17 @@ fn parsed<T: FromStr>(setting: &str, text: Option<String>, example: &str) -> Res
     Ok(Some(value))
 }
 
-impl FromStr for StoreKind {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "sqlite" => Ok(Self::Sqlite),
-            "memory" => Ok(Self::Memory),
-            _ => Err(()),
+/// A cluster's address may hold a password by mistake: what is wrong is said without repeating it.
+fn store_kind(text: &str) -> Result<StoreKind, SettingsError> {
+    match text {
+        "sqlite" => Ok(StoreKind::Sqlite),
+        "memory" => Ok(StoreKind::Memory),
+        _ if CqlUrl::is_meant(text) => text.parse().map(StoreKind::Cql).map_err(|error: UrlError| {
+            SettingsError::new("store", error.to_string(), "use cql://node-1,node-2/keyspace?dc=NAME")
+        }),
+        _ => {
+            let reason = format!("`{text}` cannot be used");
+            Err(SettingsError::new("store", reason, "use `sqlite`, `memory` or cql://node-1,node-2/keyspace?dc=NAME"))
         }
     }
 }
@@ -450,6 +461,17 @@ mod tests {
         assert!(read_file(&path).unwrap_err().to_string().contains("line 1"));
         std::fs::write(&path, "trusted_proxies = \"10.0.0.0/8,::1\"\n").unwrap();
         assert_eq!(networks(read_file(&path).unwrap().trusted_proxies).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_store_is_a_name_or_the_address_of_a_cluster_and_no_refusal_repeats_a_password() {
+        assert_eq!(store_kind("memory"), Ok(StoreKind::Memory));
+        let url = "cql://a:9042,b:9042/bareme?dc=dc1&user=jo&password_file=/run/pw";
+        assert_eq!(store_kind(url).unwrap().to_string(), url);
+        let refused = store_kind("redis").unwrap_err().to_string();
+        assert!(refused.starts_with("store: `redis` cannot be used; use `sqlite`"), "{refused}");
+        let refused = store_kind("cql://jo:hunter2@a/bareme?dc=dc1").unwrap_err().to_string();
+        assert!(refused.contains("password_file") && !refused.contains("hunter2"), "{refused}");
     }
 
     #[test]

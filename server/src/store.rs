@@ -8,6 +8,7 @@
 //! [`ErrorKind::Unknown`] leaves open whether it is; every other kind means that it is not.
 
 pub mod conformance;
+pub mod cql;
 pub mod faulty;
 mod limits;
 pub mod memory;
@@ -258,7 +259,8 @@ pub trait Store: Send + Sync + 'static {
 
     // The journal ------------------------------------------------------------------------------------------------
 
-    /// Announces a lane, before its first chunk. Repeating it changes nothing.
+    /// Announces a lane, before its first chunk. Repeating it changes nothing. A lane that was pruned is not announced
+    /// again: its writer is gone.
     async fn register_lane(&self, item: ItemId, lane: LaneId, format: u8) -> Result<()>;
 
     /// Every lane ever registered for an item and not pruned.
@@ -269,7 +271,7 @@ pub trait Store: Send + Sync + 'static {
     async fn append(&self, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<()>;
 
     /// Chunks of a lane from `from_seq` on, in order, at most [`LANE_PAGE`] (R1). On a cluster a `seq` may be missing
-    /// below a visible one; the reader stops there and reads again.
+    /// below a visible one; the reader stops there and reads again, so what lies beyond may be left out.
     async fn read_lane(&self, item: ItemId, lane: LaneId, from_seq: u64) -> Result<Vec<(u64, Bytes)>>;
 
     /// Deletes the journal of an item, lanes included. Only once its last result is stored and materialised. Many
@@ -307,7 +309,7 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces a writer's heartbeat in a live.
     async fn beat(&self, live: LiveId, writer: WriterId, body: Bytes) -> Result<()>;
 
-    /// Last heartbeat of every writer of a live.
+    /// Last heartbeat of every writer of a live, for a minute at least.
     async fn heartbeats(&self, live: LiveId) -> Result<Vec<(WriterId, Bytes)>>;
 
     // Records ----------------------------------------------------------------------------------------------------

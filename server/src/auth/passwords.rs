@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalogue::Refused;
 use crate::domain::Invalid;
+use crate::domain::rule::Rule;
 
 /// Hashes computed at once: 19 MiB and some 20 ms of one processor each (the parameters OWASP recommends).
 const AT_ONCE: usize = 2;
@@ -61,7 +62,11 @@ impl Passwords {
         let count = password.chars().count();
         if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&count) {
             let remedy = format!("send {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters");
-            return Err(Invalid::new("password", format!("is {count} characters long"), remedy).into());
+            let rule = match count < MIN_PASSWORD_CHARS {
+                true => Rule::TooShort { min: MIN_PASSWORD_CHARS },
+                false => Rule::TooLong { max: MAX_PASSWORD_CHARS },
+            };
+            return Err(Invalid::new("password", rule, format!("is {count} characters long"), remedy).into());
         }
         let password = password.to_owned();
         let hashed =

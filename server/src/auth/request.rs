@@ -7,6 +7,7 @@ use super::AuthError;
 use super::secrets::{csrf_of, hash, same};
 use crate::catalogue::Role;
 use crate::domain::key::Slug;
+use crate::domain::rule::Rule;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::identity::{origin_allowed, session_cookie_name};
@@ -44,8 +45,8 @@ pub struct Principal {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Wrong => Self::unauthorized("name, password or link is wrong"),
-            AuthError::AlreadySetUp => Self::conflict("this instance is set up already", "sign in"),
+            AuthError::Wrong => Self::unauthorized(Rule::WrongCredentials, "name, password or link is wrong"),
+            AuthError::AlreadySetUp => Self::conflict(Rule::AlreadySetUp, "this instance is set up already", "sign in"),
             AuthError::TooMany(seconds) => Self::too_fast(seconds),
             AuthError::Refused(refused) => refused.into(),
         }
@@ -67,7 +68,7 @@ pub async fn admin_of(state: &AppState, request: &HttpRequest) -> Result<Princip
             Some((credential, token)) => {
                 Ok(Principal { name: token.name, role: token.role, credential, via: Via::Token })
             }
-            None => Err(Problem::unauthorized("the bearer token is not valid")),
+            None => Err(Problem::unauthorized(Rule::InvalidToken, "the bearer token is not valid")),
         };
     }
     if let Some(cookie) = request.cookie(session_cookie_name(&state.settings))
@@ -77,7 +78,7 @@ pub async fn admin_of(state: &AppState, request: &HttpRequest) -> Result<Princip
         return Ok(Principal { name: account.name, role: account.role, credential, via });
     }
     if state.catalogue.has_accounts().await? {
-        return Err(Problem::unauthorized("nobody is signed in"));
+        return Err(Problem::unauthorized(Rule::SignedOut, "nobody is signed in"));
     }
     let remedy = "open the set-up link that the server printed at its start, or make a token with `bareme token new`";
     let status = actix_web::http::StatusCode::UNAUTHORIZED;
@@ -107,7 +108,7 @@ pub async fn require(state: &AppState, request: &HttpRequest, role: Role) -> Res
         }
     }
     if role == Role::Admin && principal.role != Role::Admin {
-        return Err(Problem::forbidden("only an admin may do this", "ask an admin"));
+        return Err(Problem::forbidden(Rule::AdminOnly, "only an admin may do this", "ask an admin"));
     }
     Ok(principal)
 }

@@ -1,9 +1,10 @@
 //! Channels: made, edited, deleted.
 
 use super::{Catalogue, MAX_CHANNELS, Refused, Result};
-use crate::domain::channel::{Channel, MAX_CLOSE_DELAY_MS};
+use crate::domain::channel::{Channel, checked_close_delay};
 use crate::domain::key::Slug;
-use crate::domain::{Invalid, MAX_TITLE_CHARS, checked_text};
+use crate::domain::rule::Rule;
+use crate::domain::{MAX_TITLE_CHARS, checked_text};
 use crate::store::{RecordKey, RecordKind, Swap};
 
 /// How far ahead a closing is announced in a new channel: a usual stream delay.
@@ -60,9 +61,11 @@ impl Catalogue {
         }
         match self.records.put(&key(&channel.slug), 0, &channel).await? {
             Swap::Done(_) => Ok(channel),
-            Swap::Conflict(_) => {
-                Err(Refused::conflict(format!("there is a channel {} already", channel.slug), "choose another slug"))
-            }
+            Swap::Conflict(_) => Err(Refused::conflict(
+                Rule::Taken,
+                format!("there is a channel {} already", channel.slug),
+                "choose another slug",
+            )),
         }
     }
 
@@ -72,15 +75,13 @@ impl Catalogue {
     /// When a field is wrong or there is no such channel.
     pub async fn edit_channel(&self, slug: &Slug, edit: ChannelEdit) -> Result<Channel> {
         let title = edit.title.map(|title| checked_text("title", &title, MAX_TITLE_CHARS)).transpose()?;
-        if let Some(delay) = edit.close_delay_ms.filter(|delay| *delay > MAX_CLOSE_DELAY_MS) {
-            let remedy = format!("send 0 to {MAX_CLOSE_DELAY_MS}");
-            return Err(Invalid::new("close_delay_ms", format!("{delay} is too long"), remedy).into());
-        }
+        let delay_ms =
+            edit.close_delay_ms.map(|delay_ms| checked_close_delay("close_delay_ms", delay_ms)).transpose()?;
         let change = |channel: &mut Channel| -> std::result::Result<(), Refused> {
             if let Some(title) = &title {
                 channel.title.clone_from(title);
             }
-            channel.close_delay_ms = edit.close_delay_ms.unwrap_or(channel.close_delay_ms);
+            channel.close_delay_ms = delay_ms.unwrap_or(channel.close_delay_ms);
             Ok(())
         };
         let (row, ()) = self.records.update(&key(slug), change).await?.ok_or_else(|| Refused::no_channel(slug))??;
@@ -98,7 +99,11 @@ impl Catalogue {
         let found = self.records.get::<Channel>(&key(slug)).await?;
         if let Some(row) = &found {
             if row.value.open_live.is_some() {
-                return Err(Refused::conflict(format!("a live of channel {slug} is open"), "close it first"));
+                return Err(Refused::conflict(
+                    Rule::LiveOnAir,
+                    format!("a live of channel {slug} is open"),
+                    "close it first",
+                ));
             }
             if let Swap::Conflict(_) = self.records.delete(&key(slug), row.revision).await? {
                 return Err(Refused::raced("the channel"));

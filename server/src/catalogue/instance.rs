@@ -13,8 +13,6 @@ pub enum InstanceId {
     ViewerSecret,
     /// Hash of the one-time set-up secret.
     Setup,
-    /// What `bareme demo` must find again.
-    Demo,
 }
 
 impl InstanceId {
@@ -22,7 +20,6 @@ impl InstanceId {
         let id = match self {
             Self::ViewerSecret => "viewer_secret",
             Self::Setup => "setup",
-            Self::Demo => "demo",
         };
         RecordKey::new(RecordKind::Instance, "", id)
     }

@@ -8,6 +8,7 @@ use super::{Catalogue, MAX_LIVES, Refused, Result, fits};
 use crate::domain::jeu::{Jeu, JeuId};
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus, checked_programme};
+use crate::domain::rule::Rule;
 use crate::domain::{Invalid, MAX_TITLE_CHARS, checked_text};
 use crate::store::{RecordKey, RecordKind, Swap};
 
@@ -55,7 +56,12 @@ pub fn checked_minimum_votes(minimum_votes: u32) -> std::result::Result<u32, Inv
         return Ok(minimum_votes);
     }
     let remedy = format!("send 1 to {MAX_MINIMUM_VOTES}");
-    Err(Invalid::new("minimum_votes", format!("{minimum_votes} is out of range"), remedy))
+    Err(Invalid::new(
+        "minimum_votes",
+        Rule::range(1, MAX_MINIMUM_VOTES),
+        format!("{minimum_votes} is out of range"),
+        remedy,
+    ))
 }
 
 impl Catalogue {
@@ -69,7 +75,12 @@ impl Catalogue {
         let copy = |(index, jeu_id): (usize, &JeuId)| {
             known.iter().find(|jeu| jeu.jeu_id == *jeu_id).cloned().ok_or_else(|| {
                 let reason = format!("channel {slug} has no jeu {jeu_id}");
-                Refused::from(Invalid::new(format!("jeux[{index}]"), reason, "add it to the catalogue first"))
+                Refused::from(Invalid::new(
+                    format!("jeux[{index}]"),
+                    Rule::UnknownJeu,
+                    reason,
+                    "add it to the catalogue first",
+                ))
             })
         };
         jeux.iter().enumerate().map(copy).collect()
@@ -85,7 +96,13 @@ impl Catalogue {
         self.channel(slug).await?;
         let bareme = match self.bareme(slug, new.bareme_id).await {
             Err(Refused::Unknown { reason, .. }) => {
-                return Err(Invalid::new("bareme_id", reason, "send the id of a bareme of this channel").into());
+                return Err(Invalid::new(
+                    "bareme_id",
+                    Rule::UnknownBareme,
+                    reason,
+                    "send the id of a bareme of this channel",
+                )
+                .into());
             }
             other => other?,
         };
@@ -110,6 +127,7 @@ impl Catalogue {
             created_at_us: now_us,
             opened_at_us: None,
             closed_at_us: None,
+            closed_with: std::collections::BTreeSet::new(),
         };
         fits("the live", &live)?;
         // The index first: a live without its entry could never be found again, an entry without its live is skipped.
@@ -142,6 +160,26 @@ impl Catalogue {
         let read = |id| async move { self.records.get::<Live>(&key(LiveId(id))).await };
         let rows: Vec<_> = stream::iter(ids).map(read).buffered(READ_AHEAD).try_collect().await?;
         Ok(rows.into_iter().flatten().map(|row| row.value).collect())
+    }
+
+    /// Which lives of a channel were on air, newest first and made before `before`; and whether there are more than
+    /// `limit`.
+    ///
+    /// # Errors
+    /// When there is no such channel.
+    pub async fn lives_on_air(&self, slug: &Slug, before: Option<LiveId>, limit: usize) -> Result<(Vec<LiveId>, bool)> {
+        self.channel(slug).await?;
+        let index = self.records.list::<Indexed>(RecordKind::ChannelLive, slug.as_str(), None, MAX_LIVES).await?;
+        let ids = index.into_iter().rev().filter_map(|(id, _)| Uuid::try_parse(&id).ok()).map(LiveId);
+        let ids = ids.filter(|live_id| before.is_none_or(|before| *live_id < before));
+        let read = |live_id| async move { self.records.get::<Live>(&key(live_id)).await };
+        let on_air = stream::iter(ids).map(read).buffered(READ_AHEAD).try_filter_map(async |row| {
+            Ok(row.map(|row| row.value).filter(|live| live.status != LiveStatus::Draft).map(|live| live.live_id))
+        });
+        let mut found: Vec<_> = on_air.take(limit + 1).try_collect().await?;
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, has_more))
     }
 
     /// Takes a deleted live out of the index of its channel.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, MAX_ACCOUNTS, MAX_SESSIONS, MAX_TOKENS, Refused, Result};
 use crate::domain::key::fold_key;
+use crate::domain::rule::Rule;
 use crate::domain::{Invalid, checked_text};
 use crate::store::{RecordKey, RecordKind, Swap};
 
@@ -80,7 +81,7 @@ pub fn checked_account_name(name: &str) -> std::result::Result<String, Invalid> 
         return Ok(name);
     }
     let remedy = "send letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or digit";
-    Err(Invalid::new("name", "has other characters than letters and digits", remedy))
+    Err(Invalid::new("name", Rule::NotAName, "has other characters than letters and digits", remedy))
 }
 
 fn unknown_account(name: &str) -> Refused {
@@ -126,7 +127,7 @@ impl Catalogue {
             Swap::Done(_) => Ok(()),
             Swap::Conflict(_) => {
                 let reason = format!("there is an account {} already", account.name);
-                Err(Refused::conflict(reason, "choose another name"))
+                Err(Refused::conflict(Rule::Taken, reason, "choose another name"))
             }
         }
     }
@@ -157,7 +158,11 @@ impl Catalogue {
         };
         let admins = accounts.iter().filter(|(_, account)| account.role == Role::Admin).count();
         if account.role == Role::Admin && admins == 1 {
-            return Err(Refused::conflict("it is the only admin account", "make another admin account first"));
+            return Err(Refused::conflict(
+                Rule::LastAdmin,
+                "it is the only admin account",
+                "make another admin account first",
+            ));
         }
         self.remove(&account_key(&folded)).await
     }

@@ -3,17 +3,17 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Failure, TokenCommand, announce, store_failure};
+use super::{Failure, TokenCommand, announce, open_cluster, open_file, store_failure};
 use crate::auth::Auth;
 use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::records::Records;
 use crate::settings::{Settings, SettingsError, Shown, StoreKind};
+use crate::store::cql::CqlStore;
 use crate::store::sqlite::SqliteStore;
 
 /// How long a health check may take.
@@ -41,18 +41,18 @@ fn refused(refused: Refused) -> Failure {
 
 /// Makes, lists or revokes tokens, beside a server that may be running.
 pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result<(), Failure> {
-    if settings.store != StoreKind::Sqlite {
-        return Err(SettingsError {
-            setting: "store".to_owned(),
-            reason: format!("`{}` keeps no tokens for another process to see", settings.store),
-            remedy: "use the admin page of the running server".to_owned(),
+    let store = match &settings.store {
+        StoreKind::Sqlite => open_file(settings, SqliteStore::open_beside).await?,
+        StoreKind::Cql(url) => open_cluster(settings, url).await?,
+        StoreKind::Memory => {
+            return Err(SettingsError {
+                setting: "store".to_owned(),
+                reason: "`memory` keeps no tokens for another process to see".to_owned(),
+                remedy: "use the admin page of the running server".to_owned(),
+            }
+            .into());
         }
-        .into());
-    }
-    let folder = settings.data_dir.clone();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_beside(&folder));
-    let store = opening.await.map_err(|_| Failure::running("cannot open the store"))?;
-    let store = Arc::new(store.map_err(|error| store_failure(settings, &error))?);
+    };
     let catalogue = Catalogue::new(Records::new(store));
     let mut out = Vec::new();
     match command {
@@ -71,6 +71,23 @@ pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result
     }
     std::io::stdout().write_all(&out)?;
     Ok(())
+}
+
+/// Makes or updates the schema of a cluster.
+pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
+    let StoreKind::Cql(url) = &settings.store else {
+        return Err(SettingsError {
+            setting: "store".to_owned(),
+            reason: format!("`{}` needs no migration: a server brings its file up to date itself", settings.store),
+            remedy: "name a cluster, such as cql://node-1,node-2/bareme?dc=NAME".to_owned(),
+        }
+        .into());
+    };
+    let told = |line: String| {
+        // Whoever closed our standard output does not want to read it.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    };
+    CqlStore::migrate(url, told).await.map_err(|error| store_failure(settings, &error))
 }
 
 /// Asks the server at `listen` how it is.

@@ -1,8 +1,13 @@
 //! Making the result of an epoch: join, fold, manifest.
 //!
-//! **Invariant**: whoever makes the result, and however often, the first body stored stands, and its manifest names
-//! every chunk that was acknowledged in the epoch: acknowledgements ended before the lanes are read.
+//! **Invariants**
+//! - Whoever makes the result, and however often, the first body stored stands, and its manifest names every chunk that
+//!   was acknowledged in the epoch: acknowledgements ended before the lanes are read.
+//! - Every chunk of a manifest is on a QUORUM before the result is stored.
+//! - `notes` is completed from the manifest of the result that stands, before the phase says final. What was seen and is
+//!   not in that result does not get there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,10 +17,11 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::env::Env;
-use super::load::{Cursor, LoadError, load};
+use super::load::{Extent, LoadError, Loaded, load, stored_rank};
+use super::mutant::mutant;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
-use crate::store::{ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, Store, StoreError};
+use crate::store::{ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, Store, StoreError, WriterId};
 
 /// How far a lane belongs to a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,16 +100,31 @@ pub async fn stored_result<B: Ballot>(
 pub async fn materialise(
     store: &dyn Store,
     item: ItemId,
-    rows: Vec<NoteRow>,
-    lanes: Vec<(LaneId, u64)>,
+    rows: &[NoteRow],
+    lanes: &[(LaneId, u64)],
 ) -> Result<(), StoreError> {
+    if mutant!(MaterialisedBeforeNotes) {
+        advance(store, item, lanes).await?;
+    }
     for batch in rows.chunks(MAX_NOTE_ROWS) {
         store.write_notes(item, batch.to_vec()).await?;
     }
+    advance(store, item, lanes).await
+}
+
+async fn advance(store: &dyn Store, item: ItemId, lanes: &[(LaneId, u64)]) -> Result<(), StoreError> {
     for (lane, materialised) in lanes {
-        store.advance_materialised(item, lane, materialised).await?;
+        store.advance_materialised(item, *lane, *materialised).await?;
     }
     Ok(())
+}
+
+/// A result that stands.
+pub struct Finalised<T> {
+    /// The result.
+    pub result: EpochResult<T>,
+    /// Whether what its manifest covers folds to something else: a bug somewhere.
+    pub differs: bool,
 }
 
 /// Makes, stores and publishes the result of an epoch, or adopts the one that is there.
@@ -118,15 +139,64 @@ pub async fn finalise<B: Ballot>(
     ballot: &Arc<B>,
     item: ItemId,
     epoch: u64,
-) -> Result<EpochResult<B::Tally>, LoadError> {
-    if let Some(result) = stored_result::<B>(store, item, epoch).await? {
-        store.raise_rank(item, Rank::new(epoch, Phase::Final)).await?;
-        return Ok(result);
+) -> Result<Finalised<B::Tally>, LoadError> {
+    let published = Rank::new(epoch, Phase::Final);
+    let (result, loaded) = match stored_result::<B>(store, item, epoch).await? {
+        // Published means complete.
+        Some(result) if stored_rank(store, item).await? >= published => {
+            return Ok(Finalised { result, differs: false });
+        }
+        Some(result) => (result, None),
+        None => {
+            let loaded = load(store, ballot, item, Extent::Whole).await?;
+            if mutant!(FinalBeforeResult) {
+                store.raise_rank(item, published).await?;
+            }
+            let made = make_result(store, env, item, epoch, &loaded).await?;
+            let stored = stored_result::<B>(store, item, epoch).await?;
+            let missing = || corrupt(store, format!("result of {item} epoch {epoch} is not readable"));
+            let stored = stored.ok_or_else(missing)?;
+            // Another pod may have been first; what is stored stands.
+            let is_ours = stored == made;
+            (stored, is_ours.then_some(loaded))
+        }
+    };
+    let lane = |lane: &ManifestLane| (LaneId { writer: WriterId(lane.writer), lane: lane.lane }, lane.chunks);
+    let ends: BTreeMap<_, _> = result.manifest.iter().map(lane).collect();
+    let covered = match loaded {
+        Some(loaded) => loaded,
+        None => load(store, ballot, item, Extent::Chunks(&ends)).await?,
+    };
+    let mut differs = covered.notebook.digest().to_string() != result.digest;
+    if differs {
+        // Unless votes of a later epoch are there already: then this one was published meanwhile.
+        differs = stored_rank(store, item).await? <= published;
     }
-    let loaded = load(store, ballot, item, true).await?;
-    let rows = loaded.notebook.rows(loaded.dirty);
-    let ends = |(lane, cursor): (&LaneId, &Cursor)| (*lane, cursor.next_seq);
-    materialise(store, item, rows, loaded.cursors.iter().map(ends).collect()).await?;
+    let rows = covered.notebook.rows(covered.dirty);
+    let lanes: Vec<_> = ends.into_iter().collect();
+    materialise(store, item, &rows, &lanes).await?;
+    store.raise_rank(item, published).await?;
+    Ok(Finalised { result, differs })
+}
+
+/// Stores the result of what was read; another one may be there by then.
+async fn make_result<B: Ballot>(
+    store: &dyn Store,
+    env: &Env,
+    item: ItemId,
+    epoch: u64,
+    loaded: &Loaded<B>,
+) -> Result<EpochResult<B::Tally>, LoadError> {
+    if mutant!(NotesBeforeResult) {
+        let rows = loaded.notebook.rows(loaded.dirty.clone());
+        materialise(store, item, &rows, &[]).await?;
+    }
+    if store.is_shared() && !mutant!(FinaliserLeavesTips) {
+        // What was read of a lane's end may be on one replica, and nobody left who would write it to the others.
+        for (lane, (seq, chunk)) in &loaded.tips {
+            store.append(item, *lane, *seq, chunk.clone()).await?;
+        }
+    }
     let manifest = loaded.cursors.iter().map(|(lane, cursor)| ManifestLane {
         writer: lane.writer.0,
         lane: lane.lane,
@@ -149,9 +219,5 @@ pub async fn finalise<B: Ballot>(
     };
     let body = encode().map_err(|error| corrupt(store, error.to_string()))?;
     store.put_result(item, epoch, Bytes::from(body)).await?;
-    // Another pod may have been first; what is stored stands.
-    let stored = stored_result::<B>(store, item, epoch).await?;
-    let result = stored.ok_or_else(|| corrupt(store, format!("result of {item} epoch {epoch} is not readable")))?;
-    store.raise_rank(item, Rank::new(epoch, Phase::Final)).await?;
     Ok(result)
 }

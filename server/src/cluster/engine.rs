@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::env::Env;
+use super::env::{Env, Tasks};
 use super::item::{self, Control, ItemView, Outcome, Submission};
+use super::pulse::Pulses;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
@@ -38,6 +39,10 @@ pub struct Cadence {
     pub registration_wait: Duration,
     /// How long a closing may go without a result before another pod takes over.
     pub takeover: Duration,
+    /// How often a pod says that it lives, and compares its tallies with the others'.
+    pub heartbeat_interval: Duration,
+    /// How long a writer may be silent before another one finishes its lanes.
+    pub dead_after: Duration,
 }
 
 impl Cadence {
@@ -52,6 +57,8 @@ impl Cadence {
             close_wait: Duration::ZERO,
             registration_wait: Duration::ZERO,
             takeover: Duration::ZERO,
+            heartbeat_interval: Duration::MAX,
+            dead_after: Duration::MAX,
         }
     }
 
@@ -66,6 +73,8 @@ impl Cadence {
             close_wait: Duration::from_millis(1200),
             registration_wait: Duration::from_millis(500),
             takeover: Duration::from_millis(3000),
+            heartbeat_interval: Duration::from_millis(1000),
+            dead_after: Duration::from_secs(10),
         }
     }
 }
@@ -77,7 +86,8 @@ pub struct Engine {
     pub(super) env: Env,
     pub(super) writer: WriterId,
     pub(super) cadence: Arc<Cadence>,
-    runtime: Handle,
+    pub(super) tasks: Arc<dyn Tasks>,
+    pulses: Pulses,
 }
 
 impl Engine {
@@ -89,8 +99,13 @@ impl Engine {
 
     /// As [`Engine::new`], with other cadences.
     pub fn with_cadence(store: Arc<dyn Store>, env: Env, cadence: Cadence) -> Self {
+        Self::with_tasks(store, env, cadence, Arc::new(Handle::current()))
+    }
+
+    /// As [`Engine::with_cadence`], with its tasks run elsewhere.
+    pub fn with_tasks(store: Arc<dyn Store>, env: Env, cadence: Cadence, tasks: Arc<dyn Tasks>) -> Self {
         let writer = WriterId(env.uuid());
-        Self { store, env, writer, cadence: Arc::new(cadence), runtime: Handle::current() }
+        Self { store, env, writer, cadence: Arc::new(cadence), tasks, pulses: Pulses::default() }
     }
 
     /// This incarnation.
@@ -101,7 +116,7 @@ impl Engine {
     /// Runs a task on the engine's runtime. A request that starts one may come from a thread that serves connections;
     /// the task must neither wait behind those nor end with that thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(task);
+        self.tasks.spawn(Box::pin(task));
     }
 
     /// Starts an item's task: it reads what is stored and then takes votes while it is open.
@@ -111,6 +126,9 @@ impl Engine {
         let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
         let (task, view) = item::Item::new(self.clone(), item, ballot, vote_inbox, control_inbox);
         self.spawn(task.run());
+        if self.store.is_shared() {
+            self.pulses.follow(self, item, controls.downgrade());
+        }
         ItemHandle { item, view, task: Some((votes, controls)) }
     }
 }
@@ -149,6 +167,11 @@ impl<B: Ballot> ItemHandle<B> {
     pub fn fixed(item: ItemId, view: ItemView<B::Tally>) -> Self {
         let (_sender, view) = watch::channel(Arc::new(view));
         Self { item, view, task: None }
+    }
+
+    /// Whether it has no task.
+    pub fn is_fixed(&self) -> bool {
+        self.task.is_none()
     }
 
     /// Which item.
@@ -222,7 +245,8 @@ impl<B: Ballot> ItemHandle<B> {
         self.ask(Control::Reopen).await.unwrap_or(Err(ItemError::NotReady))
     }
 
-    /// What the item holds for a viewer; `None` when it is over (then ask the store) or not ready.
+    /// What the item holds for a viewer; `None` when it is over (then ask the store) or not ready. Where pods share the
+    /// store, what counts in a final item is what the store says, too: the item may hold votes that came too late.
     pub async fn note_of(&self, viewer: ViewerId) -> Option<Option<NoteRow>> {
         self.ask(|answer| Control::NoteOf(viewer, answer)).await
     }

@@ -1,9 +1,11 @@
-//! What the engine takes from outside besides its store: time and chance.
+//! What the engine takes from outside besides its store: time, chance, and somewhere to run.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::BoxFuture;
 use rand::Rng as _;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// Two clocks. Sleeping goes through tokio's timer, which a simulation pauses.
@@ -20,6 +22,18 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `bytes`.
     fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Where tasks run. A simulation stops and kills them there, as a pod is stopped and killed.
+pub trait Tasks: Send + Sync + 'static {
+    /// Runs a task to its end.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+impl Tasks for Handle {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        drop(Handle::spawn(self, task));
+    }
 }
 
 /// Clock and randomness of one pod. Cheap to clone.
@@ -40,6 +54,13 @@ impl Env {
     /// Wall clock, microseconds since 1970.
     pub fn now_us(&self) -> u64 {
         self.clock.now_us()
+    }
+
+    /// A number from 0 to below 1.
+    pub fn fraction(&self) -> f64 {
+        let mut random = [0; 4];
+        self.entropy.fill(&mut random);
+        f64::from(u32::from_le_bytes(random)) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// A new UUIDv7 (RFC 9562 section 5.7).

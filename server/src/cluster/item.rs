@@ -11,6 +11,7 @@
 mod checkpoint;
 mod follow;
 mod phases;
+pub(crate) mod vitals;
 mod votes;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,17 +23,20 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use self::checkpoint::Batch;
 use self::follow::Polled;
+use self::vitals::{Peers, Recent, Vitals};
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
-use super::close::{EpochResult, stored_result};
+use super::close::{EpochResult, Finalised, stored_result};
 use super::engine::{Engine, ItemError};
-use super::load::{Cursor, LoadError, Loaded, load};
+use super::load::{Cursor, Extent, LoadError, Loaded, load, stored_rank};
+use super::mutant::mutant;
 use crate::domain::ballot::Ballot;
 use crate::domain::note::Version;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
 use crate::notebook::Notebook;
-use crate::store::{ItemId, LaneId, NoteRow, Payload, Store, StoreError};
+use crate::store::{ItemId, LaneId, NoteRow, Payload, StoreError};
 
 /// What a client waits when a queue is full.
 pub const BUSY_RETRY_MS: u64 = 200;
@@ -106,6 +110,8 @@ pub struct ItemView<T> {
     pub revision: u64,
     /// When this was true, microseconds since 1970.
     pub as_of_us: u64,
+    /// When the stored result was made, in phase final.
+    pub made_at_us: Option<u64>,
     /// Whether the store has been read.
     pub loaded: bool,
     /// Whether the store cannot be read or written at present.
@@ -129,6 +135,10 @@ pub enum Control {
     Notes(Answer<Vec<NoteRow>>),
     /// See [`super::ItemHandle::settled`].
     Settled(Answer<()>),
+    /// What this pod's heartbeat says of the item; nothing while it says nothing.
+    Vitals(Answer<Option<Vitals>>),
+    /// What the other pods' heartbeats say.
+    Peers(Peers),
 }
 
 /// What the store held of an item when it was read.
@@ -143,9 +153,12 @@ enum Done<B: Ballot> {
     Loaded(Result<Stored<B>, LoadError>),
     Registered(Result<(), StoreError>),
     Appended(usize, Result<(), StoreError>),
-    Checkpointed(Vec<ViewerId>, Vec<(LaneId, u64)>, Result<(), StoreError>),
-    Raised(Rank, RankAnswer, Result<(), StoreError>),
-    Finalised(u64, Result<EpochResult<B::Tally>, LoadError>),
+    Checkpointed(Batch, Result<(), StoreError>),
+    Orphaned(Result<Vec<Batch>, LoadError>),
+    Adopted(Vec<(LaneId, u64)>, Result<(), StoreError>),
+    Raised(Rank, Instant, RankAnswer, Result<(), StoreError>),
+    Confirmed(Rank, Result<(), StoreError>),
+    Finalised(u64, Result<Finalised<B::Tally>, LoadError>),
     Polled(Duration, Result<Polled, StoreError>),
     Due,
 }
@@ -163,6 +176,8 @@ pub struct Item<B: Ballot> {
     loaded: bool,
     degraded: bool,
     rank: Rank,
+    confirmed: Rank,
+    confirming: bool,
     notebook: Notebook<B>,
     cursors: BTreeMap<LaneId, Cursor>,
     result: Option<EpochResult<B::Tally>>,
@@ -175,8 +190,10 @@ pub struct Item<B: Ballot> {
     lease_until: Option<Duration>,
     heard_until: Option<Duration>,
 
-    dirty: Vec<ViewerId>,
+    dirty: Vec<NoteRow>,
     checkpointing: bool,
+    adopting: bool,
+    recent: Recent,
     checkpoint_failed: bool,
     next_checkpoint: Instant,
     polling: bool,
@@ -206,6 +223,7 @@ impl<B: Ballot> Item<B> {
             tally: ballot.empty(),
             revision: 0,
             as_of_us: engine.env.now_us(),
+            made_at_us: None,
             loaded: false,
             stale: true,
         };
@@ -222,6 +240,8 @@ impl<B: Ballot> Item<B> {
             loaded: false,
             degraded: false,
             rank: Rank::default(),
+            confirmed: Rank::default(),
+            confirming: false,
             notebook,
             cursors: BTreeMap::new(),
             result: None,
@@ -234,6 +254,8 @@ impl<B: Ballot> Item<B> {
             heard_until: None,
             dirty: Vec::new(),
             checkpointing: false,
+            adopting: false,
+            recent: Recent::default(),
             checkpoint_failed: false,
             next_checkpoint: now,
             polling: false,
@@ -302,7 +324,7 @@ impl<B: Ballot> Item<B> {
     }
 
     async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, LoadError> {
-        let loaded = load(&*engine.store, ballot, id, false).await?;
+        let loaded = load(&*engine.store, ballot, id, Extent::Visible).await?;
         let rank = stored_rank(&*engine.store, id).await?;
         let result = match rank.phase() {
             Phase::Final => stored_result::<B>(&*engine.store, id, rank.epoch()).await?,
@@ -324,10 +346,10 @@ impl<B: Ballot> Item<B> {
                 cursor.materialised = cursor.materialised.max(read.materialised);
             }
         } else {
+            // Alone on the store, what earlier incarnations left in journals is ours to fold.
+            self.dirty = if self.is_shared() { Vec::new() } else { loaded.notebook.rows(loaded.dirty) };
             self.notebook = loaded.notebook;
             self.cursors = loaded.cursors;
-            // Alone on the store, what earlier incarnations left in journals is ours to fold.
-            self.dirty = if self.is_shared() { Vec::new() } else { loaded.dirty };
             self.result = result;
         }
         self.loaded = true;
@@ -340,6 +362,8 @@ impl<B: Ballot> Item<B> {
     fn drifted(&self, what: &str) {
         tracing::error!(item = %self.id, "tally drift: {what}");
         metrics::counter!("tally_drift_total").increment(1);
+        #[cfg(test)]
+        super::simulation::probe::drifted(self.engine.writer);
     }
 
     // Everything else --------------------------------------------------------------------------------------------
@@ -354,12 +378,8 @@ impl<B: Ballot> Item<B> {
             }
             Done::Registered(Ok(())) => {
                 self.registering = false;
-                let now = Instant::now();
-                self.takes_votes_from = now + self.engine.cadence.registration_wait;
-                let ids = (0..self.engine.cadence.lanes.max(1)).map(|lane| self.lane_id(lane));
-                self.lanes = ids.map(|id| Lane { id, next_seq: 0, not_before: now, flight: None }).collect();
-                for lane in &self.lanes {
-                    self.cursors.entry(lane.id).or_default();
+                if self.lanes.is_empty() {
+                    self.open_lanes();
                 }
             }
             Done::Registered(Err(error)) => {
@@ -369,14 +389,14 @@ impl<B: Ballot> Item<B> {
                 self.start_registering(Duration::from_millis(TROUBLE_RETRY_MS));
             }
             Done::Appended(lane, result) => self.on_appended(lane, result),
-            Done::Checkpointed(viewers, lanes, result) => self.on_checkpointed(viewers, &lanes, result),
-            Done::Raised(rank, answer, result) => {
+            Done::Checkpointed(batch, result) => self.on_checkpointed(batch, result),
+            Done::Orphaned(read) => self.on_orphaned(read),
+            Done::Adopted(lanes, result) => self.on_adopted(&lanes, result),
+            Done::Confirmed(rank, result) => self.on_confirmed(rank, result),
+            Done::Raised(rank, asked, answer, result) => {
                 self.raising = false;
                 if result.is_ok() {
-                    self.enter(rank);
-                    self.is_closer = rank.phase() == Phase::Closing;
-                    // Whoever asked looks at the view next.
-                    self.publish();
+                    self.on_raised(rank, asked);
                 }
                 let answered = answer.send(result.map(|()| rank).map_err(ItemError::from));
                 drop(answered);
@@ -397,21 +417,28 @@ impl<B: Ballot> Item<B> {
         }
     }
 
+    /// Whether the map holds what counts, and nothing else. A chunk of another pod may have come too late for the result.
+    fn knows_what_counts(&self) -> bool {
+        self.loaded && !(self.is_shared() && self.rank.phase() == Phase::Final)
+    }
+
     fn on_control(&mut self, control: Control) {
         match control {
             Control::NoteOf(viewer, answer) => {
-                if self.loaded {
+                if self.knows_what_counts() {
                     let held = self.notebook.get(&viewer);
                     let row = held.map(|held| NoteRow { viewer, version: held.version, payload: held.payload.clone() });
                     drop(answer.send(row));
                 }
             }
             Control::Notes(answer) => {
-                if self.loaded {
+                if self.knows_what_counts() {
                     drop(answer.send(self.notebook.all_rows()));
                 }
             }
             Control::Settled(answer) => self.settled.push(answer),
+            Control::Vitals(answer) => drop(answer.send(self.vitals())),
+            Control::Peers(peers) => self.on_peers(&peers),
             // Whoever is not let in hears that the item is not ready, because nobody is left to answer.
             phase if self.queued_controls.len() >= MAX_QUEUED_CONTROLS => drop(phase),
             phase => {
@@ -438,10 +465,12 @@ impl<B: Ballot> Item<B> {
             self.trouble_until = None;
             self.changed = true;
         }
-        if self.loaded && !self.checkpointing && !self.dirty.is_empty() && now >= self.next_checkpoint {
+        if !self.dirty.is_empty() && now >= self.next_checkpoint && self.may_checkpoint() {
             self.start_checkpoint(now);
         }
-        if self.is_shared() && !self.polling && now >= self.next_poll {
+        self.start_confirming();
+        if self.is_shared() && (self.loaded || mutant!(FollowsBeforeLoading)) && !self.polling && now >= self.next_poll
+        {
             self.start_poll(now);
         }
         if now >= self.next_refold && self.notebook.len() <= MAX_REFOLD_ENTRIES {
@@ -460,7 +489,7 @@ impl<B: Ballot> Item<B> {
         if self.settled.is_empty() || !idle || self.checkpointing {
             return;
         }
-        if self.loaded && !self.dirty.is_empty() {
+        if !self.dirty.is_empty() && self.may_checkpoint() {
             // A failed one is tried again at the next tick that is due, not in a loop.
             let now = Instant::now();
             if now >= self.next_checkpoint || !self.checkpoint_failed {
@@ -476,27 +505,28 @@ impl<B: Ballot> Item<B> {
     fn publish(&mut self) {
         let heard =
             !self.is_shared() || self.heard_until.is_some_and(|until| self.engine.env.clock.since_boot() <= until);
-        let stale = !self.loaded || self.degraded || self.trouble_until.is_some() || !heard;
+        let is_old = !self.loaded || self.degraded || self.trouble_until.is_some() || !heard;
+        let stale = is_old && !mutant!(NeverStale);
         let before = self.view.borrow().clone();
         if !self.changed && stale == before.stale {
             return;
         }
         self.changed = false;
         let tally = self.result.as_ref().map_or_else(|| self.notebook.tally(), |result| &result.tally);
+        // Final numbers are those of the result, and until it is read the jeu is still being closed.
+        let lacks_result = self.rank.phase() == Phase::Final && self.result.is_none() && !mutant!(FinalWithoutResult);
+        let rank = if lacks_result { Rank::new(self.rank.epoch(), Phase::Closing) } else { self.rank };
         let view = ItemView {
-            rank: self.rank,
+            rank,
             tally: tally.clone(),
             revision: before.revision + 1,
             as_of_us: self.engine.env.now_us(),
+            made_at_us: self.result.as_ref().map(|result| result.made_at_us),
             loaded: self.loaded,
             stale,
         };
+        #[cfg(test)]
+        super::simulation::probe::published(self.engine.writer, &self.vector(), &self.notebook.digest().to_string());
         self.view.send_replace(Arc::new(view));
     }
-}
-
-/// The rank a store holds for an item.
-async fn stored_rank(store: &dyn Store, id: ItemId) -> Result<Rank, StoreError> {
-    let rows = store.ranks(id.live).await?;
-    Ok(rows.into_iter().find(|row| row.jeu == id.jeu).map(|row| row.rank).unwrap_or_default())
 }

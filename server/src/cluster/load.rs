@@ -1,7 +1,9 @@
 //! Reading an item from its store: `notes` joined with the journals.
 //!
 //! **Invariant**: `materialised` of every lane is read before `notes` is, so that an entry is in the one or still to be
-//! read in the other. Lanes are read only over contiguous `seq`; what lies above a hole is left for the next reading.
+//! read in the other; which lanes there are is asked again after it, so that whatever `notes` holds of a lane that was
+//! registered meanwhile is known to come from there. Lanes are read only over contiguous `seq`; what lies above a hole
+//! is left for the next reading.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chunk::{self, ChunkError};
+use super::mutant::mutant;
 use crate::domain::ballot::{Ballot, Entry};
+use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
 use crate::notebook::{Merged, Notebook};
 use crate::store::{ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, Store, StoreError};
@@ -56,11 +60,25 @@ pub(super) struct Loaded<B: Ballot> {
     pub notebook: Notebook<B>,
     /// How far each lane was read.
     pub cursors: BTreeMap<LaneId, Cursor>,
-    /// Viewers whose entry came from a journal and may not be in `notes`.
+    /// Viewers of whom something was read in a journal, which may not be in `notes`.
     pub dirty: Vec<ViewerId>,
+    /// The last chunk of each lane of which one was read. It may be on one replica only: a writer sends the next chunk
+    /// only after the one before is on a QUORUM.
+    pub tips: BTreeMap<LaneId, (u64, Bytes)>,
 }
 
-/// Merges a page of a lane, over contiguous `seq` only, and says which viewers changed.
+/// How far to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// What is there, up to the first hole of each lane.
+    Visible,
+    /// What is there; a hole is an error.
+    Whole,
+    /// This many chunks of each lane, and none of a lane that is not named; one that misses is an error.
+    Chunks(&'a BTreeMap<LaneId, u64>),
+}
+
+/// Merges a page of a lane, over contiguous `seq` only, and says which viewers it was about.
 ///
 /// # Errors
 /// [`LoadError`] for a chunk that cannot be understood; the cursor stays before it.
@@ -77,14 +95,22 @@ pub(super) fn merge_page<B: Ballot>(
             continue;
         }
         if *seq > cursor.next_seq {
-            break;
+            if !mutant!(SkipsHoles) {
+                break;
+            }
+            cursor.next_seq = *seq;
+        }
+        if mutant!(SkipsUnreadable) && chunk::read(bytes).is_err() {
+            cursor.next_seq += 1;
+            continue;
         }
         let (_epoch, entries) = chunk::read(bytes).map_err(|source| LoadError::Chunk { lane, seq: *seq, source })?;
         if let Some((viewer, _)) = entries.iter().find(|(_, entry)| !ballot.is_valid(entry.payload)) {
             return Err(LoadError::Payload(*viewer));
         }
         for (viewer, entry) in entries {
-            if notebook.merge(viewer, entry) != Merged::Unchanged {
+            // Unchanged says nothing of `notes`: the row that was read there may be on one replica only.
+            if notebook.merge(viewer, entry) != Merged::Unchanged || !mutant!(TrustsRows) {
                 dirty.push(viewer);
             }
         }
@@ -93,7 +119,7 @@ pub(super) fn merge_page<B: Ballot>(
     Ok(())
 }
 
-/// Reads a lane from its cursor to its end, or to the first hole.
+/// Reads a lane from its cursor to its end, to the first hole, or as far as it was asked.
 ///
 /// # Errors
 /// The store's, and those of [`merge_page`].
@@ -103,36 +129,40 @@ async fn tail<B: Ballot>(
     item: ItemId,
     lane: LaneId,
     loaded: &mut Loaded<B>,
-    holes_are_errors: bool,
+    extent: Extent<'_>,
 ) -> Result<(), LoadError> {
     let mut cursor = loaded.cursors.get(&lane).copied().unwrap_or_default();
-    loop {
-        let page = store.read_lane(item, lane, cursor.next_seq).await?;
+    let end = match extent {
+        Extent::Chunks(ends) => ends.get(&lane).copied().unwrap_or(0),
+        Extent::Visible | Extent::Whole => u64::MAX,
+    };
+    while cursor.next_seq < end {
+        let mut page = store.read_lane(item, lane, cursor.next_seq).await?;
+        let is_last = page.len() < LANE_PAGE;
+        page.retain(|(seq, _)| *seq < end);
         merge_page(ballot, &mut loaded.notebook, lane, &mut cursor, &page, &mut loaded.dirty)?;
         loaded.cursors.insert(lane, cursor);
+        if let Some(tip) = page.iter().rev().find(|(seq, _)| *seq < cursor.next_seq) {
+            loaded.tips.insert(lane, tip.clone());
+        }
         let hole = page.last().is_some_and(|(seq, _)| *seq >= cursor.next_seq);
-        if hole && holes_are_errors {
+        let missing = is_last && end != u64::MAX && cursor.next_seq < end;
+        if missing || (hole && matches!(extent, Extent::Whole)) {
             return Err(LoadError::Hole(lane));
         }
-        if hole || page.len() < LANE_PAGE {
+        if hole || is_last {
             return Ok(());
         }
     }
+    Ok(())
 }
 
-/// Reads an item: every lane's `materialised`, then `notes`, then each lane from there.
-///
-/// # Errors
-/// [`LoadError`]. With `holes_are_errors` (when a result is made), a missing chunk is one: read again.
-pub(super) async fn load<B: Ballot>(
+async fn merge_notes<B: Ballot>(
     store: &dyn Store,
-    ballot: &Arc<B>,
+    ballot: &B,
     item: ItemId,
-    holes_are_errors: bool,
-) -> Result<Loaded<B>, LoadError> {
-    let lanes = store.lanes(item).await?;
-    let mut loaded =
-        Loaded { notebook: Notebook::new(Arc::clone(ballot)), cursors: BTreeMap::new(), dirty: Vec::new() };
+    notebook: &mut Notebook<B>,
+) -> Result<(), LoadError> {
     let mut after = None;
     loop {
         let page = store.read_notes(item, after, NOTES_PAGE).await?;
@@ -140,21 +170,59 @@ pub(super) async fn load<B: Ballot>(
             if !ballot.is_valid(&row.payload) {
                 return Err(LoadError::Payload(row.viewer));
             }
-            loaded.notebook.merge(row.viewer, Entry { version: row.version, payload: &row.payload });
+            notebook.merge(row.viewer, Entry { version: row.version, payload: &row.payload });
         }
         if page.len() < NOTES_PAGE {
-            break;
+            return Ok(());
         }
         after = page.last().map(|row| row.viewer);
     }
-    for LaneRow { id, materialised, .. } in lanes {
+}
+
+/// Reads an item: every lane's `materialised`, then `notes`, then each lane from there.
+///
+/// # Errors
+/// [`LoadError`]. Of [`LoadError::Hole`]: read again.
+pub(super) async fn load<B: Ballot>(
+    store: &dyn Store,
+    ballot: &Arc<B>,
+    item: ItemId,
+    extent: Extent<'_>,
+) -> Result<Loaded<B>, LoadError> {
+    let mut loaded = Loaded {
+        notebook: Notebook::new(Arc::clone(ballot)),
+        cursors: BTreeMap::new(),
+        dirty: Vec::new(),
+        tips: BTreeMap::new(),
+    };
+    if mutant!(NotesBeforeMaterialised) {
+        merge_notes(store, &**ballot, item, &mut loaded.notebook).await?;
+    }
+    let before = store.lanes(item).await?;
+    for LaneRow { id, materialised, .. } in before {
         loaded.cursors.insert(id, Cursor { next_seq: materialised, materialised });
-        tail(store, &**ballot, item, id, &mut loaded, holes_are_errors).await?;
+    }
+    if !mutant!(NotesBeforeMaterialised) {
+        merge_notes(store, &**ballot, item, &mut loaded.notebook).await?;
+    }
+    if store.is_shared() && !mutant!(NoRegistrationWait) {
+        // A lane met only now is read from its beginning: its rows may have come after those that were read.
+        for LaneRow { id, .. } in store.lanes(item).await? {
+            loaded.cursors.entry(id).or_default();
+        }
+    }
+    if mutant!(FinaliserSkipsNewLanes) && matches!(extent, Extent::Whole) {
+        loaded.cursors.retain(|_, cursor| cursor.materialised > 0);
+    }
+    let lanes: Vec<_> = loaded.cursors.keys().copied().collect();
+    for lane in lanes {
+        tail(store, &**ballot, item, lane, &mut loaded, extent).await?;
     }
     Ok(loaded)
 }
 
-/// Every entry of an item as stored, in order of viewer.
+/// Every entry of an item as it counts, in order of viewer: of a final item what is in its result, and nothing that
+/// came too late for it.
 ///
 /// # Errors
 /// [`LoadError`].
@@ -163,6 +231,17 @@ pub(crate) async fn rows_of<B: Ballot>(
     ballot: &Arc<B>,
     item: ItemId,
 ) -> Result<Vec<NoteRow>, LoadError> {
-    let loaded = load(store, ballot, item, false).await?;
+    if stored_rank(store, item).await?.phase() == Phase::Final {
+        let mut notebook = Notebook::new(Arc::clone(ballot));
+        merge_notes(store, &**ballot, item, &mut notebook).await?;
+        return Ok(notebook.all_rows());
+    }
+    let loaded = load(store, ballot, item, Extent::Visible).await?;
     Ok(loaded.notebook.all_rows())
+}
+
+/// The rank a store holds for an item.
+pub(super) async fn stored_rank(store: &dyn Store, item: ItemId) -> Result<Rank, StoreError> {
+    let rows = store.ranks(item.live).await?;
+    Ok(rows.into_iter().find(|row| row.jeu == item.jeu).map(|row| row.rank).unwrap_or_default())
 }

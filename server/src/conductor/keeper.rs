@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Conductor, Result};
+use tokio::sync::Notify;
+
+use super::{Conductor, Result, Running};
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{LiveId, LiveStatus};
 use crate::domain::phase::Phase;
@@ -12,14 +14,15 @@ use crate::domain::phase::Phase;
 const RETRY: Duration = Duration::from_millis(500);
 
 impl Conductor {
-    /// Starts the keeper of a live; it ends with the live.
-    pub(super) fn keep(&self, live_id: LiveId) {
+    /// Starts the keeper of a live, which is woken by `changed`; it ends with the live.
+    pub(super) fn keep(&self, live_id: LiveId, changed: Arc<Notify>) {
         let conductor = self.clone();
         self.inner.engine.spawn(async move {
+            let is_ours = |running: &Running| Arc::ptr_eq(&running.keeper, &changed);
             while let Some(wait) = conductor.next_deadline(live_id) {
-                let Some(changed) = conductor.lives().get(&live_id).map(|running| Arc::clone(&running.keeper)) else {
+                if !conductor.lives().get(&live_id).is_some_and(is_ours) {
                     return;
-                };
+                }
                 match wait {
                     None => changed.notified().await,
                     Some(Duration::ZERO) => {

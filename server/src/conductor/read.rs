@@ -1,12 +1,13 @@
 //! Reading lives: states, numbers, notes. Running jeux answer from memory, the others from the store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::view::live_state;
+use super::view::{Standing, live_state};
 use super::{ConductError, Conductor, LOAD_WAIT, LiveView, Result, all_ready};
-use crate::cluster::close::stored_result;
+use crate::cluster::close::{EpochResult, stored_result};
 use crate::cluster::load::rows_of;
 use crate::cluster::{ItemHandle, ItemView};
 use crate::domain::ballot::{Ballot, Ratings};
@@ -18,7 +19,7 @@ use crate::domain::phase::{Phase, Rank};
 use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
 use crate::protocol::{LiveState, Mine, TallyFrame};
-use crate::store::{ItemId, NoteRow};
+use crate::store::{ItemId, NoteRow, StoreError};
 
 /// Numbers of one jeu as the results show them.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct JeuNumbers {
     pub jeu: JeuId,
     /// Its numbers, unmasked.
     pub frame: TallyFrame,
+    /// False when they cannot be read now: then those of `frame` are none.
+    pub available: bool,
 }
 
 /// One counted note.
@@ -57,6 +60,19 @@ pub(crate) fn tally_frame(live: &Live, jeu: JeuId, view: &ItemView<Tally>) -> Ta
     }
 }
 
+/// A jeu that nobody has voted on, as far as one knows.
+fn no_numbers(live: &Live, ballot: &Ratings, rank: Rank) -> ItemView<Tally> {
+    ItemView {
+        rank,
+        tally: ballot.empty(),
+        revision: 1,
+        as_of_us: live.closed_at_us.unwrap_or(live.created_at_us),
+        made_at_us: None,
+        loaded: true,
+        stale: false,
+    }
+}
+
 impl Conductor {
     /// A live as pages know it, with phases: open, closed or draft.
     ///
@@ -67,9 +83,34 @@ impl Conductor {
             return Ok(view.state());
         }
         let live = self.stored_live(live_id).await?.value;
-        let ranks = self.inner.store.ranks(live_id).await?;
-        let rank = |jeu| ranks.iter().find(|row| row.jeu == jeu).map(|row| row.rank).unwrap_or_default();
-        Ok(live_state(&live, rank))
+        let ballot = Ratings::new(Arc::new(live.bareme.clone()));
+        let mut standings = HashMap::new();
+        for row in self.inner.store.ranks(live_id).await? {
+            let id = ItemId { live: live_id, jeu: row.jeu };
+            standings.insert(row.jeu, Standing::of(&self.stored_view(&live, &ballot, id, row.rank).await?));
+        }
+        Ok(live_state(&live, |jeu| standings.get(&jeu).copied().unwrap_or_default()))
+    }
+
+    /// The numbers of a jeu that has no task: those of its stored result, or none.
+    pub(super) async fn stored_view(
+        &self,
+        live: &Live,
+        ballot: &Ratings,
+        id: ItemId,
+        rank: Rank,
+    ) -> std::result::Result<ItemView<Tally>, StoreError> {
+        let result = match rank.phase() {
+            Phase::Final => stored_result::<Ratings>(&*self.inner.store, id, rank.epoch()).await?,
+            _ => None,
+        };
+        let none = no_numbers(live, ballot, rank);
+        Ok(match result {
+            Some(EpochResult { tally, made_at_us, .. }) => {
+                ItemView { tally, as_of_us: made_at_us, made_at_us: Some(made_at_us), ..none }
+            }
+            None => none,
+        })
     }
 
     /// The lives on air, in order of channel.
@@ -90,17 +131,17 @@ impl Conductor {
     }
 
     /// The record of a live and its numbers, unmasked and in order of the programme: the running jeux as they are, the
-    /// others from their results.
+    /// others from their results. A jeu that cannot be read does not hide the others.
     ///
     /// # Errors
     /// [`ConductError`].
     pub async fn numbers(&self, live_id: LiveId) -> Result<(Arc<Live>, Vec<JeuNumbers>)> {
         if let Some(view) = self.view(live_id) {
             // Just after a start the notes are still being read, and nothing is not a result.
-            all_ready(&view).await?;
+            let _some_cannot_be_read = all_ready(&view).await;
             let number = |item: &ItemHandle<Ratings>| {
-                let jeu = item.item().jeu;
-                JeuNumbers { jeu, frame: tally_frame(&view.live, jeu, &item.view()) }
+                let (jeu, numbers) = (item.item().jeu, item.view());
+                JeuNumbers { jeu, frame: tally_frame(&view.live, jeu, &numbers), available: numbers.loaded }
             };
             return Ok((Arc::clone(&view.live), view.items.iter().map(number).collect()));
         }
@@ -111,16 +152,13 @@ impl Conductor {
         for jeu in &live.programme {
             let rank: Rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
             let id = ItemId { live: live_id, jeu: jeu.jeu_id };
-            let result = match rank.phase() {
-                Phase::Final => stored_result::<Ratings>(&*self.inner.store, id, rank.epoch()).await?,
-                _ => None,
-            };
-            let (tally, as_of_us) = match result {
-                Some(result) => (result.tally, result.made_at_us),
-                None => (ballot.empty(), live.created_at_us),
-            };
-            let view = ItemView { rank, tally, revision: 0, as_of_us, loaded: true, stale: false };
-            numbers.push(JeuNumbers { jeu: jeu.jeu_id, frame: tally_frame(&live, jeu.jeu_id, &view) });
+            let stored = self.stored_view(&live, &ballot, id, rank).await;
+            let available = stored.is_ok();
+            let view = stored.unwrap_or_else(|error| {
+                tracing::warn!(item = %id, %error, "cannot read the result of a jeu");
+                no_numbers(&live, &ballot, rank)
+            });
+            numbers.push(JeuNumbers { jeu: jeu.jeu_id, frame: tally_frame(&live, jeu.jeu_id, &view), available });
         }
         Ok((Arc::new(live), numbers))
     }

@@ -14,8 +14,9 @@ use crate::domain::decimal::Decimal;
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{LiveId, LiveStatus};
 use crate::domain::note::{Note, Version};
+use crate::domain::rule::Rule;
 use crate::domain::viewer::ViewerId;
-use crate::protocol::{Held, Reply, Status};
+use crate::protocol::{Held, MAX_VERSION_AHEAD_US, Reply, Status};
 
 /// Largest version: the largest integer that scripts hold exactly.
 const MAX_VERSION: Version = (1 << 53) - 1;
@@ -116,15 +117,30 @@ impl Conductor {
     /// The live and the payload of a vote.
     fn checked(&self, vote: &Vote, v: Version) -> Result<(Arc<LiveView>, crate::store::Payload), Invalid> {
         let Some(view) = self.view(LiveId(vote.live)) else {
-            return Err(Invalid::new("live", "is not on air", "ask which live the channel shows and send to that"));
+            return Err(Invalid::new(
+                "live",
+                Rule::WrongLive,
+                "is not on air",
+                "ask which live the channel shows and send to that",
+            ));
         };
         if view.live.jeu(JeuId(vote.jeu)).is_none() {
             let known: Vec<_> = view.live.programme.iter().map(|jeu| jeu.jeu_id.to_string()).collect();
             let remedy = format!("send one of {}", known.join(", "));
-            return Err(Invalid::new("jeu", format!("{} is not in the programme", vote.jeu), remedy));
+            return Err(Invalid::new(
+                "jeu",
+                Rule::NotInProgramme,
+                format!("{} is not in the programme", vote.jeu),
+                remedy,
+            ));
         }
         if v > MAX_VERSION {
-            return Err(Invalid::new("v", "is too large", "send microseconds since 1970"));
+            return Err(Invalid::new(
+                "v",
+                Rule::VersionAhead { max_s: MAX_VERSION_AHEAD_US / 1_000_000 },
+                "is too large",
+                "send microseconds since 1970",
+            ));
         }
         let bareme = view.ballot.bareme();
         let note = match &vote.wanted {
@@ -133,9 +149,9 @@ impl Conductor {
             Wanted::Text(fields) => {
                 let mut scores = Vec::with_capacity(fields.len());
                 for (key, text) in fields.iter().filter(|(_, text)| !text.is_empty()) {
-                    let score: Decimal = text
-                        .parse()
-                        .map_err(|error| Invalid::new(key, format!("is {error}"), "send a score of the bareme"))?;
+                    let score: Decimal = text.parse().map_err(|error| {
+                        Invalid::new(key, Rule::NotANumber, format!("is {error}"), "send a score of the bareme")
+                    })?;
                     scores.push((key.as_str(), score));
                 }
                 Note::new(bareme, scores)?
@@ -158,7 +174,12 @@ fn reply_of(view: &LiveView, base: Reply, outcome: Outcome) -> Reply {
             Reply { status: Status::Stale, held: Some(Held { v: version, scores }), ..base }
         }
         Outcome::TooFarAhead { now_us } => {
-            let problem = Invalid::new("v", "lies more than a minute ahead of the server's clock", "use `now_us`");
+            let problem = Invalid::new(
+                "v",
+                Rule::VersionAhead { max_s: MAX_VERSION_AHEAD_US / 1_000_000 },
+                "lies more than a minute ahead of the server's clock",
+                "use `now_us`",
+            );
             Reply { status: Status::Invalid, problem: Some(problem.into()), now_us: Some(now_us), ..base }
         }
     }

@@ -1,6 +1,6 @@
 //! Whole lives over the reference store, with a paused clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{ConductError, Conductor, OpenJeux, Vote, Wanted, channel_key, live_key};
+use super::{ChannelView, ConductError, Conductor, OpenJeux, Vote, Wanted, channel_key, live_key};
 use crate::cluster::tests::test_env;
 use crate::domain::bareme::presets;
 use crate::domain::channel::Channel;
@@ -33,7 +33,11 @@ fn slug() -> Slug {
 }
 
 async fn store_with_drafts(drafts: u128) -> Arc<dyn Store> {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::exclusive());
+    with_drafts(MemoryStore::exclusive(), drafts).await
+}
+
+async fn with_drafts(store: MemoryStore, drafts: u128) -> Arc<dyn Store> {
+    let store: Arc<dyn Store> = Arc::new(store);
     let records = Records::new(Arc::clone(&store));
     let channel = Channel {
         slug: slug(),
@@ -65,6 +69,7 @@ async fn store_with_drafts(drafts: u128) -> Arc<dyn Store> {
             created_at_us: 0,
             opened_at_us: None,
             closed_at_us: None,
+            closed_with: BTreeSet::new(),
         };
         records.put(&live_key(live_id(number)), 0, &live).await.unwrap();
     }
@@ -111,7 +116,9 @@ async fn a_live_goes_from_draft_to_results_and_every_jeu_has_its_own() {
     assert_eq!(phases(&state), [Phase::Open, Phase::Pending, Phase::Pending]);
     assert_eq!(vote(&conductor, 2, 1, 4).await.status, Status::NotOpen);
     assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Ok);
-    let state = conductor.next(live_id(1), None).await.unwrap();
+    let state = conductor.next(live_id(1), None, Some(JeuId(1))).await.unwrap();
+    let again = conductor.next(live_id(1), None, Some(JeuId(1))).await.unwrap_err();
+    assert!(matches!(again, ConductError::Conflict { code: "moved_on", .. }), "two who press at once skip no jeu");
     assert_eq!((state.current, phases(&state)[1]), (Some(2), Phase::Open));
     assert!(state.programme[0].closes_at_us.is_some(), "the one left behind closes after the channel's delay");
     assert_eq!(vote(&conductor, 1, 2, 2).await.status, Status::Ok, "until then it takes notes");
@@ -387,11 +394,12 @@ async fn what_cannot_be_read_is_said_and_does_not_keep_an_admin_or_the_start_wai
     for refused in [
         tokio::time::timeout(minute, conductor.close_live(live_id(1), Some(0))).await.unwrap(),
         tokio::time::timeout(minute, conductor.close_jeu(live_id(1), JeuId(1), Some(0))).await.unwrap(),
-        tokio::time::timeout(minute, conductor.next(live_id(1), Some(0))).await.unwrap(),
+        tokio::time::timeout(minute, conductor.next(live_id(1), Some(0), None)).await.unwrap(),
     ] {
         assert!(matches!(refused, Err(ConductError::NotReady)), "{refused:?}");
     }
-    assert!(matches!(conductor.numbers(live_id(1)).await, Err(ConductError::NotReady)));
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    assert!(numbers.iter().all(|jeu| !jeu.available), "nothing is not a result");
     let end = |live: &mut Live| {
         live.status = LiveStatus::Closed;
         Ok::<_, std::convert::Infallible>(())
@@ -429,4 +437,305 @@ async fn a_closing_taken_back_while_others_are_carried_out_does_not_happen() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let state = conductor.live_state(live_id(1)).await.unwrap();
     assert_eq!((state.status, phases(&state)), (LiveStatus::Open, vec![Phase::Final, Phase::Open, Phase::Final]));
+}
+
+async fn shown(conductor: &Conductor) -> tokio::sync::watch::Receiver<Arc<ChannelView>> {
+    conductor.channel_view(&slug()).await.unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_shows_every_moment_of_a_live_and_begins_again_until_its_time_is_over() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    let mut shown = shown(&conductor).await;
+    let begun = tokio::time::Instant::now();
+    conductor.rehearse(&slug(), &presets()[0], 20).await.unwrap();
+    let (mut moments, mut lives, mut most) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let view = Arc::clone(&shown.borrow_and_update());
+        let Some(rehearsal) = &view.rehearsal else { break };
+        let state = rehearsal.view.state();
+        assert!(state.test, "{state:?}");
+        let counts = |entry: &crate::protocol::ProgrammeEntry| (entry.phase, entry.closes_at_us.is_some());
+        let moment = (state.status, state.current, state.programme.iter().map(counts).collect::<Vec<_>>());
+        if lives.last() != Some(&state.live_id) {
+            lives.push(state.live_id);
+        }
+        if lives.len() == 1 && moments.last() != Some(&moment) {
+            moments.push(moment);
+        }
+        most = most.max(rehearsal.view.items[2].view().tally.voters);
+        assert!(view.shown.is_none(), "viewers are shown what they were");
+        shown.changed().await.unwrap();
+    }
+    use Phase::{Closing, Final, Open, Pending};
+    let jeu = |current, phase, announced, before: &[Phase]| {
+        let mut phases: Vec<_> = before.iter().map(|phase| (*phase, false)).collect();
+        phases.push((phase, announced));
+        phases.resize(3, (Pending, false));
+        (LiveStatus::Open, Some(current), phases)
+    };
+    let mut script = vec![(LiveStatus::Open, None, vec![(Pending, false); 3])];
+    for (current, before) in [(1, &[][..]), (2, &[Final]), (3, &[Final, Final])] {
+        script.extend([
+            jeu(current, Open, false, before),
+            jeu(current, Open, true, before),
+            jeu(current, Closing, false, before),
+            jeu(current, Final, false, before),
+        ]);
+    }
+    script.push((LiveStatus::Closed, Some(3), vec![(Final, false); 3]));
+    assert_eq!(moments, script);
+    assert_eq!(lives.len(), 10, "a round takes 90 s, and all of it a quarter of an hour");
+    assert_eq!(begun.elapsed().as_secs(), 15 * 60);
+    assert!((300..=350).contains(&most), "20 votes a second for 17 s: {most}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_makes_room_for_a_live_and_takes_no_votes() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    let shown = shown(&conductor).await;
+    let begun = conductor.rehearse(&slug(), &presets()[0], 5).await.unwrap();
+    let again = conductor.rehearse(&slug(), &presets()[1], 50).await.unwrap();
+    assert_eq!((again.votes_per_s, again.ends_at_us), (begun.votes_per_s, begun.ends_at_us), "the one that goes on");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let made_up = shown.borrow().rehearsal.as_ref().unwrap().view.live.live_id;
+    let (sender, reply) = oneshot::channel();
+    let scores = json!({ "fun": 5 }).as_object().cloned().unwrap();
+    let vote = Vote { live: made_up.0, jeu: 1, viewer: ViewerId([1; 16]), v: None, wanted: Wanted::Json(scores) };
+    conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
+    assert_eq!(reply.await.unwrap().problem.unwrap().field, "live");
+    assert!(matches!(conductor.numbers(made_up).await, Err(ConductError::UnknownLive(_))));
+    conductor.channel_changed(&slug()).await;
+    assert!(shown.borrow().rehearsal.is_some(), "another title is no end");
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(shown.borrow().rehearsal.is_none());
+    let refused = conductor.rehearse(&slug(), &presets()[0], 5).await.err().unwrap();
+    assert!(matches!(refused, ConductError::Conflict { code: "live_on_air", .. }), "{refused}");
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(shown.borrow().rehearsal.is_none(), "what was ended does not come back");
+    for wrong in [0, 51] {
+        assert!(matches!(conductor.rehearse(&slug(), &presets()[0], wrong).await, Err(ConductError::Invalid(_))));
+    }
+    conductor.rehearse(&slug(), &presets()[0], 5).await.unwrap();
+    conductor.end_rehearsal(&slug());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(shown.borrow().rehearsal.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_live_is_taken_back_with_the_jeux_it_closed_and_their_notes() {
+    let store = store_with_drafts(1).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::All).await.unwrap();
+    assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Ok);
+    assert_eq!(vote(&conductor, 2, 1, 2).await.status, Status::Ok);
+    conductor.close_jeu(live_id(1), JeuId(3), Some(0)).await.unwrap();
+    let state = until(&conductor, "final", |state| state.programme[2].phase == Phase::Final).await;
+    let closed_at_us = state.programme[2].closed_at_us.unwrap();
+    assert_eq!((state.closed_at_us, state.programme[0].closed_at_us), (None, None));
+    // Announced, so that the keeper ends it, and the jeu that was closed before stays closed.
+    conductor.close_live(live_id(1), Some(5000)).await.unwrap();
+    let closed = until(&conductor, "closed", |state| state.status == LiveStatus::Closed).await;
+    let ended_us = closed.closed_at_us.unwrap();
+    assert_eq!(closed.programme[2].closed_at_us, Some(closed_at_us));
+    assert_eq!(vote(&conductor, 1, 2, 4).await.status, Status::Closed);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    let state = conductor.reopen_live(live_id(1)).await.unwrap();
+    assert_eq!(
+        (state.status, state.current, state.closed_at_us, state.ends_at_us),
+        (LiveStatus::Open, Some(1), None, None)
+    );
+    assert_eq!(phases(&state), [Phase::Open, Phase::Open, Phase::Final]);
+    assert_eq!((state.programme[0].epoch, state.programme[2].epoch), (1, 0));
+    assert_eq!(channel(&store).await.open_live, Some(live_id(1)));
+    assert_eq!(conductor.reopen_live(live_id(1)).await.unwrap(), state, "again changes nothing");
+    assert_eq!(vote(&conductor, 1, 2, 2).await.status, Status::Ok);
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    assert_eq!((numbers[0].frame.voters, numbers[1].frame.voters), (2, 1), "the notes are still there");
+    // Its keeper works, and it can end again, with a window of its own.
+    conductor.close_jeu(live_id(1), JeuId(1), Some(1000)).await.unwrap();
+    until(&conductor, "final again", |state| state.programme[0].phase == Phase::Final).await;
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    let closed = until(&conductor, "closed", |state| state.closed_at_us.is_some()).await;
+    assert!(closed.closed_at_us.unwrap() > ended_us + 29_000_000, "{closed:?}");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let state = conductor.reopen_live(live_id(1)).await.unwrap();
+    assert_eq!(phases(&state), [Phase::Final, Phase::Open, Phase::Final], "what was final before its end stays so");
+    assert_eq!(vote(&conductor, 2, 2, 4).await.status, Status::Ok);
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let late = conductor.reopen_live(live_id(1)).await.unwrap_err();
+    assert!(matches!(late, ConductError::Conflict { code: "too_late_to_undo", .. }), "{late}");
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    assert_eq!((numbers[0].frame.voters, numbers[1].frame.voters), (2, 2));
+    assert_eq!(channel(&store).await.open_live, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_end_of_a_live_can_still_be_taken_back() {
+    let store = store_with_drafts(1).await;
+    let first = start(&store, 1).await;
+    first.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    assert_eq!(vote(&first, 1, 1, 4).await.status, Status::Ok);
+    first.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&first, "final", |state| state.programme[0].phase == Phase::Final).await;
+    drop(first);
+    let second = start(&store, 2).await;
+    let shown = shown(&second).await;
+    let state = second.reopen_live(live_id(1)).await.unwrap();
+    assert_eq!(phases(&state), [Phase::Open, Phase::Pending, Phase::Pending]);
+    assert_eq!(shown.borrow().shown.as_ref().unwrap().state(), state);
+    assert_eq!(vote(&second, 1, 2, 2).await.status, Status::Ok);
+    second.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&second, "final", |state| state.programme[0].phase == Phase::Final).await;
+    let state = second.reopen_live(live_id(1)).await.unwrap();
+    assert_eq!((state.programme[0].epoch, state.programme[0].phase), (2, Phase::Open));
+    assert_eq!(vote(&second, 1, 3, 4).await.status, Status::Ok);
+    let (_, numbers) = second.numbers(live_id(1)).await.unwrap();
+    assert_eq!(numbers[0].frame.voters, 3);
+    second.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_step_of_taking_an_end_back_leaves_a_live_that_is_over_or_open_as_before() {
+    let store = store_with_drafts(1).await;
+    let records = Records::new(Arc::clone(&store));
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Ok);
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&conductor, "final", |state| state.programme[0].phase == Phase::Final).await;
+    drop(conductor);
+    // The channel was taken, and the record not changed yet.
+    let take = |channel: &mut Channel| {
+        channel.open_live = Some(live_id(1));
+        Ok::<_, ()>(())
+    };
+    records.update(&channel_key(&slug()), take).await.unwrap().unwrap().unwrap();
+    let conductor = start(&store, 2).await;
+    assert_eq!(channel(&store).await.open_live, None);
+    assert_eq!(conductor.live_state(live_id(1)).await.unwrap().status, LiveStatus::Closed);
+    drop(conductor);
+    // The record was changed, and no jeu opened yet.
+    records.update(&channel_key(&slug()), take).await.unwrap().unwrap().unwrap();
+    let open = |live: &mut Live| {
+        live.status = LiveStatus::Open;
+        live.closed_at_us = None;
+        Ok::<_, ()>(())
+    };
+    records.update(&live_key(live_id(1)), open).await.unwrap().unwrap().unwrap();
+    let conductor = start(&store, 3).await;
+    let state = until(&conductor, "open", |state| state.programme[0].phase == Phase::Open).await;
+    assert_eq!(state.programme[0].epoch, 1);
+    let is_done = async || records.get::<Live>(&live_key(live_id(1))).await.unwrap().unwrap().value.closed_with;
+    while !is_done().await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(vote(&conductor, 1, 2, 4).await.status, Status::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_live_is_not_taken_back_over_another_one() {
+    let store = store_with_drafts(2).await;
+    let conductor = start(&store, 1).await;
+    assert!(matches!(conductor.reopen_live(live_id(1)).await, Err(ConductError::Conflict { .. })), "a draft");
+    assert!(matches!(conductor.reopen_live(live_id(9)).await, Err(ConductError::UnknownLive(_))));
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    conductor.open_live(live_id(2), OpenJeux::First).await.unwrap();
+    let refused = conductor.reopen_live(live_id(1)).await.unwrap_err();
+    assert!(refused.to_string().contains("on air"), "{refused}");
+    assert_eq!(conductor.live_state(live_id(1)).await.unwrap().status, LiveStatus::Closed);
+    assert_eq!(channel(&store).await.open_live, Some(live_id(2)));
+    conductor.close_live(live_id(2), Some(0)).await.unwrap();
+    let state = conductor.reopen_live(live_id(1)).await.unwrap();
+    assert_eq!((state.status, phases(&state)[0]), (LiveStatus::Open, Phase::Open));
+    let shown = shown(&conductor).await;
+    assert_eq!(shown.borrow().on_air(), Some(live_id(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jeu_whose_result_cannot_be_read_does_not_hide_the_results_of_the_others() {
+    let memory = store_with_drafts(1).await;
+    let conductor = start(&memory, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::All).await.unwrap();
+    for jeu in 1..=3 {
+        assert_eq!(vote(&conductor, jeu, 1, 4).await.status, Status::Ok);
+    }
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&conductor, "final", |state| phases(state) == [Phase::Final; 3]).await;
+    drop(conductor);
+    let read = Arc::new(AtomicUsize::new(0));
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&memory), {
+        let read = Arc::clone(&read);
+        Arc::new(move |asked: &'static str| match asked {
+            // The second of the results that are read.
+            "result" if read.fetch_add(1, Ordering::Relaxed) == 1 => Fault::Refused(ErrorKind::Corrupt),
+            _ => Fault::None,
+        })
+    }));
+    let conductor = start(&store, 2).await;
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    let found: Vec<_> = numbers.iter().map(|jeu| (jeu.available, jeu.frame.phase, jeu.frame.voters)).collect();
+    assert_eq!(found, [(true, Phase::Final, 1), (false, Phase::Final, 0), (true, Phase::Final, 1)]);
+}
+
+/// Votes until the answer is not about a pod that is still finding its feet.
+async fn vote_in_time(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Status {
+    loop {
+        match vote(conductor, jeu, who, fun).await.status {
+            Status::RetryAfter | Status::Unknown => tokio::time::sleep(Duration::from_millis(50)).await,
+            status => return status,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_pod_opens_changes_and_ends_the_others_show_and_any_of_them_may_end_it() {
+    let store = with_drafts(MemoryStore::new(), 1).await;
+    let (one, other) = (start(&store, 1).await, start(&store, 2).await);
+    let followed = shown(&other).await;
+    assert!(followed.borrow().shown.is_none());
+    one.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    let opened = until(&other, "open on the other pod", |state| phases(state)[0] == Phase::Open).await;
+    assert_eq!(opened.current, Some(1));
+    until(&other, "followed", |_| followed.borrow().shown.as_ref().is_some_and(|live| live.live.current.is_some()))
+        .await;
+
+    assert_eq!(vote_in_time(&one, 1, 1, 4).await, Status::Ok);
+    assert_eq!(vote_in_time(&other, 1, 2, 5).await, Status::Ok);
+    let voters = async |conductor: &Conductor| conductor.numbers(live_id(1)).await.unwrap().1[0].frame.voters;
+    while voters(&one).await != 2 || voters(&other).await != 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let announced = one.close_jeu(live_id(1), JeuId(1), Some(5000)).await.unwrap().programme[0].closes_at_us;
+    assert!(announced.is_some());
+    until(&other, "announced", |state| state.programme[0].closes_at_us == announced).await;
+    other.next(live_id(1), Some(0), None).await.unwrap();
+    until(&one, "the next jeu", |state| state.current == Some(2) && phases(state)[0] == Phase::Final).await;
+
+    other.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&one, "over", |state| state.status == LiveStatus::Closed && phases(state)[1] == Phase::Final).await;
+    until(&other, "over", |state| phases(state)[1] == Phase::Final).await;
+    let results = async |conductor: &Conductor| {
+        let numbers = conductor.numbers(live_id(1)).await.unwrap().1.into_iter();
+        numbers.map(|jeu| (jeu.frame.phase, jeu.frame.voters, jeu.frame.mean, jeu.frame.epoch)).collect::<Vec<_>>()
+    };
+    assert_eq!(results(&one).await, results(&other).await);
+    assert!(channel(&store).await.open_live.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_admin_may_drive_on_another_pod_a_live_that_was_opened_this_moment() {
+    let store = with_drafts(MemoryStore::new(), 1).await;
+    let (one, other) = (start(&store, 1).await, start(&store, 2).await);
+    one.open_live(live_id(1), OpenJeux::None).await.unwrap();
+    let state = other.open_jeu(live_id(1), JeuId(2)).await.unwrap();
+    assert_eq!((state.current, phases(&state)[1]), (Some(2), Phase::Open));
+    until(&one, "open here, too", |state| phases(state)[1] == Phase::Open && state.current == Some(2)).await;
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::{ConductError, Conductor, Result, Running, channel_key};
+use super::{ConductError, Conductor, Rehearsal, Result, Running, channel_key};
 use crate::cluster::{ItemHandle, ItemView};
-use crate::domain::ballot::{Ballot, Ratings};
+use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
 use crate::domain::jeu::JeuId;
 use crate::domain::key::Slug;
-use crate::domain::live::{Live, LiveId, LiveStatus};
+use crate::domain::live::{Live, LiveId, LiveStatus, UNDO_WINDOW_US};
 use crate::domain::phase::{Phase, Rank};
+use crate::domain::tally::Tally;
 use crate::protocol::{LiveState, ProgrammeEntry};
 use crate::records::Versioned;
 use crate::store::{ItemId, StoreError};
@@ -32,6 +33,8 @@ pub struct LiveView {
     pub ballot: Arc<Ratings>,
     /// Notes accepted on this pod since the live is here.
     pub accepted: Arc<AtomicU64>,
+    /// Whether it is made up, for a rehearsal.
+    pub is_test: bool,
 }
 
 impl LiveView {
@@ -42,19 +45,34 @@ impl LiveView {
 
     /// The live as pages know it.
     pub fn state(&self) -> LiveState {
-        live_state(&self.live, |jeu| self.item(jeu).map(|item| item.view().rank).unwrap_or_default())
+        let standing = |jeu| self.item(jeu).map(|item| Standing::of(&item.view())).unwrap_or_default();
+        LiveState { test: self.is_test, ..live_state(&self.live, standing) }
     }
 }
 
-/// A live as pages know it, given the rank of each jeu.
-pub(super) fn live_state(live: &Live, rank: impl Fn(JeuId) -> Rank) -> LiveState {
+/// Where a jeu stands.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Standing {
+    rank: Rank,
+    made_at_us: Option<u64>,
+}
+
+impl Standing {
+    pub(super) fn of(view: &ItemView<Tally>) -> Self {
+        Self { rank: view.rank, made_at_us: view.made_at_us }
+    }
+}
+
+/// A live as pages know it, given where each jeu stands.
+pub(super) fn live_state(live: &Live, standing: impl Fn(JeuId) -> Standing) -> LiveState {
     let entry = |jeu: &crate::domain::jeu::Jeu| {
-        let rank = rank(jeu.jeu_id);
+        let Standing { rank, made_at_us } = standing(jeu.jeu_id);
         ProgrammeEntry {
             jeu: jeu.clone(),
             phase: rank.phase(),
             epoch: rank.epoch(),
             closes_at_us: live.closes_at_us.get(&jeu.jeu_id).copied().filter(|_| rank.phase() == Phase::Open),
+            closed_at_us: made_at_us.filter(|_| rank.phase() == Phase::Final),
         }
     };
     LiveState {
@@ -69,6 +87,8 @@ pub(super) fn live_state(live: &Live, rank: impl Fn(JeuId) -> Rank) -> LiveState
         scale: live.bareme.overall_scale(),
         programme: live.programme.iter().map(entry).collect(),
         ends_at_us: live.ends_at_us,
+        closed_at_us: live.closed_at_us.filter(|_| live.status == LiveStatus::Closed),
+        test: false,
     }
 }
 
@@ -79,6 +99,21 @@ pub struct ChannelView {
     pub channel: Option<Channel>,
     /// The open live, or the last one.
     pub shown: Option<Arc<LiveView>>,
+    /// What overlays and admins are shown instead, on this pod; never while a live is on air.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+impl ChannelView {
+    /// The live on air.
+    pub fn on_air(&self) -> Option<LiveId> {
+        let live = self.shown.as_ref().map(|shown| &shown.live);
+        live.filter(|live| live.status == LiveStatus::Open).map(|live| live.live_id)
+    }
+
+    /// Takes over what was read of the channel; a rehearsal is not in the store, and goes on.
+    pub(super) fn refresh(&mut self, read: Self) {
+        *self = Self { rehearsal: self.rehearsal.take(), ..read };
+    }
 }
 
 impl Conductor {
@@ -106,11 +141,17 @@ impl Conductor {
         let receiver = {
             let mut channels = self.inner.channels.write().unwrap_or_else(PoisonError::into_inner);
             let sender = channels.entry(channel.clone()).or_insert_with(|| watch::Sender::new(Arc::default()));
-            sender.send_replace(Arc::new(view));
+            change(sender, |shown| shown.refresh(view));
             sender.subscribe()
         };
         self.publish_on_air(channel);
         Ok(Some(receiver))
+    }
+
+    /// Changes what is shown of a channel; `None` when nobody ever looked at it.
+    pub(super) fn change_view<R>(&self, channel: &Slug, edit: impl FnOnce(&mut ChannelView) -> R) -> Option<R> {
+        let sender = self.channels().get(channel).cloned()?;
+        change(&sender, edit)
     }
 
     /// Publishes the live of a channel that is on air, over what was read of the channel before it was.
@@ -132,11 +173,16 @@ impl Conductor {
             },
             None => None,
         };
-        Ok(ChannelView { channel: Some(stored.value), shown })
+        Ok(ChannelView { channel: Some(stored.value), shown, rehearsal: None })
     }
 
     /// Shows a live at a newer revision of its record: keeps its items, starts those that are new.
     pub(super) fn show(&self, stored: Versioned<Live>) {
+        self.show_with(stored, &[]);
+    }
+
+    /// As [`Conductor::show`], with items that were `woken`: of a live that is opened again, those without a task.
+    pub(super) fn show_with(&self, stored: Versioned<Live>, woken: &[ItemHandle<Ratings>]) {
         let Versioned { revision, value: live } = stored;
         if live.status == LiveStatus::Draft {
             return;
@@ -154,23 +200,29 @@ impl Conductor {
                 || Arc::new(Ratings::new(Arc::new(live.bareme.clone()))),
                 |running| Arc::clone(&running.view.ballot),
             );
+            let needs_tasks = live.status == LiveStatus::Open;
             let item = |jeu: JeuId| {
-                let kept = known.and_then(|running| running.view.item(jeu)).cloned();
+                let kept = known.and_then(|running| running.view.item(jeu));
+                let kept = kept.filter(|item| !(needs_tasks && item.is_fixed()));
+                let kept = kept.or_else(|| woken.iter().find(|item| item.item().jeu == jeu)).cloned();
                 let id = ItemId { live: live.live_id, jeu };
                 kept.unwrap_or_else(|| self.inner.engine.start(id, Arc::clone(&ballot)))
             };
             let items = live.programme.iter().map(|jeu| item(jeu.jeu_id)).collect();
             let accepted = known.map(|running| Arc::clone(&running.view.accepted)).unwrap_or_default();
-            let keeper = known.map(|running| Arc::clone(&running.keeper));
+            // The keeper of a live ends with it: one that is opened again gets another.
+            let kept = known.filter(|running| !needs_tasks || running.view.live.status == LiveStatus::Open);
+            let keeper = kept.map(|running| Arc::clone(&running.keeper));
             let fresh = keeper.is_none();
             let keeper = keeper.unwrap_or_else(|| Arc::new(Notify::new()));
-            let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted });
+            let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted, is_test: false });
             keeper.notify_one();
-            lives.insert(view.live.live_id, Running { revision, view: Arc::clone(&view), keeper });
-            (view, fresh)
+            let running = Running { revision, view: Arc::clone(&view), keeper: Arc::clone(&keeper) };
+            lives.insert(view.live.live_id, running);
+            (view, fresh.then_some(keeper))
         };
-        if fresh && view.live.status == LiveStatus::Open {
-            self.keep(view.live.live_id);
+        if let Some(keeper) = fresh.filter(|_| view.live.status == LiveStatus::Open) {
+            self.keep(view.live.live_id, keeper);
         }
         self.publish(&channel, view.live.live_id);
     }
@@ -178,23 +230,25 @@ impl Conductor {
     /// Publishes the newest view of a live to whoever follows its channel. Which is the newest is looked up here, under
     /// the lock of the channel: of two that publish at once, the later one must not show what the earlier one knew.
     fn publish(&self, channel: &Slug, live_id: LiveId) {
-        let Some(sender) = self.channels().get(channel).cloned() else { return };
-        sender.send_modify(|shown| {
+        self.change_view(channel, |shown| {
             let Some(view) = self.view(live_id) else { return };
-            let mut next = ChannelView::clone(shown);
-            let same = next.shown.as_ref().is_some_and(|known| known.live.live_id == live_id);
+            let same = shown.shown.as_ref().is_some_and(|known| known.live.live_id == live_id);
             if same || view.live.status == LiveStatus::Open {
-                next.shown = Some(view);
-                *shown = Arc::new(next);
+                shown.shown = Some(view);
             }
         });
     }
 
-    /// Once every opened jeu of a closed live is final, replaces the items' tasks by their fixed numbers.
+    /// Once every opened jeu of a closed live is final, and the live can not be opened again any more, replaces the items'
+    /// tasks by their fixed numbers.
     pub(super) fn retire(&self, live_id: LiveId) {
         let conductor = self.clone();
         self.inner.engine.spawn(async move {
             let Some(view) = conductor.view(live_id) else { return };
+            let ended = view.live.closed_at_us;
+            let until_us = ended.unwrap_or_default().saturating_add(UNDO_WINDOW_US);
+            let wait_us = until_us.saturating_sub(conductor.env().now_us()).min(UNDO_WINDOW_US);
+            tokio::time::sleep(Duration::from_micros(wait_us)).await;
             for item in &view.items {
                 item.loaded().await;
                 if item.view().rank.phase() != Phase::Pending {
@@ -208,11 +262,16 @@ impl Conductor {
             let retired = {
                 let mut lives = conductor.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
                 let Some(running) = lives.get_mut(&live_id) else { return };
+                // One that was opened again stays awake, and one that ended a second time is looked after since.
+                if running.view.live.status != LiveStatus::Closed || running.view.live.closed_at_us != ended {
+                    return;
+                }
                 running.view = Arc::new(LiveView {
                     live: Arc::clone(&running.view.live),
                     items: running.view.items.iter().map(fixed).collect(),
                     ballot: Arc::clone(&running.view.ballot),
                     accepted: Arc::clone(&running.view.accepted),
+                    is_test: false,
                 });
                 forget_older(&mut lives, live_id)
             };
@@ -249,15 +308,9 @@ impl Conductor {
                 items.push(item);
                 continue;
             }
-            let result = crate::cluster::close::stored_result::<Ratings>(&*self.inner.store, id, rank.epoch()).await?;
-            let (tally, as_of_us) = match result {
-                Some(result) => (result.tally, result.made_at_us),
-                None => (ballot.empty(), live.closed_at_us.unwrap_or(live.created_at_us)),
-            };
-            let view = ItemView { rank, tally, revision: 1, as_of_us, loaded: true, stale: false };
-            items.push(ItemHandle::fixed(id, view));
+            items.push(ItemHandle::fixed(id, self.stored_view(&live, &ballot, id, rank).await?));
         }
-        let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted: Arc::default() });
+        let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted: Arc::default(), is_test: false });
         let running = Running { revision: stored.revision, view: Arc::clone(&view), keeper: Arc::default() };
         self.inner.lives.write().unwrap_or_else(PoisonError::into_inner).insert(live_id, running);
         if unfinished {
@@ -265,6 +318,20 @@ impl Conductor {
         }
         Ok(Some(view))
     }
+}
+
+/// Changes what is shown of a channel, and ends a rehearsal that what is shown now leaves no room for.
+fn change<R>(sender: &watch::Sender<Arc<ChannelView>>, edit: impl FnOnce(&mut ChannelView) -> R) -> Option<R> {
+    let mut edited = None;
+    sender.send_modify(|shown| {
+        let mut next = ChannelView::clone(shown);
+        edited = Some(edit(&mut next));
+        if next.channel.is_none() || next.on_air().is_some() {
+            next.rehearsal = None;
+        }
+        *shown = Arc::new(next);
+    });
+    edited
 }
 
 /// Closes a jeu that a crash left open in a closed live, once it is read.

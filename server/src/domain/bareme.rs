@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decimal::Decimal;
 use super::key::CritereKey;
+use super::rule::Rule;
 use super::{Invalid, MAX_TITLE_CHARS, checked_optional_text, checked_text, object};
 
 /// Most criteres a bareme may have: more do not fit a phone, and a note's payload stays tiny.
@@ -103,6 +104,11 @@ impl Critere {
         Decimal::thousandths(self.min.as_thousandths() + self.step.as_thousandths() * i64::from(k))
     }
 
+    /// The rule of its scores.
+    fn range(&self) -> Rule {
+        Rule::OutOfRange { min: self.min, max: self.max }
+    }
+
     /// The step of a score.
     ///
     /// # Errors
@@ -110,40 +116,72 @@ impl Critere {
     pub fn step_of(&self, score: Decimal) -> Result<u8, Invalid> {
         let allowed = || format!("send {} to {} in steps of {}", self.min, self.max, self.step);
         if score < self.min || score > self.max {
-            return Err(Invalid::new(self.key.as_str(), format!("{score} is out of range"), allowed()));
+            return Err(Invalid::new(self.key.as_str(), self.range(), format!("{score} is out of range"), allowed()));
         }
         let distance = score.as_thousandths() - self.min.as_thousandths();
         let step = self.step.as_thousandths().max(1);
         match u8::try_from(distance / step) {
             Ok(k) if distance % step == 0 => Ok(k),
-            _ => Err(Invalid::new(self.key.as_str(), format!("{score} is between two steps"), allowed())),
+            _ => Err(Invalid::new(
+                self.key.as_str(),
+                Rule::OffStep { min: self.min, max: self.max, step: self.step },
+                format!("{score} is between two steps"),
+                allowed(),
+            )),
         }
     }
 
     fn checked(&self) -> Result<Self, Invalid> {
         let limit = Decimal::whole(1000);
-        if self.min < Decimal::thousandths(-limit.as_thousandths()) || self.max > limit {
-            return Err(Invalid::new("max", "is beyond ±1000", "send a smaller scale"));
+        let lowest = Decimal::whole(-1000);
+        if self.min < lowest || self.max > limit {
+            return Err(Invalid::new(
+                "max",
+                Rule::OutOfRange { min: lowest, max: limit },
+                "is beyond ±1000",
+                "send a smaller scale",
+            ));
         }
         if self.max <= self.min {
             return Err(Invalid::new(
                 "max",
+                Rule::NotAbove { min: self.min },
                 format!("{} is not above min {}", self.max, self.min),
                 "send a greater max",
             ));
         }
         if self.step <= Decimal::ZERO {
-            return Err(Invalid::new("step", "is not above zero", "send 1, or 0.5 for halves"));
+            return Err(Invalid::new(
+                "step",
+                Rule::NotAbove { min: Decimal::ZERO },
+                "is not above zero",
+                "send 1, or 0.5 for halves",
+            ));
         }
         let range = self.max.as_thousandths() - self.min.as_thousandths();
         if range % self.step.as_thousandths() != 0 {
-            return Err(Invalid::new("step", "does not divide the range from min to max", "send a step that does"));
+            return Err(Invalid::new(
+                "step",
+                Rule::UnevenStep,
+                "does not divide the range from min to max",
+                "send a step that does",
+            ));
         }
         if range / self.step.as_thousandths() > i64::from(MAX_STEPS) {
-            return Err(Invalid::new("step", format!("makes more than {MAX_STEPS} steps"), "send a larger step"));
+            return Err(Invalid::new(
+                "step",
+                Rule::TooManySteps { max: MAX_STEPS },
+                format!("makes more than {MAX_STEPS} steps"),
+                "send a larger step",
+            ));
         }
         if !(1..=100).contains(&self.weight) {
-            return Err(Invalid::new("weight", format!("{} is not 1 to 100", self.weight), "send 1 to 100"));
+            return Err(Invalid::new(
+                "weight",
+                Rule::range(1, 100),
+                format!("{} is not 1 to 100", self.weight),
+                "send 1 to 100",
+            ));
         }
         Ok(Self {
             labels: self.labels.checked("labels", MAX_TITLE_CHARS / 2, self.key.as_str())?,
@@ -191,22 +229,37 @@ impl Bareme {
         let name = checked_text("name", &self.name, MAX_TITLE_CHARS)?;
         if self.criteres.is_empty() || self.criteres.len() > MAX_CRITERES {
             let reason = format!("has {} entries", self.criteres.len());
-            return Err(Invalid::new("criteres", reason, format!("send 1 to {MAX_CRITERES}")));
+            return Err(Invalid::new(
+                "criteres",
+                Rule::WrongCount { min: 1, max: MAX_CRITERES },
+                reason,
+                format!("send 1 to {MAX_CRITERES}"),
+            ));
         }
         let mut criteres = Vec::with_capacity(self.criteres.len());
         for (index, critere) in self.criteres.iter().enumerate() {
             let at = format!("criteres[{index}]");
             if self.criteres[..index].iter().any(|other| other.key == critere.key) {
                 let reason = format!("`{}` is there twice", critere.key);
-                return Err(Invalid::new(format!("{at}.key"), reason, "give each critere its own key"));
+                return Err(Invalid::new(
+                    format!("{at}.key"),
+                    Rule::Duplicate,
+                    reason,
+                    "give each critere its own key",
+                ));
             }
             criteres.push(critere.checked().map_err(|invalid| invalid.within(&at))?);
         }
-        let limit = Decimal::whole(1000);
-        if let Some(scale) = self.scale
-            && (scale.max <= scale.min || scale.max > limit || scale.min < Decimal::whole(-1000))
-        {
-            return Err(Invalid::new("scale", "max is not above min, or beyond ±1000", "send a greater max"));
+        if let Some(scale) = self.scale {
+            let (lowest, limit) = (Decimal::whole(-1000), Decimal::whole(1000));
+            if scale.max > limit || scale.min < lowest {
+                let rule = Rule::OutOfRange { min: lowest, max: limit };
+                return Err(Invalid::new("scale", rule, "is beyond ±1000", "send a smaller scale"));
+            }
+            if scale.max <= scale.min {
+                let rule = Rule::NotAbove { min: scale.min };
+                return Err(Invalid::new("scale", rule, "max is not above min", "send a greater max"));
+            }
         }
         Ok(Self { name, scale: self.scale, criteres })
     }

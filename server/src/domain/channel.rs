@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Invalid;
 use super::key::Slug;
 use super::live::LiveId;
+use super::rule::Rule;
 
 /// Longest announced closing, in milliseconds.
-pub const MAX_CLOSE_DELAY_MS: u64 = 120_000;
+pub const MAX_CLOSE_DELAY_MS: u32 = 120_000;
 
 /// A channel. Its viewer page and its overlay URL never change from one live to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,4 +34,16 @@ impl Channel {
     pub fn shown_live(&self) -> Option<LiveId> {
         self.open_live.or(self.last_live)
     }
+}
+
+/// Checks how far ahead a closing is announced.
+///
+/// # Errors
+/// [`Invalid`] naming `field` when it is too long.
+pub fn checked_close_delay(field: &str, delay_ms: u64) -> Result<u64, Invalid> {
+    if delay_ms <= u64::from(MAX_CLOSE_DELAY_MS) {
+        return Ok(delay_ms);
+    }
+    let remedy = format!("send 0 to {MAX_CLOSE_DELAY_MS} milliseconds");
+    Err(Invalid::new(field, Rule::range(0, MAX_CLOSE_DELAY_MS), format!("{delay_ms} is too long"), remedy))
 }

@@ -14,6 +14,12 @@ const LIMIT: i64 = 1_000_000 * ONE;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(i64);
 
+impl From<u32> for Decimal {
+    fn from(units: u32) -> Self {
+        Self(i64::from(units) * ONE)
+    }
+}
+
 impl Decimal {
     /// Zero.
     pub const ZERO: Self = Self(0);

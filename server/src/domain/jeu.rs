@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::rule::Rule;
 use super::{Invalid, MAX_TITLE_CHARS, checked_optional_text, checked_text};
 
 /// Number of a jeu, unique in its channel: 1, 2, 3 …
@@ -37,14 +38,36 @@ pub struct JeuDetails {
     pub year: Option<u16>,
 }
 
+/// Jeux to show how things work, none of which exists: title, platform, genre, year.
+const SAMPLES: [(&str, &str, &str, u16); 3] = [
+    ("Les Brumes d’Armor", "PC", "Aventure", 2025),
+    ("Turbo Escargot", "Switch", "Course", 2026),
+    ("Le Phare de minuit", "PC", "Enquête", 2024),
+];
+
 impl JeuDetails {
+    /// Jeux to show how things work, none of which exists.
+    pub fn samples() -> impl Iterator<Item = Self> {
+        SAMPLES.into_iter().map(|(title, platform, genre, year)| Self {
+            title: title.to_owned(),
+            platform: platform.to_owned(),
+            genre: genre.to_owned(),
+            year: Some(year),
+        })
+    }
+
     /// The details with their texts trimmed.
     ///
     /// # Errors
     /// [`Invalid`] naming the first field that is wrong.
     pub fn checked(&self) -> Result<Self, Invalid> {
         if let Some(year) = self.year.filter(|year| !(1950..=2100).contains(year)) {
-            return Err(Invalid::new("year", format!("{year} is not a year of a game"), "send 1950 to 2100"));
+            return Err(Invalid::new(
+                "year",
+                Rule::range(1950, 2100),
+                format!("{year} is not a year of a game"),
+                "send 1950 to 2100",
+            ));
         }
         Ok(Self {
             title: checked_text("title", &self.title, MAX_TITLE_CHARS)?,

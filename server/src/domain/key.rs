@@ -7,12 +7,19 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use super::Invalid;
+use super::rule::Rule;
 
 /// Paths of the site that a channel must not hide.
 const RESERVED_SLUGS: [&str; 14] = [
     "admin", "api", "assets", "ws", "overlay", "healthz", "readyz", "metrics", "version", "setup", "login", "favicon",
     "robots", "docs",
 ];
+
+/// Longest slug, in characters.
+const MAX_SLUG: usize = 40;
+
+/// Longest key of a critere, in characters.
+pub const MAX_KEY: usize = 32;
 
 /// Names that `POST /api/note` gives a meaning of its own.
 pub const RESERVED_CRITERE_KEYS: [&str; 7] = ["jeu_id", "live_id", "channel", "viewer", "v", "withdraw", "scores"];
@@ -24,7 +31,14 @@ pub fn fold_key(text: &str) -> String {
     text.trim().nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).nfc().collect()
 }
 
-fn checked(field: &str, text: &str, max: usize, allowed: fn(u8) -> bool, words: &str) -> Result<String, Invalid> {
+fn checked(
+    field: &str,
+    text: &str,
+    max: usize,
+    rule: Rule,
+    allowed: fn(u8) -> bool,
+    words: &str,
+) -> Result<String, Invalid> {
     let folded = fold_key(text);
     let starts_well = folded.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if starts_well && folded.len() <= max && folded.bytes().all(allowed) {
@@ -32,6 +46,7 @@ fn checked(field: &str, text: &str, max: usize, allowed: fn(u8) -> bool, words: 
     } else {
         Err(Invalid::new(
             field,
+            rule,
             "is not a usable key",
             format!("send 1 to {max} of {words}, beginning with a letter or digit"),
         ))
@@ -50,9 +65,14 @@ impl Slug {
     /// [`Invalid`] when the text is not a slug or names a page of the site.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        let slug = checked("slug", text, 40, allowed, "a-z, 0-9, - and _")?;
+        let slug = checked("slug", text, MAX_SLUG, Rule::NotASlug { max: MAX_SLUG }, allowed, "a-z, 0-9, - and _")?;
         if RESERVED_SLUGS.contains(&slug.as_str()) {
-            return Err(Invalid::new("slug", format!("`{slug}` is a page of this site"), "choose another name"));
+            return Err(Invalid::new(
+                "slug",
+                Rule::Reserved,
+                format!("`{slug}` is a page of this site"),
+                "choose another name",
+            ));
         }
         Ok(Self(slug))
     }
@@ -94,9 +114,14 @@ impl CritereKey {
     /// [`Invalid`] when the text is not a key or has a meaning of its own in a vote.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        let key = checked("key", text, 32, allowed, "a-z, 0-9 and _")?;
+        let key = checked("key", text, MAX_KEY, Rule::NotAKey { max: MAX_KEY }, allowed, "a-z, 0-9 and _")?;
         if RESERVED_CRITERE_KEYS.contains(&key.as_str()) {
-            return Err(Invalid::new("key", format!("`{key}` already names a field of a vote"), "choose another key"));
+            return Err(Invalid::new(
+                "key",
+                Rule::Reserved,
+                format!("`{key}` already names a field of a vote"),
+                "choose another key",
+            ));
         }
         Ok(Self(key))
     }

@@ -1,6 +1,6 @@
 //! One broadcast: its frozen bareme, its programme, and where it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,11 @@ use super::Invalid;
 use super::bareme::Bareme;
 use super::jeu::{Jeu, JeuId};
 use super::key::Slug;
+use super::rule::Rule;
+
+/// How long after its end a live can be opened again: time to see that it was the wrong button, and short enough that
+/// nobody has used the results yet.
+pub const UNDO_WINDOW_US: u64 = 30_000_000;
 
 /// Most jeux in the programme of one live.
 pub const MAX_PROGRAMME: usize = 100;
@@ -74,6 +79,9 @@ pub struct Live {
     /// When it ended.
     #[serde(default)]
     pub closed_at_us: Option<u64>,
+    /// The jeux that its ending closed, which opening it again opens again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed_with: BTreeSet<JeuId>,
 }
 
 impl Live {
@@ -90,12 +98,18 @@ impl Live {
 pub fn checked_programme(jeux: &[JeuId]) -> Result<(), Invalid> {
     if jeux.is_empty() || jeux.len() > MAX_PROGRAMME {
         let remedy = format!("send 1 to {MAX_PROGRAMME} numbers of the channel's catalogue");
-        return Err(Invalid::new("jeux", format!("has {} entries", jeux.len()), remedy));
+        return Err(Invalid::new(
+            "jeux",
+            Rule::WrongCount { min: 1, max: MAX_PROGRAMME },
+            format!("has {} entries", jeux.len()),
+            remedy,
+        ));
     }
     for (index, jeu_id) in jeux.iter().enumerate() {
         if jeux[..index].contains(jeu_id) {
             return Err(Invalid::new(
                 format!("jeux[{index}]"),
+                Rule::Duplicate,
                 format!("names jeu {jeu_id} again"),
                 "name each jeu once",
             ));

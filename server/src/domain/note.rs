@@ -7,6 +7,7 @@ use super::Invalid;
 use super::bareme::{Bareme, MAX_CRITERES};
 use super::decimal::Decimal;
 use super::key::fold_key;
+use super::rule::Rule;
 
 /// When a viewer chose a note, in microseconds since 1970, by the viewer's own estimate of the server's clock. The
 /// greatest version of a viewer's notes on a jeu is the one that counts.
@@ -42,20 +43,35 @@ impl Note {
             let Some((index, critere)) = bareme.critere(&folded) else {
                 let known: Vec<_> = bareme.criteres.iter().map(|critere| critere.key.as_str()).collect();
                 let shown: String = key.chars().take(64).collect();
-                return Err(Invalid::new(shown, "is not a critere of this live", format!("use {}", known.join(", "))));
+                return Err(Invalid::new(
+                    shown,
+                    Rule::UnknownCritere,
+                    "is not a critere of this live",
+                    format!("use {}", known.join(", ")),
+                ));
             };
             if note.steps[index].is_some() {
-                return Err(Invalid::new(critere.key.as_str(), "is there twice", "send each critere once"));
+                return Err(Invalid::new(
+                    critere.key.as_str(),
+                    Rule::Duplicate,
+                    "is there twice",
+                    "send each critere once",
+                ));
             }
             note.steps[index] = Some(critere.step_of(score)?);
         }
         if note.is_withdrawn() {
-            return Err(Invalid::new("scores", "has no score", "rate at least one critere, or withdraw the note"));
+            return Err(Invalid::new(
+                "scores",
+                Rule::NoScore,
+                "has no score",
+                "rate at least one critere, or withdraw the note",
+            ));
         }
         for (critere, step) in bareme.criteres.iter().zip(&note.steps) {
             if step.is_none() && !critere.optional {
                 let remedy = format!("send {} to {}", critere.min, critere.max);
-                return Err(Invalid::new(critere.key.as_str(), "must be rated", remedy));
+                return Err(Invalid::new(critere.key.as_str(), Rule::Required, "must be rated", remedy));
             }
         }
         Ok(note)
@@ -75,12 +91,20 @@ impl Note {
                     None => {
                         return Err(Invalid::new(
                             key,
+                            Rule::TooPrecise,
                             "has more than three decimals or is too large",
                             "send a score of the bareme",
                         ));
                     }
                 },
-                _ => return Err(Invalid::new(key, "is not a number", "send a number, or null for no opinion")),
+                _ => {
+                    return Err(Invalid::new(
+                        key,
+                        Rule::NotANumber,
+                        "is not a number",
+                        "send a number, or null for no opinion",
+                    ));
+                }
             }
         }
         Self::new(bareme, numbers)

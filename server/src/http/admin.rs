@@ -1,7 +1,7 @@
 //! Everything the admin page does: each action is one call, with a token or with the page's session.
 //!
 //! **Invariant**: every handler begins with [`crate::auth::require`], before it reads the body, so that nobody who may
-//! not do something learns whether they asked for it well. Signing in is the one exception.
+//! not do something learns whether they asked for it well. Signing in is an exception, and so are the ready-made baremes.
 
 mod baremes;
 mod channels;
@@ -11,6 +11,7 @@ mod keys;
 mod lives;
 mod people;
 mod session;
+mod test_mode;
 
 /// Registers the routes.
 pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
@@ -21,6 +22,7 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
     keys::configure(config);
     lives::configure(config);
     drive::configure(config);
+    test_mode::configure(config);
     people::configure(config);
 }
 

@@ -2,7 +2,9 @@
 
 mod channels;
 mod export;
+mod lives;
 mod note;
+mod qr;
 mod results;
 mod votes;
 
@@ -29,8 +31,9 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
         .service(note::post_note)
         .service(channels::open_lives)
         .service(channels::channel_live)
+        .service(lives::channel_lives)
         .service(channels::channel_state)
-        .service(channels::channel_qr)
+        .service(qr::channel_qr)
         .service(results::live_results)
         .service(results::live_results_csv)
         .service(export::live_notes);

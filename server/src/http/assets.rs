@@ -3,115 +3,140 @@
 //!
 //! With `--assets-dir` the same paths serve a folder as it is at each request, uncached, while working on it.
 
-use std::borrow::Cow;
-use std::path::{Component, Path, PathBuf};
-use std::sync::LazyLock;
+mod comments;
+mod compose;
+mod files;
 
-use actix_web::http::header;
-use actix_web::web::{Data, Path as UrlPath, ServiceConfig, get};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::{LazyLock, OnceLock};
+
+use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, Header as _};
+use actix_web::web::{Data, Path as UrlPath, ServiceConfig, get, head, resource};
 use actix_web::{HttpRequest, HttpResponse};
-use rust_embed::Embed;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use self::comments::{lean_script, lean_style};
+pub use self::compose::{CATALOGUES, Messages, messages, modules};
+use self::files::short_hex;
+pub use self::files::{Files, build};
 use super::AppState;
 use crate::i18n::Lang;
-use crate::settings::Settings;
 
-/// What the front-end consists of; its tests and their tools are not part of it.
-#[derive(Embed)]
-#[folder = "../overlay/"]
-#[include = "*.js"]
-#[include = "*.css"]
-#[include = "*.json"]
-#[include = "*.svg"]
-#[include = "*.woff2"]
-#[exclude = "tests/*"]
-#[exclude = "tsconfig.json"]
-struct Bundle;
-
-/// Extensions that are served, with their MIME types.
-const SERVED: [(&str, &str); 4] = [
-    ("js", "text/javascript; charset=utf-8"),
-    ("css", "text/css; charset=utf-8"),
-    ("svg", "image/svg+xml"),
-    ("woff2", "font/woff2"),
+/// Extensions that are served, with their MIME types, and whether compressing them gains anything.
+const SERVED: [(&str, &str, bool); 5] = [
+    ("js", "text/javascript; charset=utf-8", true),
+    ("css", "text/css; charset=utf-8", true),
+    ("svg", "image/svg+xml", true),
+    ("webmanifest", "application/manifest+json", true),
+    ("woff2", "font/woff2", false),
 ];
 
-/// Digits of the bundle's hash in URLs: 64 bits, so that no two builds anybody runs share one.
-const HASH_DIGITS: usize = 16;
+/// The strongest compression: each file is compressed once in the life of the process.
+const BROTLI_QUALITY: u32 = 11;
+/// The window brotli recommends for the web; none of the files is larger.
+const BROTLI_WINDOW_BITS: u32 = 18;
+/// Buffer of the compressor.
+const BROTLI_BUFFER_BYTES: usize = 4096;
 
-/// Path segment that stands for the hash when files come from a folder.
-const LIVE: &str = "live";
+/// A file as browsers get it.
+struct Served {
+    mime: &'static str,
+    etag: String,
+    plain: Bytes,
+    gzip: Option<Bytes>,
+    brotli: Option<Bytes>,
+}
 
-static BUNDLE_HASH: LazyLock<String> = LazyLock::new(|| {
-    let mut paths: Vec<_> = Bundle::iter().collect();
-    paths.sort();
-    let mut hasher = Sha256::new();
-    for path in paths {
-        let Some(file) = Bundle::get(&path) else { continue };
-        hasher.update(path.as_bytes());
-        hasher.update([0]);
-        hasher.update(file.metadata.sha256_hash());
-    }
-    short_hex(&hasher.finalize())
+/// What was compressed so far, by path.
+static EMBEDDED: LazyLock<BTreeMap<String, OnceLock<Option<Served>>>> = LazyLock::new(|| {
+    let words = |lang: Lang| ["viewer", "overlay", "admin"].map(|page| format!("messages/{}/{page}.js", lang.as_str()));
+    let paths = Files::embedded().into_iter().chain(Lang::ALL.into_iter().flat_map(words));
+    paths.map(|path| (path, OnceLock::new())).collect()
 });
 
-/// The first [`HASH_DIGITS`] digits of a hash.
-fn short_hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.take(HASH_DIGITS).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-/// Version of this program and of the pages in it: `welcome.build`, and what pages compare it with.
-pub fn build() -> &'static str {
-    static BUILD: LazyLock<String> = LazyLock::new(|| format!("{}+{}", env!("CARGO_PKG_VERSION"), *BUNDLE_HASH));
-    &BUILD
-}
-
-/// Where the files come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Files {
-    /// The binary.
-    Embedded,
-    /// A folder, read at each request.
-    Folder(PathBuf),
-}
-
-impl Files {
-    /// What the settings say.
-    pub fn of(settings: &Settings) -> Self {
-        settings.assets_dir.clone().map_or(Self::Embedded, Self::Folder)
+impl Served {
+    fn compose(files: &Files, path: &str) -> Option<(&'static str, bool, Bytes)> {
+        let extension = path.rsplit_once('.')?.1;
+        let (_, mime, compressible) = SERVED.into_iter().find(|(served, ..)| *served == extension)?;
+        let plain = if path.starts_with("messages/") {
+            compose::messages_module(files, path)?.into()
+        } else if extension == "css" {
+            compose::style_sheet(files, path)?.into()
+        } else {
+            Bytes::from_owner(files.read(path)?)
+        };
+        Some((mime, compressible, plain))
     }
 
-    /// The bytes of a file of the front-end; `path` is relative and may come from anybody.
-    pub fn read(&self, path: &str) -> Option<Cow<'static, [u8]>> {
-        match self {
-            Self::Embedded => Bundle::get(path).map(|file| file.data),
-            Self::Folder(folder) => {
-                let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-                let tests = path.starts_with("tests/");
-                if !inside || tests { None } else { std::fs::read(folder.join(path)).ok().map(Cow::Owned) }
+    /// A file of a folder, which may be another one at the next request.
+    fn passing(files: &Files, path: &str) -> Option<Self> {
+        let (mime, _, plain) = Self::compose(files, path)?;
+        Some(Self { mime, etag: etag_of(&plain), plain, gzip: None, brotli: None })
+    }
+
+    /// A file of the binary, compressed for everybody who will ask.
+    fn lasting(path: &str) -> Option<Self> {
+        let (mime, compressible, plain) = Self::compose(&Files::Embedded, path)?;
+        let plain = lean(path, plain);
+        let smaller = |packed: Vec<u8>| (packed.len() < plain.len()).then(|| Bytes::from(packed));
+        let (gzip, brotli) = match compressible {
+            true => (gzip(&plain).and_then(smaller), brotli(&plain).and_then(smaller)),
+            false => (None, None),
+        };
+        Some(Self { mime, etag: etag_of(&plain), plain, gzip, brotli })
+    }
+
+    /// The best body for a browser that takes these encodings.
+    fn body_for(&self, accepted: Option<&AcceptEncoding>) -> (Option<ContentEncoding>, Bytes) {
+        let offers = [
+            (ContentEncoding::Brotli, Encoding::brotli(), self.brotli.as_ref()),
+            (ContentEncoding::Gzip, Encoding::gzip(), self.gzip.as_ref()),
+        ];
+        for (encoding, offer, body) in offers {
+            let taken =
+                accepted.is_some_and(|accepted| accepted.negotiate([&offer].into_iter()) == Some(offer.clone()));
+            if let (true, Some(body)) = (taken, body) {
+                return (Some(encoding), body.clone());
             }
         }
+        (None, self.plain.clone())
     }
+}
 
-    /// The path segment under `/assets/` that names this state of the files.
-    pub fn segment(&self) -> &'static str {
-        match self {
-            Self::Embedded => &BUNDLE_HASH,
-            Self::Folder(_) => LIVE,
-        }
+/// A file as it is sent: from a folder, people who work on it get it as they wrote it.
+fn lean(path: &str, written: Bytes) -> Bytes {
+    match (std::str::from_utf8(&written), path.rsplit_once('.')) {
+        (Ok(text), Some((_, "js"))) => lean_script(text).into(),
+        (Ok(text), Some((_, "css"))) => lean_style(text).into(),
+        _ => written,
     }
+}
 
-    /// A file as browsers get it: its MIME type and bytes. Messages become modules.
-    fn served(&self, path: &str) -> Option<(&'static str, Cow<'static, [u8]>)> {
-        let extension = path.rsplit_once('.')?.1;
-        let (_, mime) = SERVED.into_iter().find(|(served, _)| *served == extension)?;
-        let messages = path.strip_prefix("messages/").and_then(|name| name.strip_suffix(".js"));
-        let Some(lang) = messages else { return Some((mime, self.read(path)?)) };
-        let lang = Lang::ALL.into_iter().find(|known| known.as_str() == lang)?;
-        let json = self.read(&format!("messages/{}.json", lang.as_str()))?;
-        Some((mime, Cow::Owned([b"export default ", json.as_ref()].concat())))
+fn etag_of(bytes: &[u8]) -> String {
+    format!("\"{}\"", short_hex(&Sha256::digest(bytes)))
+}
+
+fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok()
+}
+
+fn brotli(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut packed = Vec::new();
+    let mut encoder =
+        brotli::CompressorWriter::new(&mut packed, BROTLI_BUFFER_BYTES, BROTLI_QUALITY, BROTLI_WINDOW_BITS);
+    encoder.write_all(bytes).ok()?;
+    drop(encoder);
+    Some(packed)
+}
+
+/// Compresses every file ahead of the first request, which would otherwise wait some milliseconds for its own.
+pub fn warm_up() {
+    for (path, served) in EMBEDDED.iter() {
+        served.get_or_init(|| Served::lasting(path));
     }
 }
 
@@ -121,32 +146,53 @@ async fn asset(state: Data<AppState>, request: HttpRequest, path: UrlPath<(Strin
 }
 
 fn respond(files: &Files, request: &HttpRequest, hash: &str, path: &str) -> HttpResponse {
-    let Some((mime, bytes)) = files.served(path) else {
+    let passing;
+    let served = match files {
+        Files::Embedded => EMBEDDED.get(path).and_then(|served| served.get_or_init(|| Served::lasting(path)).as_ref()),
+        Files::Folder(_) => {
+            passing = Served::passing(files, path);
+            passing.as_ref()
+        }
+    };
+    let Some(served) = served else {
         return HttpResponse::NotFound().insert_header((header::CACHE_CONTROL, "no-store")).finish();
     };
-    let etag = format!("\"{}\"", short_hex(&Sha256::digest(&bytes)));
     // A page of another build, seen during a rolling update, gets what there is, and must ask again next time.
     let lasting = *files == Files::Embedded && hash == files.segment();
     let cache = if lasting { "public, max-age=31536000, immutable" } else { "no-cache" };
     let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let has_it = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag));
+    let has_it = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == served.etag));
     let mut response = if has_it { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((header::CACHE_CONTROL, cache))
-        .insert_header((header::ETAG, etag))
-        .insert_header((header::CONTENT_TYPE, mime))
+        .insert_header((header::VARY, "Accept-Encoding"))
+        .insert_header((header::CONTENT_TYPE, served.mime))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    if has_it { response.finish() } else { response.body(bytes.into_owned()) }
+    if !lasting {
+        response.insert_header((header::ETAG, served.etag.as_str()));
+    }
+    if has_it {
+        return response.finish();
+    }
+    let accepted = AcceptEncoding::parse(request).ok();
+    let (encoding, body) = served.body_for(accepted.as_ref());
+    if let Some(encoding) = encoding {
+        response.insert_header(encoding);
+    }
+    response.body(body)
 }
 
-/// Adds `GET /assets/{hash}/{path}`.
+/// Adds `GET` and `HEAD` of `/assets/{hash}/{path}`.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/assets/{hash}/{path:.*}", get().to(asset));
+    cfg.service(resource("/assets/{hash}/{path:.*}").route(get().to(asset)).route(head().to(asset)));
 }
 
 #[cfg(test)]
 mod tests {
     use actix_web::body::to_bytes;
+    use std::io::Read as _;
+    use std::path::PathBuf;
+
     use actix_web::http::StatusCode;
     use actix_web::test::TestRequest;
 
@@ -162,8 +208,8 @@ mod tests {
 
     #[test]
     fn the_bundle_holds_the_pages_and_nothing_of_their_tests() {
-        let paths: Vec<_> = Bundle::iter().collect();
-        for path in ["pages/viewer.js", "pages/overlay.js", "styles/tokens.css", "messages/fr.json"] {
+        let paths = Files::embedded();
+        for path in ["pages/viewer.js", "pages/overlay.js", "styles/tokens.css", "messages/fr/viewer.json"] {
             assert!(paths.iter().any(|known| known == path), "{path}");
         }
         assert!(!paths.iter().any(|path| path.starts_with("tests/")), "{paths:?}");
@@ -172,12 +218,19 @@ mod tests {
 
     #[actix_web::test]
     async fn messages_are_served_as_a_module_and_not_as_a_file() {
-        let response = get_asset(&Files::Embedded, Files::Embedded.segment(), "messages/fr.js");
+        let response = get_asset(&Files::Embedded, Files::Embedded.segment(), "messages/fr/viewer.js");
         assert_eq!(header_of(&response, header::CONTENT_TYPE), "text/javascript; charset=utf-8");
         assert!(header_of(&response, header::CACHE_CONTROL).contains("immutable"));
         let body = to_bytes(response.into_body()).await.unwrap();
         assert!(body.starts_with(b"export default {"));
-        for path in ["messages/fr.json", "messages/xx.js", "tests/package.json", "../server/Cargo.toml", "", "pages"] {
+        for path in [
+            "messages/fr/viewer.json",
+            "messages/xx/viewer.js",
+            "tests/package.json",
+            "../server/Cargo.toml",
+            "",
+            "pages",
+        ] {
             assert_eq!(get_asset(&Files::Embedded, "x", path).status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
@@ -198,6 +251,32 @@ mod tests {
         assert_eq!(get_asset(&folder, "live", "styles/tokens.css").status(), StatusCode::OK);
         for path in ["../overlay/styles/tokens.css", "/etc/passwd.js", "tests/package.json", "styles/none.css"] {
             assert_eq!(get_asset(&folder, "live", path).status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_file_is_sent_in_the_best_form_the_browser_takes() {
+        let fetch = async |accepted: &str| {
+            let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accepted)).to_http_request();
+            let response = respond(&Files::Embedded, &request, Files::Embedded.segment(), "lib/connection.js");
+            let encoding =
+                response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap().to_owned());
+            (encoding, to_bytes(response.into_body()).await.unwrap())
+        };
+        let written = Files::Embedded.read("lib/connection.js").unwrap();
+        let plain = lean_script(std::str::from_utf8(&written).unwrap()).into_bytes();
+        let (encoding, body) = fetch("gzip, deflate, br").await;
+        assert_eq!(encoding.as_deref(), Some("br"));
+        let mut unpacked = Vec::new();
+        brotli::Decompressor::new(&body[..], 4096).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain && body.len() * 2 < plain.len(), "{} of {}", body.len(), plain.len());
+        let (encoding, body) = fetch("gzip").await;
+        assert_eq!(encoding.as_deref(), Some("gzip"));
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain);
+        for refusing in ["identity", "br;q=0"] {
+            assert_eq!(fetch(refusing).await.0, None, "{refusing}");
         }
     }
 }

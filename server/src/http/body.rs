@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::error::Problem;
 use crate::domain::Invalid;
+use crate::domain::key::MAX_KEY;
 use crate::domain::object::Object;
+use crate::domain::rule::Rule;
 
 /// Longest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -27,7 +29,8 @@ const MAX_DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::malformed("the body ended early", "send the whole body"))?;
+        let chunk =
+            chunk.map_err(|_| Problem::malformed(Rule::Unreadable, "the body ended early", "send the whole body"))?;
         if body.len() + chunk.len() > limit {
             let left = MAX_DRAINED_BYTES.saturating_sub(body.len() + chunk.len());
             // Whatever comes of draining, the answer is the same.
@@ -108,9 +111,10 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if !inner.is_data() {
-            return Problem::malformed(format!("the body is not JSON: {inner}"), "send JSON");
+            return Problem::malformed(Rule::Unreadable, format!("the body is not JSON: {inner}"), "send JSON");
         }
         let text = inner.to_string();
+        let rule = rule_of(&text, &path);
         let reason = text.split(" at line ").next().unwrap_or_default().to_owned();
         let own = ["unknown field `", "missing field `", "duplicate field `"].iter().find_map(|start| {
             let (name, _) = reason.strip_prefix(start)?.split_once('`')?;
@@ -124,17 +128,46 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             (path, Some(own)) => format!("{path}.{own}"),
             (path, None) => path.to_owned(),
         };
-        Invalid::new(field, reason, "see /api/docs for the fields and their types").into()
+        Invalid::new(field, rule, reason, "see /api/docs for the fields and their types").into()
     })?;
-    reader
-        .end()
-        .map_err(|error| Problem::malformed(format!("the body is not JSON: {error}"), "send one JSON value"))?;
+    reader.end().map_err(|error| {
+        Problem::malformed(Rule::Unreadable, format!("the body is not JSON: {error}"), "send one JSON value")
+    })?;
     Ok(value)
+}
+
+/// The rule behind what serde says, whose errors are text. Keys are the one kind of text with a form of its own that is
+/// checked while it is read; what is said of a wrong one begins otherwise than what serde says.
+fn rule_of(text: &str, path: &str) -> Rule {
+    let starts = |start: &str| text.starts_with(start);
+    let is_type =
+        |kinds: &[&str]| starts("invalid type") && kinds.iter().any(|kind| text.contains(&format!("expected {kind}")));
+    if starts("unknown field") {
+        Rule::UnknownField
+    } else if starts("missing field") {
+        Rule::Required
+    } else if starts("duplicate field") {
+        Rule::Duplicate
+    } else if text.contains("UUID") {
+        Rule::NotAnId
+    } else if starts("key: ") && path.ends_with("key") {
+        Rule::NotAKey { max: MAX_KEY }
+    } else if is_type(&["a string"]) {
+        Rule::NotAText
+    } else if is_type(&["a boolean"]) {
+        Rule::NotABoolean
+    } else if is_type(&["an object"]) {
+        Rule::NotAnObject
+    } else if is_type(&["u8", "u16", "u32", "u64", "i64", "f64", "a number"]) {
+        Rule::NotANumber
+    } else {
+        Rule::WrongValue
+    }
 }
 
 /// 400 for text that is not UTF-8.
 pub fn not_utf8() -> Problem {
-    Problem::malformed("the body is not UTF-8", "send UTF-8")
+    Problem::malformed(Rule::Unreadable, "the body is not UTF-8", "send UTF-8")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! **Invariant**: a [`Problem`] holds only what the caller may read. The cause of a failure inside goes to the log at
 //! the moment it becomes a problem, and nowhere else.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use actix_web::http::header::{self, HeaderValue};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::catalogue::Refused;
 use crate::conductor::ConductError;
 use crate::domain::Invalid;
+use crate::domain::rule::Rule;
 use crate::store::{ErrorKind, StoreError};
 
 /// Media type of every error.
@@ -27,6 +29,8 @@ pub struct Problem(Box<Inner>);
 struct Inner {
     status: StatusCode,
     code: &'static str,
+    rule: Cow<'static, str>,
+    params: Map<String, Value>,
     field: Option<String>,
     reason: String,
     remedy: String,
@@ -50,6 +54,13 @@ pub struct ProblemBody<'a> {
     /// A stable word to branch on, such as `invalid`, `closed` or `unknown_live`.
     #[schema(pattern = "^[a-z][a-z0-9_]*$")]
     pub code: &'a str,
+    /// Which rule it is that was not kept, where several have one code; else the same word as the code. They are listed
+    /// in `docs/problems.md`, and pages say them in their own language.
+    #[schema(pattern = "^[a-z][a-z0-9_]*$")]
+    pub rule: &'a str,
+    /// The numbers of the rule, such as `min` and `max`.
+    #[schema(value_type = std::collections::HashMap<String, Value>)]
+    pub params: &'a Map<String, Value>,
     /// The field that is wrong, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<&'a str>,
@@ -69,6 +80,8 @@ impl Problem {
         Self(Box::new(Inner {
             status,
             code,
+            rule: Cow::Borrowed(code),
+            params: Map::new(),
             field: None,
             reason: reason.into(),
             remedy: remedy.into(),
@@ -76,6 +89,14 @@ impl Problem {
             allow: None,
             extra: Map::new(),
         }))
+    }
+
+    /// Says which rule it is.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.0.rule = Cow::Borrowed(rule.word());
+        self.0.params = rule.params();
+        self
     }
 
     /// Names the field that is wrong.
@@ -112,18 +133,19 @@ impl Problem {
     }
 
     /// 400: the body cannot be read at all.
-    pub fn malformed(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", reason, remedy)
+    pub fn malformed(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", reason, remedy).rule(rule)
     }
 
     /// 401: nobody, or not any more.
-    pub fn unauthorized(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", reason, "sign in, or send a bearer token that is valid")
+    pub fn unauthorized(rule: Rule, reason: impl Into<String>) -> Self {
+        let remedy = "sign in, or send a bearer token that is valid";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", reason, remedy).rule(rule)
     }
 
     /// 403: somebody who may not.
-    pub fn forbidden(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", reason, remedy)
+    pub fn forbidden(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", reason, remedy).rule(rule)
     }
 
     /// 404 with the code of what is missing.
@@ -152,14 +174,15 @@ impl Problem {
     }
 
     /// 409.
-    pub fn conflict(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", reason, remedy)
+    pub fn conflict(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", reason, remedy).rule(rule)
     }
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
         let reason = format!("the body is longer than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", reason, "send less")
+        let rule = Rule::TooLarge { max: limit };
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", reason, "send less").rule(rule)
     }
 
     /// 415.
@@ -171,8 +194,10 @@ impl Problem {
 
     /// 429.
     pub fn too_fast(seconds: u64) -> Self {
-        let remedy = format!("wait {} s and send the same again", seconds.max(1));
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", "too many requests", remedy).retry_after(seconds)
+        let wait_s = seconds.max(1);
+        let remedy = format!("wait {wait_s} s and send the same again");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", "too many requests", remedy);
+        problem.rule(Rule::TooFast { wait_s }).retry_after(wait_s)
     }
 
     /// 503.
@@ -219,6 +244,8 @@ impl ResponseError for Problem {
             title: inner.status.canonical_reason().unwrap_or("Error"),
             status: inner.status.as_u16(),
             code: inner.code,
+            rule: &inner.rule,
+            params: &inner.params,
             field: inner.field.as_deref(),
             reason: &inner.reason,
             remedy: &inner.remedy,
@@ -230,7 +257,16 @@ impl ResponseError for Problem {
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", invalid.reason, invalid.remedy).field(invalid.field)
+        crate::protocol::Problem::from(invalid).into()
+    }
+}
+
+impl From<crate::protocol::Problem> for Problem {
+    fn from(wrong: crate::protocol::Problem) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", wrong.reason, wrong.remedy);
+        problem.0.rule = Cow::Owned(wrong.rule);
+        problem.0.params = wrong.params;
+        problem.field(wrong.field)
     }
 }
 
@@ -260,7 +296,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Unknown { code, reason } => Self::unknown(code, reason),
-            Refused::Conflict { reason, remedy } => Self::conflict(reason, remedy),
+            Refused::Conflict { rule, reason, remedy } => Self::conflict(rule, reason, remedy),
             Refused::Invalid(invalid) => invalid.into(),
             Refused::Busy => Self::unavailable("too many passwords are being checked"),
             Refused::Store(error) => error.into(),
@@ -271,11 +307,16 @@ impl From<Refused> for Problem {
 impl From<ConductError> for Problem {
     fn from(error: ConductError) -> Self {
         match error {
+            ConductError::UnknownChannel(slug) => {
+                Self::unknown("unknown_channel", format!("there is no channel {slug}"))
+            }
             ConductError::UnknownLive(live) => Self::unknown("unknown_live", format!("there is no live {live}")),
             ConductError::UnknownJeu(_, jeu) => {
                 Self::unknown("unknown_jeu", format!("the live has no jeu {jeu}")).field("jeu_id")
             }
-            ConductError::Conflict { reason, remedy } => Self::conflict(reason, remedy),
+            ConductError::Conflict { code, rule, reason, remedy } => {
+                Self::new(StatusCode::CONFLICT, code, reason, remedy).rule(rule)
+            }
             ConductError::Invalid(invalid) => invalid.into(),
             ConductError::Store(error) => error.into(),
             ConductError::NotReady => Self::unavailable("the jeu is still reading its notes"),
@@ -285,11 +326,80 @@ impl From<ConductError> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::http::assets::{CATALOGUES, Files, Messages, messages};
+    use crate::http::openapi::Api;
+    use crate::i18n::Lang;
+
+    fn said(lang: Lang) -> Messages {
+        messages(&Files::Embedded, lang, CATALOGUES)
+    }
+
+    #[test]
+    fn every_rule_is_documented_and_said_in_both_languages_with_its_numbers() {
+        let document = include_str!("../../../docs/problems.md");
+        for (word, params) in Rule::ALL {
+            let shown: Vec<_> = params.iter().map(|param| format!("`{param}`")).collect();
+            let cell = if shown.is_empty() { String::new() } else { format!(" {}", shown.join(", ")) };
+            assert!(document.contains(&format!("| `{word}` |{cell} |")), "{word} in docs/problems.md");
+            for lang in Lang::ALL {
+                let said = said(lang);
+                let text = said.get(&format!("rule.{word}")).unwrap_or_else(|| panic!("rule.{word} in {lang:?}"));
+                let used: BTreeSet<_> = text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+                assert_eq!(used, params.iter().copied().collect(), "{text}");
+            }
+        }
+        let known: BTreeSet<_> = Rule::ALL.iter().map(|(word, _)| *word).collect();
+        for word in said(Lang::Fr).keys().filter_map(|key| key.strip_prefix("rule.")) {
+            assert!(known.contains(word), "nothing is refused by {word}");
+        }
+    }
+
+    /// The names of the properties of a schema and of those it refers to.
+    fn names(document: &Value, schema: &Value, into: &mut BTreeSet<String>) {
+        if let Some(name) = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/components/schemas/")) {
+            names(document, &document["components"]["schemas"][name], into);
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            into.insert(name.clone());
+            names(document, property, into);
+        }
+        for parts in ["oneOf", "allOf", "anyOf"] {
+            schema[parts].as_array().into_iter().flatten().for_each(|part| names(document, part, into));
+        }
+        if schema["items"].is_object() {
+            names(document, &schema["items"], into);
+        }
+    }
+
+    #[test]
+    fn every_field_that_can_be_wrong_has_a_name_in_both_languages() {
+        let document: Value = serde_json::from_slice(&Api::collect().json()).unwrap();
+        // Those that are no property of a body: of the address, of the whole body, of a message on a socket.
+        let mut fields: BTreeSet<_> =
+            ["body", "query", "limit", "message", "t", "live", "jeu"].map(str::to_owned).into();
+        for operation in document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap()) {
+            for content in operation.1["requestBody"]["content"].as_object().into_iter().flatten() {
+                names(&document, &content.1["schema"], &mut fields);
+            }
+        }
+        assert!(fields.contains("minimum_votes") && fields.contains("step") && fields.contains("jeu_id"), "{fields:?}");
+        for lang in Lang::ALL {
+            let said = said(lang);
+            let unsaid: Vec<_> = fields.iter().filter(|name| !said.contains_key(&format!("field.{name}"))).collect();
+            assert!(unsaid.is_empty(), "{lang:?}: {unsaid:?}");
+        }
+        let named: Vec<_> =
+            said(Lang::Fr).keys().filter_map(|key| Some(key.strip_prefix("field.")?.to_owned())).collect();
+        let idle: Vec<_> = named.iter().filter(|name| !fields.contains(*name)).collect();
+        assert!(idle.is_empty(), "no field is called {idle:?}");
+    }
 
     #[actix_web::test]
     async fn a_problem_names_field_reason_and_remedy_and_never_the_cause() {
-        let invalid = Invalid::new("fun", "9 is out of range", "send 1 to 5");
+        let invalid = Invalid::new("fun", Rule::range(1, 5), "9 is out of range", "send 1 to 5");
         let response = Problem::from(invalid).error_response();
         assert_eq!(response.status(), 422);
         assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), PROBLEM_JSON);
@@ -297,6 +407,10 @@ mod tests {
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["field"], "fun");
         assert_eq!(body["code"], "invalid");
+        assert_eq!(
+            (&body["rule"], &body["params"]),
+            (&Value::from("out_of_range"), &serde_json::json!({"min": 1, "max": 5}))
+        );
         let hidden = Problem::from(StoreError::new(ErrorKind::Corrupt, "sqlite", "secret detail"));
         assert!(!hidden.to_string().contains("secret"));
     }

@@ -145,7 +145,8 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         let has_parameter = path.contains('{');
         // Signing in is what one does without being signed in.
         let is_admin = (path.starts_with("/api/admin/")
-            && !["/api/admin/login", "/api/admin/setup", "/api/admin/logout"].contains(&path.as_str()))
+            && !["/api/admin/login", "/api/admin/setup", "/api/admin/logout", "/api/admin/bareme-presets"]
+                .contains(&path.as_str()))
             || path.ends_with("/notes");
         for (name, operation) in operations(item) {
             let Some(operation) = operation else { continue };

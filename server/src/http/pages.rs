@@ -1,31 +1,25 @@
 //! The pages as HTML: what people see before any script runs, and what scripts need to know, as `data-` attributes.
 
+mod first_look;
+mod results;
+
+use std::sync::{Arc, LazyLock};
+
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Data, Path, Query, ServiceConfig, get};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{Data, Path, Query, ServiceConfig, get, head, resource};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource};
 use askama::Template;
 use serde::Deserialize;
 
+use self::first_look::{Shown, ViewerPage};
 use super::AppState;
-use super::assets::{self, Files};
-use super::identity::viewer_cookie;
+use super::assets::{self, Files, modules};
+use super::identity::{public_base, viewer_cookie};
 use crate::auth::request::overlay_key;
-use crate::domain::bareme::{Bilingual, Critere};
-use crate::domain::channel::Channel;
-use crate::domain::decimal::Decimal;
+use crate::domain::bareme::Bilingual;
 use crate::domain::key::Slug;
-use crate::domain::live::LiveStatus;
-use crate::domain::phase::Phase;
 use crate::i18n::{Lang, Texts};
-use crate::protocol::LiveState;
 use crate::settings::Settings;
-use crate::store::{RecordKey, RecordKind};
-
-/// More scores than this are rated with a slider, as in `overlay/lib/scale.js`.
-const MOST_BUTTONS: usize = 11;
-
-/// More buttons than this wrap to several rows.
-const MOST_IN_A_ROW: usize = 6;
 
 /// What every page knows.
 struct Page {
@@ -36,6 +30,8 @@ struct Page {
     /// `?lang=…` again for links, when the language was chosen in the URL.
     lang_query: &'static str,
     texts: Texts,
+    /// Modules of the page's script, for the browser to fetch at once.
+    modules: Arc<[String]>,
 }
 
 /// What pages read of their own URL on the server; scripts read the rest.
@@ -43,10 +39,46 @@ struct Page {
 struct PageQuery {
     lang: Option<String>,
     key: Option<String>,
+    demo: Option<String>,
+}
+
+/// The script of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Script {
+    None,
+    Viewer,
+    Overlay,
+    Admin,
+}
+
+impl Script {
+    const ALL: [Self; 3] = [Self::Viewer, Self::Overlay, Self::Admin];
+
+    /// Its file in `pages/`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Viewer => "viewer",
+            Self::Overlay => "overlay",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn modules(self, files: &Files, lang: Lang) -> Arc<[String]> {
+        static EMBEDDED: LazyLock<[[Arc<[String]>; 2]; 3]> = LazyLock::new(|| {
+            Script::ALL.map(|script| Lang::ALL.map(|lang| modules(&Files::Embedded, script.name(), lang).into()))
+        });
+        let index = Self::ALL.iter().position(|known| *known == self);
+        match (files, index) {
+            (_, None) => Arc::default(),
+            (Files::Embedded, Some(index)) => Arc::clone(&EMBEDDED[index][usize::from(lang == Lang::En)]),
+            (Files::Folder(_), Some(_)) => modules(files, self.name(), lang).into(),
+        }
+    }
 }
 
 impl Page {
-    fn new(settings: &Settings, lang: Lang, chosen: bool) -> Self {
+    fn new(settings: &Settings, lang: Lang, chosen: bool, script: Script) -> Self {
         let files = Files::of(settings);
         let base = base_path(settings);
         Self {
@@ -60,13 +92,14 @@ impl Page {
                 (true, Lang::En) => "?lang=en",
             },
             texts: Texts::load(&files, lang),
+            modules: script.modules(&files, lang),
         }
     }
 
-    fn of(state: &AppState, request: &HttpRequest, query: &PageQuery) -> Self {
+    fn of(state: &AppState, request: &HttpRequest, query: &PageQuery, script: Script) -> Self {
         let accepted = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let lang = Lang::choose(query.lang.as_deref(), accepted);
-        Self::new(&state.settings, lang, query.lang.as_deref().and_then(Lang::of_tag).is_some())
+        Self::new(&state.settings, lang, query.lang.as_deref().and_then(Lang::of_tag).is_some(), script)
     }
 
     fn say<'a>(&'a self, key: &'a str) -> &'a str {
@@ -77,14 +110,6 @@ impl Page {
         match self.lang {
             Lang::Fr => &text.fr,
             Lang::En => &text.en,
-        }
-    }
-
-    /// A score or an end of a scale, exactly, as the language writes it.
-    fn number(&self, number: Decimal) -> String {
-        match self.lang {
-            Lang::Fr => number.to_string().replace('.', ","),
-            Lang::En => number.to_string(),
         }
     }
 }
@@ -99,6 +124,9 @@ struct LiveLink {
     channel: String,
     channel_title: String,
     title: String,
+    /// Title of the jeu that one rates now, with how many did; empty between two jeux.
+    jeu: String,
+    votes: String,
 }
 
 #[derive(Template)]
@@ -113,6 +141,7 @@ struct HomePage {
 struct MissingPage {
     page: Page,
     text: String,
+    lives: Vec<LiveLink>,
 }
 
 #[derive(Template)]
@@ -126,94 +155,9 @@ struct AdminPage {
 struct OverlayPage {
     page: Page,
     channel: String,
+    /// Where people vote, as they read it: without a scheme.
+    address: String,
     refused: bool,
-}
-
-/// One critere as the page first shows it.
-struct CritereView {
-    label: String,
-    low: String,
-    high: String,
-    slider: bool,
-    many: bool,
-    scores: Vec<String>,
-}
-
-#[derive(Template)]
-#[template(path = "viewer.html")]
-struct ViewerPage {
-    page: Page,
-    channel: String,
-    channel_title: String,
-    has_jeu: bool,
-    place: String,
-    title: String,
-    scale_max: String,
-    moment: &'static str,
-    criteres: Vec<CritereView>,
-    message_title: &'static str,
-    message_text: &'static str,
-}
-
-fn critere_view(page: &Page, critere: &Critere) -> CritereView {
-    let scores: Vec<_> = (0..=critere.steps()).map(|k| page.number(critere.score(k))).collect();
-    let slider = scores.len() > MOST_BUTTONS;
-    CritereView {
-        label: page.own(&critere.labels).to_owned(),
-        low: page.own(&critere.low).to_owned(),
-        high: page.own(&critere.high).to_owned(),
-        slider,
-        many: scores.len() > MOST_IN_A_ROW,
-        scores: if slider { Vec::new() } else { scores },
-    }
-}
-
-/// Key of the words for where a jeu stands.
-const fn phase_key(phase: Phase, closing_announced: bool) -> &'static str {
-    match phase {
-        Phase::Pending => "phase.pending",
-        Phase::Open if closing_announced => "phase.short_closing",
-        Phase::Open => "phase.open",
-        Phase::Closing => "phase.finalising",
-        Phase::Final => "phase.final",
-    }
-}
-
-impl ViewerPage {
-    fn new(page: Page, channel: &Slug, channel_title: String, live: Option<&LiveState>) -> Self {
-        let shown = live.and_then(|live| {
-            let mut entries = live.programme.iter().enumerate();
-            let current = entries.find(|(_, entry)| Some(entry.jeu.jeu_id.0) == live.current);
-            current.filter(|(_, entry)| entry.phase != Phase::Pending).map(|(index, entry)| (live, index, entry))
-        });
-        let (message_title, message_text) = match live.map(|live| live.status) {
-            None => ("viewer.before.title", "viewer.before.text"),
-            Some(LiveStatus::Closed) => ("viewer.over.title", "viewer.over.text"),
-            Some(_) => ("viewer.soon.title", "viewer.soon.text"),
-        };
-        let mut view = Self {
-            channel: channel.to_string(),
-            channel_title,
-            has_jeu: shown.is_some(),
-            place: String::new(),
-            title: String::new(),
-            scale_max: String::new(),
-            moment: "",
-            criteres: Vec::new(),
-            message_title,
-            message_text,
-            page,
-        };
-        if let Some((live, index, entry)) = shown {
-            let (place, count) = ((index + 1).to_string(), live.programme.len().to_string());
-            view.place = view.page.texts.fill("viewer.place", &[("place", &place), ("count", &count)]);
-            view.title.clone_from(&entry.jeu.details.title);
-            view.scale_max = view.page.number(live.scale.max);
-            view.moment = phase_key(entry.phase, entry.closes_at_us.is_some());
-            view.criteres = live.bareme.criteres.iter().map(|critere| critere_view(&view.page, critere)).collect();
-        }
-        view
-    }
 }
 
 fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
@@ -227,35 +171,43 @@ fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
         .body(body)
 }
 
-async fn home(state: Data<AppState>, request: HttpRequest, query: Query<PageQuery>) -> HttpResponse {
-    let page = Page::of(&state, &request, &query);
+/// The lives on air, in order of what their channels are called.
+async fn lives_on_air(state: &AppState, page: &Page) -> Vec<LiveLink> {
     let mut lives = Vec::new();
     for live in state.conductor.open_lives() {
-        let channel = live.channel.to_string();
-        let channel_title =
-            channel_of(&state, &live.channel).await.map_or_else(|| channel.clone(), |found| found.title);
-        lives.push(LiveLink { channel, channel_title, title: live.title.clone() });
+        // From memory, as everything here is: the front page must not wait for a store.
+        let view = state.conductor.channel_view(&live.channel).await.ok().flatten().map(|view| view.borrow().clone());
+        let Some(view) = view else { continue };
+        let Some(shown) = view.shown.as_deref().filter(|shown| shown.live.live_id == live.live_id) else { continue };
+        let shown = Shown::of(shown);
+        let current = shown.current().map(|(_, entry)| entry);
+        lives.push(LiveLink {
+            channel: live.channel.to_string(),
+            channel_title: view.channel.as_ref().map_or_else(|| live.channel.to_string(), |known| known.title.clone()),
+            title: live.title.clone(),
+            jeu: current.map(|entry| entry.jeu.details.title.clone()).unwrap_or_default(),
+            votes: current.map(|entry| shown.votes(page, entry)).unwrap_or_default(),
+        });
     }
     lives.sort_by(|a, b| a.channel_title.cmp(&b.channel_title));
+    lives
+}
+
+async fn home(state: Data<AppState>, request: HttpRequest, query: Query<PageQuery>) -> HttpResponse {
+    let page = Page::of(&state, &request, &query, Script::None);
+    let lives = lives_on_air(&state, &page).await;
     html(StatusCode::OK, &HomePage { page, lives })
 }
 
-/// The record of a channel.
-async fn channel_of(state: &AppState, slug: &Slug) -> Option<Channel> {
-    let key = RecordKey::new(RecordKind::Channel, "", slug.as_str());
-    match state.records.get::<Channel>(&key).await {
-        Ok(channel) => channel.map(|versioned| versioned.value),
-        Err(error) => {
-            tracing::warn!(channel = slug.as_str(), %error, "a page cannot read its channel");
-            None
-        }
-    }
-}
-
-fn missing_channel(page: Page, name: &str) -> HttpResponse {
+async fn missing_channel(state: &AppState, page: Page, name: &str) -> HttpResponse {
     let shown: String = name.chars().take(60).collect();
     let text = page.texts.fill("missing.channel", &[("channel", &shown)]);
-    html(StatusCode::NOT_FOUND, &MissingPage { page, text })
+    missing(state, page, text).await
+}
+
+async fn missing(state: &AppState, page: Page, text: String) -> HttpResponse {
+    let lives = lives_on_air(state, &page).await;
+    html(StatusCode::NOT_FOUND, &MissingPage { page, text, lives })
 }
 
 async fn viewer(
@@ -264,23 +216,23 @@ async fn viewer(
     path: Path<String>,
     query: Query<PageQuery>,
 ) -> HttpResponse {
-    let page = Page::of(&state, &request, &query);
-    let Ok(slug) = Slug::new(&path) else { return missing_channel(page, &path) };
+    let page = Page::of(&state, &request, &query, Script::Viewer);
+    let Ok(slug) = Slug::new(&path) else { return missing_channel(&state, page, &path).await };
     // From memory: when a live begins, everybody opens this page at once, and a store's reading queue is short.
-    let (status, title, live) = match state.conductor.channel_view(&slug).await {
+    let (status, title, shown) = match state.conductor.channel_view(&slug).await {
         Ok(Some(view)) => {
             let view = view.borrow().clone();
             let title = view.channel.as_ref().map(|channel| channel.title.clone()).unwrap_or_default();
-            (StatusCode::OK, title, view.shown.as_ref().map(|live| live.state()))
+            (StatusCode::OK, Some(title), view.shown.as_deref().map(Shown::of))
         }
-        Ok(None) => return missing_channel(page, slug.as_str()),
+        Ok(None) => return missing_channel(&state, page, slug.as_str()).await,
         // A store that is away does not say that there is no such channel. The page finds out from its socket.
         Err(error) => {
             tracing::warn!(channel = slug.as_str(), %error, "a page cannot read its channel");
-            (StatusCode::SERVICE_UNAVAILABLE, slug.to_string(), None)
+            (StatusCode::SERVICE_UNAVAILABLE, None, None)
         }
     };
-    let view = ViewerPage::new(page, &slug, title, live.as_ref());
+    let view = ViewerPage::new(page, &slug, title, shown.as_ref());
     let mut response = html(status, &view);
     if let (_, Some(cookie)) = viewer_cookie(&state, &request)
         && let Err(error) = response.add_cookie(&cookie)
@@ -296,71 +248,65 @@ async fn overlay(
     path: Path<String>,
     query: Query<PageQuery>,
 ) -> HttpResponse {
-    let page = Page::of(&state, &request, &query);
-    let Ok(slug) = Slug::new(&path) else { return missing_channel(page, &path) };
+    let page = Page::of(&state, &request, &query, Script::Overlay);
+    let Ok(slug) = Slug::new(&path) else { return missing_channel(&state, page, &path).await };
     let key = query.key.as_deref().unwrap_or_default();
+    // A demo shows made-up numbers and opens no connection, so it needs no key.
+    let is_demo = query.demo.as_deref().is_some_and(|demo| demo != "off");
     // A store that is away says nothing about a key. The page finds out from its socket.
-    let refused = matches!(overlay_key(&state, &slug, key).await, Ok(None));
+    let refused = !is_demo && matches!(overlay_key(&state, &slug, key).await, Ok(None));
     let status = if refused { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    html(status, &OverlayPage { page, channel: slug.to_string(), refused })
+    let base = public_base(&state.settings, &request);
+    let address = format!("{}/{slug}", base.split_once("://").map_or(base.as_str(), |(_, rest)| rest));
+    html(status, &OverlayPage { page, channel: slug.to_string(), address, refused })
 }
 
 async fn admin(state: Data<AppState>, request: HttpRequest, query: Query<PageQuery>) -> HttpResponse {
-    html(StatusCode::OK, &AdminPage { page: Page::of(&state, &request, &query) })
+    html(StatusCode::OK, &AdminPage { page: Page::of(&state, &request, &query, Script::Admin) })
 }
 
 /// The page for addresses nothing answers to.
 pub async fn not_found(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
-    let page = Page::of(&state, &request, &PageQuery::default());
+    let query = Query::<PageQuery>::from_query(request.query_string()).map(Query::into_inner).unwrap_or_default();
+    let page = Page::of(&state, &request, &query, Script::None);
     let text = page.say("missing.page").to_owned();
-    html(StatusCode::NOT_FOUND, &MissingPage { page, text })
+    missing(&state, page, text).await
+}
+
+/// A page at a path: `HEAD` answers as `GET` does, without the body.
+fn page_at<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args, Output = HttpResponse>,
+    Args: FromRequest + 'static,
+{
+    resource(path).route(get().to(handler.clone())).route(head().to(handler))
 }
 
 /// Adds the pages. To come after every other route: `/{channel}` takes any single segment.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/", get().to(home))
-        .route("/admin", get().to(admin))
-        .route("/overlay/{channel}", get().to(overlay))
-        .route("/{channel}", get().to(viewer));
+    cfg.service(page_at("/", home))
+        .service(page_at("/admin", admin))
+        .service(page_at("/overlay/{channel}", overlay))
+        .service(results::page())
+        .service(page_at("/{channel}", viewer));
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
+    use super::first_look::tests::sample;
     use super::*;
-    use crate::domain::bareme::presets;
-    use crate::domain::jeu::{Jeu, JeuDetails, JeuId};
-    use crate::protocol::ProgrammeEntry;
+    use crate::protocol::Masked;
 
     fn page(lang: Lang) -> Page {
         let settings = Settings {
             public_url: Some(url::Url::parse("https://vote.example.org/notes/").unwrap()),
             ..Settings::default()
         };
-        Page::new(&settings, lang, true)
+        Page::new(&settings, lang, true, Script::Viewer)
     }
 
-    fn live(title: &str, preset: usize) -> LiveState {
-        let bareme = presets().remove(preset);
-        let jeu = Jeu { jeu_id: JeuId(3), details: JeuDetails { title: title.to_owned(), ..JeuDetails::default() } };
-        LiveState {
-            live_id: Uuid::nil(),
-            channel: "max".to_owned(),
-            title: "Soirée".to_owned(),
-            status: LiveStatus::Open,
-            current: Some(3),
-            blind: false,
-            minimum_votes: 1,
-            scale: bareme.overall_scale(),
-            bareme,
-            programme: vec![ProgrammeEntry { jeu, phase: Phase::Open, epoch: 0, closes_at_us: None }],
-            ends_at_us: None,
-        }
-    }
-
-    fn viewer_html(lang: Lang, live: Option<&LiveState>) -> String {
-        ViewerPage::new(page(lang), &Slug::new("max").unwrap(), "Max <3".to_owned(), live).render().unwrap()
+    fn viewer_html(lang: Lang, shown: Option<&Shown>) -> String {
+        ViewerPage::new(page(lang), &Slug::new("max").unwrap(), Some("Max <3".to_owned()), shown).render().unwrap()
     }
 
     #[actix_web::test]
@@ -396,37 +342,72 @@ mod tests {
     }
 
     #[test]
-    fn the_viewer_page_says_jeu_and_criteres_before_any_script() {
-        let html = viewer_html(Lang::Fr, Some(&live("Les Brumes", 0)));
-        for part in ["Les Brumes", "Jeu 1 sur 1", "Votes ouverts", "Durée de vie", "inépuisable", "Max &#60;3"] {
+    fn the_viewer_page_says_jeu_criteres_and_numbers_before_any_script() {
+        let html = viewer_html(Lang::Fr, Some(&sample("Les Brumes", 0)));
+        for part in ["Les Brumes", "Jeu 1 sur 2", "Votes ouverts", "Durée de vie", "inépuisable", "Max &#60;3"] {
             assert!(html.contains(part), "{part} in {html}");
         }
+        assert!(html.contains(">4,3</span>") && html.contains("/ 5 · 1\u{202f}248 votes"), "{html}");
+        assert!(html.contains("moyenne 4,6"), "{html}");
         assert!(html.contains(r#"data-base="/notes" data-lang="fr""#));
         assert!(html.contains(r#"src="/notes/assets/"#));
-        let halves = viewer_html(Lang::Fr, Some(&live("Les Brumes", 1)));
+        let halves = viewer_html(Lang::Fr, Some(&sample("Les Brumes", 1)));
         assert!(halves.contains(">3,5<") && halves.contains("is-many"));
-        assert!(viewer_html(Lang::En, Some(&live("x", 1))).contains(">3.5<"));
+        assert!(viewer_html(Lang::En, Some(&sample("x", 1))).contains(">3.5<"));
         assert!(viewer_html(Lang::En, None).contains("No live yet"));
+        let away = ViewerPage::new(page(Lang::En), &Slug::new("max").unwrap(), None, None).render().unwrap();
+        assert!(away.contains("The server does not answer") && !away.contains("No live yet"));
+    }
+
+    #[test]
+    fn masked_numbers_are_not_in_the_page() {
+        let mut shown = sample("Les Brumes", 0);
+        shown.mask(0, Masked::Blind);
+        let html = viewer_html(Lang::Fr, Some(&shown));
+        assert!(html.contains("Moyenne après votre vote") && html.contains("1\u{202f}248 votes"), "{html}");
+        assert!(!html.contains("4,3") && !html.contains("4,6"), "{html}");
+        shown.mask(0, Masked::Minimum);
+        let html = viewer_html(Lang::Fr, Some(&shown));
+        assert!(html.contains("1\u{202f}248 / 1 votes") && !html.contains("4,3"), "{html}");
+    }
+
+    #[test]
+    fn a_live_that_is_over_shows_its_ranking() {
+        let mut shown = sample("Les Brumes", 0);
+        shown.end();
+        let html = viewer_html(Lang::Fr, Some(&shown));
+        let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} in {html}"));
+        assert!(place("Le live est terminé") < place("Classement"));
+        assert!(place("Classement") < place("Petite Forge") && place("Petite Forge") < place("Les Brumes"));
+        assert!(html.contains(">4,8<") && !html.contains("critere__"), "{html}");
     }
 
     #[test]
     fn text_that_people_typed_is_escaped() {
-        let html = viewer_html(Lang::En, Some(&live("<script>alert(1)</script>\" onload=\"", 0)));
+        let html = viewer_html(Lang::En, Some(&sample("<script>alert(1)</script>\" onload=\"", 0)));
         assert!(!html.contains("<script>alert") && !html.contains("\" onload"));
+    }
+
+    fn overlay_html(lang: Lang, refused: bool) -> String {
+        let (channel, address) = ("max".to_owned(), "vote.example.org/notes/max".to_owned());
+        OverlayPage { page: page(lang), channel, address, refused }.render().unwrap()
     }
 
     #[test]
     fn no_page_has_inline_script_or_style() {
         for lang in Lang::ALL {
-            let lives = vec![LiveLink { channel: "max".into(), channel_title: "Max".into(), title: "Live".into() }];
+            let lives = || {
+                let [channel, channel_title, title] = ["max", "Max", "Live"].map(str::to_owned);
+                vec![LiveLink { channel, channel_title, title, jeu: "Jeu".into(), votes: "1 vote".into() }]
+            };
             let pages = [
-                HomePage { page: page(lang), lives }.render().unwrap(),
+                HomePage { page: page(lang), lives: lives() }.render().unwrap(),
                 HomePage { page: page(lang), lives: Vec::new() }.render().unwrap(),
-                MissingPage { page: page(lang), text: "…".into() }.render().unwrap(),
+                MissingPage { page: page(lang), text: "…".into(), lives: lives() }.render().unwrap(),
                 AdminPage { page: page(lang) }.render().unwrap(),
-                OverlayPage { page: page(lang), channel: "max".into(), refused: true }.render().unwrap(),
-                OverlayPage { page: page(lang), channel: "max".into(), refused: false }.render().unwrap(),
-                viewer_html(lang, Some(&live("Jeu", 0))),
+                overlay_html(lang, true),
+                overlay_html(lang, false),
+                viewer_html(lang, Some(&sample("Jeu", 0))),
             ];
             for html in pages {
                 assert!(html.contains(&format!("<html lang=\"{}\"", lang.as_str())));

@@ -96,6 +96,7 @@ pub fn masked(frame: &TallyFrame, reason: Masked) -> TallyFrame {
 }
 
 /// Everything a room shows, at one moment.
+#[derive(Clone)]
 pub struct Frames {
     /// The channel and its live.
     pub state: Encoded<State>,
@@ -105,11 +106,25 @@ pub struct Frames {
     pub view: Option<Arc<LiveView>>,
     /// The channel was deleted.
     pub gone: bool,
+    /// What overlays and admins see instead during a rehearsal.
+    pub rehearsal: Option<Arc<Frames>>,
+}
+
+impl Frames {
+    /// What overlays and admins see.
+    pub fn for_staff(&self) -> &Self {
+        self.rehearsal.as_deref().unwrap_or(self)
+    }
+
+    /// The greatest revision of a state that was sent to anybody.
+    pub(super) fn last_rev(&self) -> u64 {
+        self.state.value.rev.max(self.for_staff().state.value.rev)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use uuid::Uuid;
 
@@ -136,6 +151,7 @@ mod tests {
             created_at_us: 0,
             opened_at_us: None,
             closed_at_us: None,
+            closed_with: BTreeSet::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::frames::{Encoded, Frames, JeuFrames, encode};
 use super::{Hub, Room};
 use crate::cluster::ItemView;
 use crate::conductor::{ChannelView, LiveView, tally_frame};
+use crate::domain::channel::Channel;
 use crate::domain::key::Slug;
 use crate::domain::phase::Phase;
 use crate::domain::tally::Tally;
@@ -54,33 +55,76 @@ async fn changed(view: &mut watch::Receiver<Arc<ChannelView>>, items: &mut [watc
 
 /// The frames of a room that was just opened: what is known, without waiting for a tick.
 pub(super) fn first_frames(shown: &ChannelView) -> Frames {
-    let state = State { rev: 0, channel_title: String::new(), live: None, stale: true };
-    let text = encode(&ServerMessage::State(Box::new(state.clone())));
-    let nothing = Frames { state: Encoded { value: Arc::new(state), text }, jeux: Vec::new(), view: None, gone: false };
-    let views: Vec<_> = shown.shown.iter().flat_map(|live| &live.items).map(crate::cluster::ItemHandle::view).collect();
-    next_frames(&nothing, shown, &views).unwrap_or(nothing)
+    let nothing = no_frames(0);
+    next_frames(&nothing, shown, &views_of(shown.shown.as_deref())).unwrap_or(nothing)
 }
 
-/// The frames after `before`; `None` when they would say the same.
+/// The frames of a room that has not shown anything since a revision.
+fn no_frames(rev: u64) -> Frames {
+    let state = State { rev, channel_title: String::new(), live: None, stale: true };
+    let text = encode(&ServerMessage::State(Box::new(state.clone())));
+    let state = Encoded { value: Arc::new(state), text };
+    Frames { state, jeux: Vec::new(), view: None, gone: false, rehearsal: None }
+}
+
+fn views_of(live: Option<&LiveView>) -> Vec<Arc<ItemView<Tally>>> {
+    live.iter().flat_map(|live| &live.items).map(crate::cluster::ItemHandle::view).collect()
+}
+
+/// The frames after `before`, those of a rehearsal with them; `None` when they would say the same.
+///
+/// Whoever sees the rehearsal begin and end is sent now one state and now the other: each goes on where the revisions of
+/// the other stand, because a client drops what looks older than what it has.
 fn next_frames(before: &Frames, shown: &ChannelView, views: &[Arc<ItemView<Tally>>]) -> Option<Frames> {
+    let rehearsal = match (&shown.rehearsal, &before.rehearsal) {
+        (None, _) => None,
+        (Some(rehearsal), known) => {
+            let fresh = Arc::new(no_frames(before.last_rev()));
+            let known = known.as_ref().unwrap_or(&fresh);
+            let shown = (shown.channel.as_ref(), Some(&rehearsal.view));
+            let next = next_of(known, shown, &views_of(Some(&rehearsal.view)), None);
+            Some(next.map_or_else(|| Arc::clone(known), Arc::new))
+        }
+    };
+    let is_over = before.rehearsal.is_some() && rehearsal.is_none();
+    let real = (shown.channel.as_ref(), shown.shown.as_ref());
+    let next = next_of(before, real, views, is_over.then(|| before.last_rev()));
+    let same = match (&before.rehearsal, &rehearsal) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        (before, now) => before.is_none() && now.is_none(),
+    };
+    match next {
+        Some(next) => Some(Frames { rehearsal, ..next }),
+        None if same => None,
+        None => Some(Frames { rehearsal, ..before.clone() }),
+    }
+}
+
+/// The frames of one live after `before`; `None` when they would say the same, unless the state has to be said `again`
+/// with a revision above another one.
+fn next_of(
+    before: &Frames,
+    (channel, live): (Option<&Channel>, Option<&Arc<LiveView>>),
+    views: &[Arc<ItemView<Tally>>],
+    again: Option<u64>,
+) -> Option<Frames> {
     let stale = views.iter().any(|view| view.stale);
-    let title = shown.channel.as_ref().map(|channel| channel.title.clone()).unwrap_or_default();
-    let live = shown.shown.as_ref().map(|live| live.state());
-    let mut state = State { rev: before.state.value.rev, channel_title: title, live, stale };
-    let gone = shown.channel.is_none();
-    let state_changed = state != *before.state.value || gone != before.gone;
+    let title = channel.map(|channel| channel.title.clone()).unwrap_or_default();
+    let rev = before.state.value.rev;
+    let mut state = State { rev, channel_title: title, live: live.map(|live| live.state()), stale };
+    let gone = channel.is_none();
+    let state_changed = state != *before.state.value || gone != before.gone || again.is_some();
     let state = if state_changed {
-        state.rev += 1;
+        state.rev = again.unwrap_or(rev).max(rev) + 1;
         let text = encode(&ServerMessage::State(Box::new(state.clone())));
         Encoded { value: Arc::new(state), text }
     } else {
         before.state.clone()
     };
     let mut any_changed = state_changed;
-    let same_live =
-        before.view.as_ref().map(|live| live.live.live_id) == shown.shown.as_ref().map(|live| live.live.live_id);
+    let same_live = before.view.as_ref().map(|live| live.live.live_id) == live.map(|live| live.live.live_id);
     let mut jeux = Vec::new();
-    if let Some(live) = &shown.shown {
+    if let Some(live) = live {
         for (item, view) in live.items.iter().zip(views) {
             if view.rank.phase() == Phase::Pending {
                 continue;
@@ -91,7 +135,7 @@ fn next_frames(before: &Frames, shown: &ChannelView, views: &[Arc<ItemView<Tally
             jeux.push(frames);
         }
     }
-    any_changed.then(|| Frames { state, jeux, view: shown.shown.clone(), gone })
+    any_changed.then(|| Frames { state, jeux, view: live.cloned(), gone, rehearsal: None })
 }
 
 /// The frames of a jeu: those known when nothing but the clock changed, new ones with the next revision otherwise.

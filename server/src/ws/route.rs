@@ -11,6 +11,7 @@ use super::session::{Role, Session};
 use super::sizes;
 use crate::auth::request::{admin_of, overlay_key};
 use crate::domain::key::Slug;
+use crate::domain::rule::Rule;
 use crate::http::AppState;
 use crate::http::assets;
 use crate::http::error::Problem;
@@ -51,7 +52,11 @@ async fn connect(
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_origin", "another site opened this socket", remedy));
     }
     let query = web::Query::<Query>::from_query(request.query_string()).map_err(|error| {
-        Problem::malformed(format!("the query cannot be read: {error}"), "send role=viewer, overlay or admin, and key")
+        Problem::malformed(
+            Rule::WrongQuery,
+            format!("the query cannot be read: {error}"),
+            "send role=viewer, overlay or admin, and key",
+        )
     })?;
     let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
     let channel = Slug::new(&path).map_err(|_| unknown())?;
@@ -68,7 +73,8 @@ async fn connect(
         AskedRole::Overlay => {
             let key = query.key.as_deref().unwrap_or_default();
             let remedy = "copy the overlay's address from the admin page again";
-            let refused = || Problem::forbidden("the overlay key is not valid, or not any more", remedy);
+            let refused =
+                || Problem::forbidden(Rule::InvalidOverlayKey, "the overlay key is not valid, or not any more", remedy);
             (Role::Overlay, Some(overlay_key(&state, &channel, key).await?.ok_or_else(refused)?), None)
         }
         AskedRole::Admin => (Role::Admin, Some(admin_of(&state, &request).await?.credential), None),
@@ -76,7 +82,11 @@ async fn connect(
     let seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
     let body = sizes::limited(&request, body).await.map_err(Problem::internal)?;
     let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| {
-        Problem::malformed(format!("this is not a WebSocket handshake: {error}"), "send an RFC 6455 upgrade request")
+        Problem::malformed(
+            Rule::Unreadable,
+            format!("this is not a WebSocket handshake: {error}"),
+            "send an RFC 6455 upgrade request",
+        )
     })?;
     let welcome = Welcome {
         protocol: PROTOCOL_VERSION,

@@ -13,6 +13,7 @@ use bytestring::ByteString;
 use crate::conductor::{Vote, Wanted};
 use crate::domain::Invalid;
 use crate::domain::object::Object;
+use crate::domain::rule::Rule;
 use crate::domain::viewer::{ViewerId, ViewerSecret};
 use crate::hub::frames::{Audience, Encoded, Frames, JeuFrames, encode};
 use crate::protocol::{
@@ -140,6 +141,10 @@ impl Session {
 
     /// What the client does not have yet of a room's frames.
     pub fn on_frames(&mut self, frames: &Frames, actions: &mut Vec<Action>) {
+        let frames = match self.role {
+            Role::Viewer(_) => frames,
+            Role::Overlay | Role::Admin => frames.for_staff(),
+        };
         if frames.gone {
             actions.push(Action::Close(close::GONE));
             return;
@@ -244,17 +249,25 @@ impl Session {
     }
 
     fn on_hello(&mut self, token: &str, now_us: u64, actions: &mut Vec<Action>) {
-        let refused = |field: &str, reason: &str, remedy: &str| {
-            refuse(Reply::plain(None, None, None, Status::Invalid), Invalid::new(field, reason, remedy), now_us)
+        let refused = |field: &str, rule: Rule, reason: &str, remedy: &str| {
+            refuse(Reply::plain(None, None, None, Status::Invalid), Invalid::new(field, rule, reason, remedy), now_us)
         };
         let refusal = match (&self.role, self.secret.verify(token)) {
-            (Role::Overlay | Role::Admin, _) => refused("t", "only viewers say hello", "open a viewer's socket"),
-            (Role::Viewer(_), _) if self.has_voted => {
-                refused("t", "hello comes before the first note", "say hello first, or connect again")
+            (Role::Overlay | Role::Admin, _) => {
+                refused("t", Rule::ViewersOnly, "only viewers say hello", "open a viewer's socket")
             }
-            (Role::Viewer(_), None) => {
-                refused("viewer", "is not a token of this server", "send the token of an earlier welcome, or none")
-            }
+            (Role::Viewer(_), _) if self.has_voted => refused(
+                "t",
+                Rule::HelloTooLate,
+                "hello comes before the first note",
+                "say hello first, or connect again",
+            ),
+            (Role::Viewer(_), None) => refused(
+                "viewer",
+                Rule::InvalidViewer,
+                "is not a token of this server",
+                "send the token of an earlier welcome, or none",
+            ),
             (Role::Viewer(_), Some(viewer)) => {
                 self.role = Role::Viewer(viewer);
                 self.voted.clear();
@@ -267,7 +280,7 @@ impl Session {
     fn on_vote(&mut self, live: uuid::Uuid, jeu: u32, v: u64, wanted: Wanted, now_us: u64, actions: &mut Vec<Action>) {
         let base = Reply::plain(Some(live), Some(jeu), Some(v), Status::Invalid);
         let Role::Viewer(viewer) = self.role else {
-            let invalid = Invalid::new("t", "only viewers vote", "open a viewer's socket");
+            let invalid = Invalid::new("t", Rule::ViewersOnly, "only viewers vote", "open a viewer's socket");
             actions.push(refuse(base, invalid, now_us));
             return;
         };
@@ -277,7 +290,11 @@ impl Session {
                 Some(shown) => format!("send to live {shown}, which channel {channel} shows"),
                 None => format!("wait: channel {channel} shows no live yet"),
             };
-            actions.push(refuse(base, Invalid::new("live", "is not the live of this channel", remedy), now_us));
+            actions.push(refuse(
+                base,
+                Invalid::new("live", Rule::WrongLive, "is not the live of this channel", remedy),
+                now_us,
+            ));
             return;
         }
         if self.pending >= MAX_PENDING_REPLIES {
@@ -355,12 +372,17 @@ fn parse(text: &str) -> Result<ClientMessage, Invalid> {
             _ => {}
         }
         if depth > MAX_DEPTH {
-            return Err(Invalid::new("message", "is nested too deeply", "send one flat object"));
+            return Err(Invalid::new(
+                "message",
+                Rule::TooDeep { max: MAX_DEPTH },
+                "is nested too deeply",
+                "send one flat object",
+            ));
         }
     }
     serde_json::from_str(text).map(|Object(message)| message).map_err(|error| {
         let reason = format!("cannot be read: {error}");
-        Invalid::new("message", reason, "send hello, note, withdraw or ping as in docs/protocol.md")
+        Invalid::new("message", Rule::Unreadable, reason, "send hello, note, withdraw or ping as in docs/protocol.md")
     })
 }
 
@@ -421,6 +443,8 @@ mod tests {
             bareme,
             programme: Vec::new(),
             ends_at_us: None,
+            closed_at_us: None,
+            test: false,
         };
         let state = State { rev: 1, channel_title: "d".into(), live: Some(live), stale: false };
         let public = tally(rev, blind.then_some(Masked::Blind));
@@ -430,6 +454,7 @@ mod tests {
             jeux: vec![JeuFrames { jeu: 1, rev, admin: open.clone(), voter: open, public }],
             view: None,
             gone: false,
+            rehearsal: None,
         }
     }
 

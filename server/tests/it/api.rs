@@ -3,5 +3,9 @@
 mod admin;
 mod auth;
 mod cli;
+mod delivery;
 mod http;
+mod qr;
+mod results;
+mod rules;
 mod support;

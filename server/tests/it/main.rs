@@ -10,10 +10,13 @@ mod studio;
 mod wire;
 
 mod api;
+mod cql;
 mod crash;
 mod disk;
 mod frames;
 mod loop_;
 mod masking;
 mod pressure;
+mod rehearsal;
 mod sockets;
+mod undo;

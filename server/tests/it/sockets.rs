@@ -177,14 +177,15 @@ async fn a_jeu_takes_notes_only_while_it_is_open() {
     let jeu = |action: &str| format!("/api/admin/lives/{live}/jeux/{}/{action}", jeux[0]);
     studio.post(&server, &jeu("close"), json!({"delay_ms": 0})).await;
     assert_eq!(page.vote(jeux[0], json!({"fun": 5})).await["status"], "closed");
-    page.until("the final numbers", |heard| heard["t"] == "tally" && heard["phase"] == "final").await;
+    page.since_said("the final numbers", |heard| heard["t"] == "tally" && heard["phase"] == "final").await;
     assert_eq!(page.vote(jeux[0], json!({"fun": 5})).await["status"], "closed");
     studio.post(&server, &jeu("reopen"), json!({})).await;
     assert_eq!(page.vote(jeux[0], json!({"fun": 5})).await["status"], "ok");
     studio.post(&server, &format!("/api/admin/lives/{live}/close"), json!({"delay_ms": 0})).await;
     assert_eq!(page.vote(jeux[0], json!({"fun": 1})).await["status"], "closed");
-    let last =
-        page.until("the end", |heard| heard["t"] == "tally" && heard["epoch"] == 1 && heard["phase"] == "final").await;
+    let last = page
+        .since_said("the end", |heard| heard["t"] == "tally" && heard["epoch"] == 1 && heard["phase"] == "final")
+        .await;
     assert_eq!((last["voters"].as_u64(), mean_of(&last, "fun")), (Some(1), json!(5.0)));
     assert_eq!(server.complaints(), Vec::<String>::new());
 }
@@ -316,6 +317,35 @@ async fn an_admins_socket_shows_who_is_there_and_how_fast_they_vote() {
     assert_eq!(wrong, Err(401));
     viewer.tally(1, 1).await;
     assert!(!viewer.log.iter().any(|(_, text)| text.contains("\"t\":\"admin\"")));
+}
+
+#[tokio::test]
+async fn a_socket_of_a_session_whose_time_is_over_is_closed() {
+    let dir = data_dir();
+    let studio = Studio::new(dir.path());
+    let (server, channel) = demo(&dir).await;
+    let account = json!({"name": "zoe", "password": "un mot de passe", "role": "admin"});
+    studio.post(&server, "/api/admin/accounts", account).await;
+    let login = json!({"name": "zoe", "password": "un mot de passe"});
+    let signed_in = async || {
+        let response = crate::harness::client().post(server.url("/api/admin/login")).json(&login).send().await.unwrap();
+        response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let path = format!("/ws/{channel}?role=admin");
+    let (cookie, other) = (signed_in().await, signed_in().await);
+    let mut admin = Page::open(&server, &path, &[("Cookie", &cookie)]).await.unwrap();
+    let mut fresh = Page::open(&server, &path, &[("Cookie", &other)]).await.unwrap();
+    // Eight days go by without a request in the first session.
+    let file = rusqlite::Connection::open(crate::harness::database(dir.path())).unwrap();
+    file.busy_timeout(crate::harness::PATIENCE).unwrap();
+    let age = "UPDATE records SET revision = revision + 1,
+        body = json_set(body, '$.seen_at_us', json_extract(body, '$.seen_at_us') - 8 * 86400000000)
+        WHERE rowid = (SELECT min(rowid) FROM records WHERE kind = 'session')";
+    assert_eq!(file.execute(age, ()).unwrap(), 1);
+    assert_eq!(admin.end().await, Some(4003));
+    fresh.say(&json!({"t": "ping", "id": 7})).await;
+    fresh.until("the other session goes on", |heard| heard["t"] == "pong").await;
+    assert_eq!(Page::open(&server, &path, &[("Cookie", &cookie)]).await.map(drop), Err(401));
 }
 
 #[tokio::test]

@@ -15,8 +15,16 @@ pub(crate) struct Studio {
 impl Studio {
     /// Makes a token in a data directory, with the command that is meant for it.
     pub(crate) fn new(data_dir: &Path) -> Self {
-        let dir = data_dir.to_str().unwrap();
-        let made = run(&["token", "new", "--name", "it", "--role", "admin", "--data-dir", dir]);
+        Self::with(["--data-dir", data_dir.to_str().unwrap()])
+    }
+
+    /// Makes a token in a store.
+    pub(crate) fn on_store(store: &str) -> Self {
+        Self::with(["--store", store])
+    }
+
+    fn with(place: [&str; 2]) -> Self {
+        let made = run(&["token", "new", "--name", "it", "--role", "admin", place[0], place[1]]);
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         Self { token: made.stdout.trim().to_owned() }
     }

@@ -115,6 +115,15 @@ impl Page {
         }
     }
 
+    /// As [`Page::until`], among what came before the reply to what was said last, too: a snapshot waits for nobody.
+    pub(crate) async fn since_said(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let since = self.log[self.said_at..].iter().rev().filter_map(|(_, text)| serde_json::from_str(text).ok());
+        match since.into_iter().find(&wanted) {
+            Some(heard) => heard,
+            None => self.until(what, wanted).await,
+        }
+    }
+
     /// Listens to the end and says how it came.
     pub(crate) async fn end(&mut self) -> Option<u16> {
         loop {

@@ -1,52 +1,162 @@
-//! Folding what changed into `notes`, behind the acknowledgements.
+//! Folding what changed into `notes`, behind the acknowledgements: our own lanes, and those of dead writers.
+//!
+//! **Invariant**: rows of `notes` are entries of chunks that every result yet to be made covers. Under a valid lease
+//! that is every chunk whose append has returned: nobody reads for a result before the lease has run out. What returned
+//! later may have missed the result, and a row of it could take the place of one that is in it.
 
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::{Done, Item};
+use crate::cluster::chunk;
 use crate::cluster::close::materialise;
-use crate::cluster::load::Cursor;
+use crate::cluster::engine::Engine;
+use crate::cluster::load::LoadError;
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ballot;
-use crate::domain::viewer::ViewerId;
-use crate::store::{LaneId, StoreError};
+use crate::store::{ItemId, LANE_PAGE, LaneId, NoteRow, StoreError, WriterId};
+
+/// What is to be written: rows, and how far their lanes are then materialised.
+pub(super) struct Batch {
+    pub(super) rows: Vec<NoteRow>,
+    pub(super) lanes: Vec<(LaneId, u64)>,
+}
+
+/// One row for each viewer, the one that wins, in order of viewer.
+fn newest(mut rows: Vec<NoteRow>) -> Vec<NoteRow> {
+    rows.sort_unstable_by(|one, other| {
+        (one.viewer, one.version, &one.payload).cmp(&(other.viewer, other.version, &other.payload))
+    });
+    rows.dedup_by(|later, kept| {
+        let same = later.viewer == kept.viewer;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
+    rows
+}
 
 impl<B: Ballot> Item<B> {
+    /// Whether what is dirty may be written now; see the module.
+    pub(super) fn may_checkpoint(&self) -> bool {
+        self.loaded && !self.checkpointing && (self.lease_holds() || mutant!(CheckpointsWithoutLease))
+    }
+
     /// Folds what changed into `notes`, and then says how far our lanes are there.
     pub(super) fn start_checkpoint(&mut self, now: Instant) {
         self.checkpointing = true;
         self.next_checkpoint = now + self.engine.cadence.checkpoint_interval;
-        let viewers = std::mem::take(&mut self.dirty);
-        let rows = self.notebook.rows(viewers.clone());
-        // Alone on the store, the lanes of earlier incarnations are ours to finish, too.
-        let ours = |lane: &LaneId| !self.engine.store.is_shared() || lane.writer == self.engine.writer;
-        let due = |(lane, cursor): (&LaneId, &Cursor)| {
-            (ours(lane) && cursor.materialised < cursor.next_seq).then_some((*lane, cursor.next_seq))
+        let mut rows = newest(std::mem::take(&mut self.dirty));
+        if mutant!(CheckpointsOthersNotes) {
+            rows = self.notebook.rows(rows.into_iter().map(|row| row.viewer).collect());
+        }
+        let is_due = |(lane, end): &(LaneId, u64)| self.cursors.get(lane).is_none_or(|read| read.materialised < *end);
+        let lanes: Vec<_> = if self.is_shared() {
+            self.lanes.iter().map(|lane| (lane.id, lane.next_seq)).filter(is_due).collect()
+        } else {
+            // Alone on the store, the lanes of earlier incarnations are ours to finish, too.
+            self.cursors.iter().map(|(lane, cursor)| (*lane, cursor.next_seq)).filter(is_due).collect()
         };
-        let lanes: Vec<_> = self.cursors.iter().filter_map(due).collect();
         self.start(|engine, _, id| async move {
-            let result = materialise(&*engine.store, id, rows, lanes.clone()).await;
-            Done::Checkpointed(viewers, lanes, result)
+            let result = materialise(&*engine.store, id, &rows, &lanes).await;
+            Done::Checkpointed(Batch { rows, lanes }, result)
         });
     }
 
-    pub(super) fn on_checkpointed(
-        &mut self,
-        viewers: Vec<ViewerId>,
-        lanes: &[(LaneId, u64)],
-        result: Result<(), StoreError>,
-    ) {
+    pub(super) fn on_checkpointed(&mut self, batch: Batch, result: Result<(), StoreError>) {
         self.checkpointing = false;
         self.checkpoint_failed = result.is_err();
         match result {
-            Ok(()) => {
-                for (lane, materialised) in lanes {
-                    let cursor = self.cursors.entry(*lane).or_default();
-                    cursor.materialised = cursor.materialised.max(*materialised);
-                }
-            }
+            Ok(()) => self.note_materialised(&batch.lanes),
             Err(error) => {
                 tracing::warn!(item = %self.id, %error, "checkpoint failed; the journal keeps the notes");
-                self.dirty.extend(viewers);
+                self.dirty.extend(batch.rows);
             }
         }
     }
+
+    fn note_materialised(&mut self, lanes: &[(LaneId, u64)]) {
+        for (lane, materialised) in lanes {
+            let cursor = self.cursors.entry(*lane).or_default();
+            cursor.materialised = cursor.materialised.max(*materialised);
+        }
+    }
+
+    /// Begins to finish the lanes of writers that are dead. Another pod may do the same; that is harmless.
+    pub(super) fn start_adopting(&mut self, dead: &[WriterId]) {
+        if self.adopting || !self.loaded || !self.lease_holds() {
+            return;
+        }
+        let unfinished = self.cursors.iter().filter(|(lane, read)| {
+            dead.contains(&lane.writer) && lane.writer != self.engine.writer && read.materialised < read.next_seq
+        });
+        let lanes: Vec<_> = unfinished.map(|(lane, read)| (*lane, read.materialised)).collect();
+        if lanes.is_empty() {
+            return;
+        }
+        self.adopting = true;
+        self.start(|engine, _, id| async move {
+            let read = lanes.into_iter().map(|(lane, from)| orphaned(&engine, id, lane, from));
+            Done::Orphaned(try_join_all(read).await)
+        });
+    }
+
+    pub(super) fn on_orphaned(&mut self, read: Result<Vec<Batch>, LoadError>) {
+        match read {
+            // As for our own lanes: all of it is on a QUORUM now, and only under a lease is it in the result.
+            Ok(batches) if self.lease_holds() => {
+                tracing::info!(item = %self.id, lanes = batches.len(), "finishing the lanes of dead writers");
+                self.start(|engine, _, id| async move {
+                    let lanes: Vec<_> = batches.iter().flat_map(|batch| batch.lanes.clone()).collect();
+                    let mut rows = newest(batches.into_iter().flat_map(|batch| batch.rows).collect());
+                    if mutant!(AdoptsWithoutNotes) {
+                        rows.clear();
+                    }
+                    let result = materialise(&*engine.store, id, &rows, &lanes).await;
+                    Done::Adopted(lanes, result)
+                });
+            }
+            Ok(_) => self.adopting = false,
+            Err(error) => {
+                tracing::warn!(item = %self.id, %error, "cannot read the lanes of a dead writer; trying again");
+                self.adopting = false;
+            }
+        }
+    }
+
+    pub(super) fn on_adopted(&mut self, lanes: &[(LaneId, u64)], result: Result<(), StoreError>) {
+        self.adopting = false;
+        match result {
+            Ok(()) => self.note_materialised(lanes),
+            Err(error) => tracing::warn!(item = %self.id, %error, "cannot finish the lanes of a dead writer"),
+        }
+    }
+}
+
+/// What is left of a dead writer's lane, the last chunk written again: it may have reached one replica only.
+async fn orphaned(engine: &Engine, item: ItemId, lane: LaneId, from: u64) -> Result<Batch, LoadError> {
+    let (mut rows, mut next_seq, mut tip) = (Vec::new(), from, None);
+    loop {
+        let page = engine.store.read_lane(item, lane, next_seq).await?;
+        let is_last = page.len() < LANE_PAGE;
+        let contiguous = page.into_iter().zip(next_seq..).take_while(|((seq, _), expected)| seq == expected);
+        for ((seq, chunk), _) in contiguous {
+            let (_epoch, entries) = chunk::read(&chunk).map_err(|source| LoadError::Chunk { lane, seq, source })?;
+            rows.extend(entries.into_iter().map(|(viewer, entry)| NoteRow {
+                viewer,
+                version: entry.version,
+                payload: entry.payload.into(),
+            }));
+            next_seq = seq + 1;
+            tip = Some((seq, chunk));
+        }
+        if is_last {
+            break;
+        }
+    }
+    if let Some((seq, chunk)) = tip {
+        engine.store.append(item, lane, seq, chunk).await?;
+    }
+    Ok(Batch { rows, lanes: vec![(lane, next_seq)] })
 }

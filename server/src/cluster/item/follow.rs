@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::{Done, Item, TROUBLE_RETRY_MS, stored_rank};
+use super::{Done, Item, TROUBLE_RETRY_MS};
 use crate::cluster::engine::Engine;
-use crate::cluster::load::{Cursor, merge_page};
+use crate::cluster::load::{Cursor, merge_page, stored_rank};
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
 use crate::store::{ItemId, LaneId, LaneRow, StoreError};
@@ -16,6 +18,7 @@ use crate::store::{ItemId, LaneId, LaneRow, StoreError};
 /// What another pod's writing looks like from here.
 pub(super) struct Polled {
     pub(super) rank: Rank,
+    pub(super) lanes: Vec<LaneRow>,
     pub(super) pages: Vec<(LaneId, Vec<(u64, Bytes)>)>,
 }
 
@@ -24,39 +27,54 @@ impl<B: Ballot> Item<B> {
         self.polling = true;
         self.next_poll = now + self.engine.cadence.poll_interval;
         let cursors = self.cursors.clone();
-        let loaded = self.loaded;
+        let read_lanes = self.loaded;
         self.start(move |engine, _, id| async move {
             let started = engine.env.clock.since_boot();
-            Done::Polled(started, poll(&engine, id, &cursors, loaded).await)
+            Done::Polled(started, poll(&engine, id, &cursors, read_lanes).await)
         });
     }
 
     pub(super) fn on_polled(&mut self, started: Duration, result: Result<Polled, StoreError>) {
         self.polling = false;
-        let Ok(Polled { rank, pages }) = result else { return };
+        let Ok(Polled { rank, lanes, pages }) = result else { return };
         if !self.loaded {
             return;
         }
-        self.heard_until = Some(started + self.engine.cadence.lease);
+        let started = if mutant!(LeaseFromEndOfReading) { self.engine.env.clock.since_boot() } else { started };
+        let holds_until = Some(started + self.engine.cadence.lease);
         if rank > self.rank {
             self.enter(rank);
         }
         // Only an open jeu renews the lease: a closer waits for as long as the last one that was given can hold.
-        if rank.phase() == Phase::Open && rank == self.rank {
-            self.lease_until = self.heard_until;
+        if (rank.phase() == Phase::Open && rank == self.rank && self.confirmed >= rank) || mutant!(ClosingRenewsLease) {
+            self.lease_until = holds_until;
+        }
+        for lane in lanes {
+            let cursor = self.cursors.entry(lane.id).or_default();
+            if mutant!(NewLaneFromMaterialised) && cursor.next_seq == 0 {
+                cursor.next_seq = lane.materialised;
+            }
+            // Of our own lanes we know better.
+            if lane.id.writer != self.engine.writer {
+                cursor.materialised = cursor.materialised.max(lane.materialised);
+            }
         }
         // Other pods fold their own lanes into `notes`; what is read here only has to be shown.
-        let mut merged = Vec::new();
+        let (mut merged, mut is_whole) = (Vec::new(), true);
         for (lane, page) in pages.into_iter().filter(|(lane, _)| lane.writer != self.engine.writer) {
             let cursor = self.cursors.entry(lane).or_default();
             let outcome = merge_page(&*self.ballot, &mut self.notebook, lane, cursor, &page, &mut merged);
             if let Err(error) = outcome {
                 tracing::error!(item = %self.id, %error, "cannot follow another pod");
+                is_whole = false;
                 if !self.degraded {
                     self.degraded = true;
                     self.start_loading(Duration::from_millis(2 * TROUBLE_RETRY_MS));
                 }
             }
+        }
+        if is_whole {
+            self.heard_until = holds_until;
         }
         self.changed |= !merged.is_empty();
     }
@@ -71,17 +89,16 @@ async fn poll(
     read_lanes: bool,
 ) -> Result<Polled, StoreError> {
     let rank = stored_rank(&*engine.store, id).await?;
-    let mut pages = Vec::new();
-    if read_lanes {
-        for LaneRow { id: lane, .. } in engine.store.lanes(id).await? {
-            if lane.writer != engine.writer {
-                let from = cursors.get(&lane).map_or(0, |cursor| cursor.next_seq);
-                let page = engine.store.read_lane(id, lane, from).await?;
-                if !page.is_empty() {
-                    pages.push((lane, page));
-                }
-            }
-        }
+    if mutant!(FollowsBeforeLoading) && !read_lanes {
+        return Ok(Polled { rank, lanes: Vec::new(), pages: Vec::new() });
     }
-    Ok(Polled { rank, pages })
+    let lanes = engine.store.lanes(id).await?;
+    let others = lanes.iter().map(|row| row.id).filter(|lane| lane.writer != engine.writer);
+    let pages = others.map(|lane| async move {
+        let from = cursors.get(&lane).map_or(0, |cursor| cursor.next_seq);
+        engine.store.read_lane(id, lane, from).await.map(|page| (lane, page))
+    });
+    let mut pages = try_join_all(pages).await?;
+    pages.retain(|(_, page)| !page.is_empty());
+    Ok(Polled { rank, lanes, pages })
 }

@@ -1,4 +1,7 @@
 //! Votes of one item: refusing what can be refused without writing, filling chunks, answering.
+//!
+//! **Invariant**: an answer says nothing that is not durable. Where pods share the store, the map may hold another
+//! pod's chunk that is on one replica only; what an answer relies on goes into our own journal first.
 
 use std::time::Duration;
 
@@ -8,12 +11,13 @@ use tokio::time::{Instant, sleep};
 use super::{BUSY_RETRY_MS, Done, Item, Outcome, Submission, TROUBLE_RETRY_MS};
 use crate::cluster::chunk::ChunkBuilder;
 use crate::cluster::engine::{Engine, MAX_WAITING_VOTES};
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::note::Version;
 use crate::domain::phase::Phase;
 use crate::domain::viewer::ViewerId;
 use crate::protocol::MAX_VERSION_AHEAD_US;
-use crate::store::{ErrorKind, ItemId, LaneId, Payload, StoreError};
+use crate::store::{ErrorKind, ItemId, LaneId, NoteRow, Payload, StoreError};
 
 /// How long a vote waits for a store that does not say what became of its chunk before it is answered `unknown`.
 pub(super) const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
@@ -24,6 +28,8 @@ pub(super) struct Waiting {
     pub(super) viewer: ViewerId,
     pub(super) version: Version,
     pub(super) payload: Payload,
+    /// Whether this is not the vote itself but the newer entry that it is to hear of.
+    pub(super) is_newer: bool,
     pub(super) on_outcome: Option<Box<dyn FnOnce(Outcome) + Send>>,
 }
 
@@ -58,23 +64,32 @@ pub(super) struct Flight {
 impl<B: Ballot> Item<B> {
     pub(super) fn lease_holds(&self) -> bool {
         let until = self.lease_until;
-        !self.is_shared() || until.is_some_and(|until| self.engine.env.clock.since_boot() <= until)
+        let is_free = !self.is_shared() || mutant!(NoLease);
+        is_free || until.is_some_and(|until| self.engine.env.clock.since_boot() <= until)
     }
 
     pub(super) fn on_vote(&mut self, submission: Submission, now_us: u64) {
-        let Submission { viewer, version, payload, on_outcome } = submission;
-        match self.refusal(viewer, version, &payload, now_us) {
-            Some(outcome) => on_outcome(outcome),
-            None => {
-                self.waiting.push_back(Waiting {
-                    since: Instant::now(),
-                    viewer,
-                    version,
-                    payload,
-                    on_outcome: Some(on_outcome),
-                });
-            }
+        let Submission { viewer, mut version, mut payload, on_outcome } = submission;
+        if mutant!(ServerStampsVersions) {
+            version = self.notebook.get(&viewer).map_or(now_us, |held| now_us.max(held.version + 1));
         }
+        let seen = if mutant!(RatchetsClock) { self.notebook.iter().map(|(_, held)| held.version).max() } else { None };
+        let now_us = now_us.max(seen.unwrap_or(0));
+        if let Some(outcome) = self.refusal(viewer, version, &payload, now_us) {
+            return on_outcome(outcome);
+        }
+        // Only where pods share the store: the holder may be on one replica.
+        let held = self.notebook.get(&viewer).filter(|held| held.version >= version);
+        let newer = held.filter(|held| held.version > version || held.payload != payload);
+        let is_newer = newer.is_some();
+        if let Some(held) = newer {
+            (version, payload) = (held.version, held.payload.clone());
+        }
+        if mutant!(MergesBeforeWrite) {
+            self.notebook.merge(viewer, Entry { version, payload: &payload });
+        }
+        let on_outcome = Some(on_outcome);
+        self.waiting.push_back(Waiting { since: Instant::now(), viewer, version, payload, is_newer, on_outcome });
     }
 
     /// What can be said of a vote without writing it.
@@ -94,15 +109,19 @@ impl<B: Ballot> Item<B> {
         match self.rank.phase() {
             Phase::Pending => return Some(Outcome::NotOpen),
             // Alone on the store, whatever the map holds is in the result. Elsewhere it may be another pod's late chunk.
-            Phase::Closing | Phase::Final if is_known && !self.is_shared() => return Some(Outcome::Ok),
+            Phase::Closing | Phase::Final if is_known && (!self.is_shared() || mutant!(RepeatsAreOkAfterClose)) => {
+                return Some(Outcome::Ok);
+            }
             Phase::Closing | Phase::Final => return Some(Outcome::Closed),
             Phase::Open => {}
         }
-        if version > now_us.saturating_add(MAX_VERSION_AHEAD_US) {
+        if version > now_us.saturating_add(MAX_VERSION_AHEAD_US) && !mutant!(AnyVersion) {
             return Some(Outcome::TooFarAhead { now_us });
         }
-        if let Some(held) = held.filter(|held| held.version >= version) {
-            if is_known {
+        let holds_newer = held.filter(|held| held.version >= version);
+        let answers_at_once = [!self.is_shared(), mutant!(AnswersFromMap), mutant!(StaleIsOk)].contains(&true);
+        if let Some(held) = holds_newer.filter(|_| answers_at_once) {
+            if is_known || mutant!(StaleIsOk) {
                 return Some(if self.lease_holds() { Outcome::Ok } else { Outcome::Unknown });
             }
             return Some(Outcome::Stale { version: held.version, payload: held.payload.clone() });
@@ -130,7 +149,7 @@ impl<B: Ballot> Item<B> {
                 return;
             }
             let lane = &mut self.lanes[index];
-            if lane.flight.is_some() || lane.not_before > now {
+            if (lane.flight.is_some() && !mutant!(TwoInFlight)) || lane.not_before > now {
                 continue;
             }
             let mut builder = ChunkBuilder::new(self.rank.epoch());
@@ -151,6 +170,12 @@ impl<B: Ballot> Item<B> {
             }
             metrics::histogram!("chunk_notes").record(f64::from(u32::try_from(votes.len()).unwrap_or(u32::MAX)));
             let (id, seq, bytes) = (lane.id, lane.next_seq, builder.finish());
+            if mutant!(TwoInFlight) {
+                lane.next_seq += 1;
+            }
+            if mutant!(AckBeforeWrite) {
+                votes.iter_mut().for_each(|vote| vote.answer(Outcome::Ok));
+            }
             lane.flight = Some(Flight { started: now, votes });
             self.start(move |engine, _, item| async move {
                 Done::Appended(index, append(&engine, item, id, seq, bytes).await)
@@ -159,12 +184,18 @@ impl<B: Ballot> Item<B> {
     }
 
     pub(super) fn on_appended(&mut self, index: usize, result: Result<(), StoreError>) {
-        let lease_holds = self.lease_holds();
+        let mut lease_holds = self.lease_holds();
         let Some(lane) = self.lanes.get_mut(index) else { return };
         let Some(mut flight) = lane.flight.take() else { return };
+        if mutant!(LeaseTestedBefore) {
+            let sent = self.engine.env.clock.since_boot().saturating_sub(flight.started.elapsed());
+            lease_holds = self.lease_until.is_some_and(|until| sent <= until);
+        }
         match result {
             Ok(()) => {
-                lane.next_seq += 1;
+                if !mutant!(TwoInFlight) {
+                    lane.next_seq += 1;
+                }
                 lane.not_before = flight.started + self.engine.cadence.chunk_interval;
                 if let Some(wait) =
                     lane.not_before.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
@@ -178,11 +209,16 @@ impl<B: Ballot> Item<B> {
                 self.trouble_until = None;
                 // A vote is judged by the lease alone, not by the phase seen here: the lease is what a closer waits
                 // out. Alone on the store, this pod reads the result only after its last chunk.
-                let outcome = if lease_holds { Outcome::Ok } else { Outcome::Unknown };
                 for vote in &mut flight.votes {
-                    self.notebook.merge(vote.viewer, Entry { version: vote.version, payload: &vote.payload });
-                    self.dirty.push(vote.viewer);
-                    vote.answer(outcome.clone());
+                    let Waiting { viewer, version, .. } = *vote;
+                    self.notebook.merge(viewer, Entry { version, payload: &vote.payload });
+                    self.dirty.push(NoteRow { viewer, version, payload: vote.payload.clone() });
+                    let outcome = match (lease_holds, vote.is_newer) {
+                        (false, _) => Outcome::Unknown,
+                        (true, false) => Outcome::Ok,
+                        (true, true) => Outcome::Stale { version, payload: std::mem::take(&mut vote.payload) },
+                    };
+                    vote.answer(outcome);
                 }
                 self.changed = true;
             }
@@ -207,7 +243,7 @@ async fn append(engine: &Engine, item: ItemId, lane: LaneId, seq: u64, chunk: By
     let mut may_be_written = false;
     loop {
         match engine.store.append(item, lane, seq, chunk.clone()).await {
-            Err(error) if may_be_written || error.kind == ErrorKind::Unknown => {
+            Err(error) if (may_be_written || error.kind == ErrorKind::Unknown) && !mutant!(ReusesNumber) => {
                 may_be_written = true;
                 tracing::warn!(%item, %error, "a chunk may or may not be written; sending it again");
                 sleep(wait).await;

@@ -44,11 +44,12 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
 }
 
 /// Ready-made baremes
+///
+/// The same on every server, and open to anybody: the first run offers them before there is an account.
 #[utoipa::path(tag = "catalogue", responses((status = 200, description = "To copy and change", body = [Bareme])))]
 #[get("/api/admin/bareme-presets")]
-async fn list_presets(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    require(&state, &request, Role::Moderator).await?;
-    Ok(HttpResponse::Ok().json(presets()))
+async fn list_presets() -> HttpResponse {
+    HttpResponse::Ok().json(presets())
 }
 
 /// The baremes of a channel
@@ -74,7 +75,9 @@ async fn create_bareme(
     require(&state, &request, Role::Admin).await?;
     let slug = slug_of(&channel)?;
     let bareme: Bareme = body::json_up_to(&request, &mut payload, MAX_DOCUMENT_BYTES).await?;
-    Ok(HttpResponse::Created().json(info(state.catalogue.add_bareme(&slug, &bareme).await?)))
+    let added = state.catalogue.add_bareme(&slug, &bareme).await?;
+    state.hub.lists_changed(&slug);
+    Ok(HttpResponse::Created().json(info(added)))
 }
 
 /// One bareme
@@ -110,6 +113,7 @@ async fn replace_bareme(
     let (slug, bareme_id) = (slug_of(&path.0)?, bareme_of(&path.1)?);
     let bareme: Bareme = body::json_up_to(&request, &mut payload, MAX_DOCUMENT_BYTES).await?;
     let bareme = state.catalogue.replace_bareme(&slug, bareme_id, &bareme).await?;
+    state.hub.lists_changed(&slug);
     Ok(HttpResponse::Ok().json(info((bareme_id, bareme))))
 }
 
@@ -126,6 +130,8 @@ async fn delete_bareme(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     require(&state, &request, Role::Admin).await?;
-    state.catalogue.delete_bareme(&slug_of(&path.0)?, bareme_of(&path.1)?).await?;
+    let slug = slug_of(&path.0)?;
+    state.catalogue.delete_bareme(&slug, bareme_of(&path.1)?).await?;
+    state.hub.lists_changed(&slug);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -124,6 +124,7 @@ async fn edit_channel(
     let body: ChannelEditBody = body::json(&request, &mut payload).await?;
     let edit = ChannelEdit { title: body.title, close_delay_ms: body.close_delay_ms };
     let channel = state.catalogue.edit_channel(&slug, edit).await?;
+    state.hub.lists_changed(&slug);
     state.channel_changed(&slug).await;
     Ok(HttpResponse::Ok().json(info(&state, &request, channel)))
 }
@@ -143,8 +144,8 @@ async fn delete_channel(
     let slug = slug_of(&channel)?;
     let keys = state.catalogue.overlay_keys(&slug).await.unwrap_or_default();
     state.catalogue.delete_channel(&slug).await?;
-    for key in keys {
-        state.hub.revoke(&key.key_id);
+    for (key_id, _) in keys {
+        state.hub.revoke(&key_id);
     }
     state.channel_changed(&slug).await;
     Ok(HttpResponse::NoContent().finish())

@@ -28,6 +28,17 @@ struct DelayBody {
     delay_ms: Option<u64>,
 }
 
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NextBody {
+    /// How far ahead the closing is announced; left out: the channel's `close_delay_ms`; 0: at once.
+    #[schema(maximum = 120000)]
+    delay_ms: Option<u64>,
+    /// The jeu to go on from: when another one is current by now, nothing is done (409 `moved_on`), so that two who press
+    /// the button at once skip no jeu.
+    from: Option<u32>,
+}
+
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CurrentBody {
@@ -39,6 +50,7 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
     config
         .service(open_live)
         .service(close_live)
+        .service(reopen_live)
         .service(next_jeu)
         .service(set_current)
         .service(open_jeu)
@@ -94,11 +106,23 @@ async fn close_live(
     Ok(HttpResponse::Ok().json(state.conductor.close_live(live_id, body.delay_ms).await?))
 }
 
+/// Takes the end of a live back
+///
+/// An announced end, with the deadlines it gave to jeux, or, within 30 s, one that has come; later it is refused (409 `too_late_to_undo`). The jeux that the ending closed open again
+/// and keep their notes. Repeating it changes nothing.
+#[utoipa::path(tag = "lives", params(("live_id" = Uuid, Path, description = "The live")),
+    responses((status = 200, description = "On air again", body = LiveState)))]
+#[post("/api/admin/lives/{live_id}/reopen")]
+async fn reopen_live(state: State, request: HttpRequest, live_id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let live_id = driver(&state, &request, &live_id).await?;
+    Ok(HttpResponse::Ok().json(state.conductor.reopen_live(live_id).await?))
+}
+
 /// Goes on to the next jeu
 ///
 /// Announces the closing of the current jeu, opens the next one and makes it current.
 #[utoipa::path(tag = "lives", params(("live_id" = Uuid, Path, description = "The live")),
-    request_body = Option<DelayBody>, responses((status = 200, description = "Gone on", body = LiveState)))]
+    request_body = Option<NextBody>, responses((status = 200, description = "Gone on", body = LiveState)))]
 #[post("/api/admin/lives/{live_id}/next")]
 async fn next_jeu(
     state: State,
@@ -107,8 +131,9 @@ async fn next_jeu(
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let live_id = driver(&state, &request, &live_id).await?;
-    let body: DelayBody = body::optional_json(&request, &mut payload).await?;
-    Ok(HttpResponse::Ok().json(state.conductor.next(live_id, body.delay_ms).await?))
+    let body: NextBody = body::optional_json(&request, &mut payload).await?;
+    let from = body.from.map(JeuId);
+    Ok(HttpResponse::Ok().json(state.conductor.next(live_id, body.delay_ms, from).await?))
 }
 
 /// Chooses the jeu that pages follow

@@ -77,7 +77,9 @@ async fn create_jeu(
         genre: body.genre.unwrap_or_default(),
         year: body.year,
     };
-    Ok(HttpResponse::Created().json(state.catalogue.add_jeu(&slug, &details).await?))
+    let jeu = state.catalogue.add_jeu(&slug, &details).await?;
+    state.hub.lists_changed(&slug);
+    Ok(HttpResponse::Created().json(jeu))
 }
 
 /// Changes a jeu
@@ -111,7 +113,9 @@ async fn edit_jeu(
             details.year = year;
         }
     };
-    Ok(HttpResponse::Ok().json(state.catalogue.edit_jeu(&slug, jeu, edit).await?))
+    let jeu = state.catalogue.edit_jeu(&slug, jeu, edit).await?;
+    state.hub.lists_changed(&slug);
+    Ok(HttpResponse::Ok().json(jeu))
 }
 
 /// Takes a jeu out of the catalogue
@@ -127,6 +131,8 @@ async fn delete_jeu(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     require(&state, &request, Role::Admin).await?;
-    state.catalogue.delete_jeu(&slug_of(&path.0)?, jeu_of(&path.1)?).await?;
+    let slug = slug_of(&path.0)?;
+    state.catalogue.delete_jeu(&slug, jeu_of(&path.1)?).await?;
+    state.hub.lists_changed(&slug);
     Ok(HttpResponse::NoContent().finish())
 }

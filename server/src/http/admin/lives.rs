@@ -12,6 +12,7 @@ use crate::conductor::ConductError;
 use crate::domain::jeu::{Jeu, JeuId};
 use crate::domain::live::{Live, LiveStatus, checked_programme};
 use crate::domain::phase::Phase;
+use crate::domain::rule::Rule;
 use crate::domain::{MAX_TITLE_CHARS, checked_text};
 use crate::protocol::LiveState;
 
@@ -53,6 +54,9 @@ struct LiveEditBody {
     /// The new order of jeux. New ones may come, those that were opened stay.
     #[schema(min_items = 1, max_items = 100)]
     jeux: Option<Vec<u32>>,
+    /// The order that `jeux` was made from: when it is another one by now, nothing is changed (409 `programme_changed`).
+    #[schema(max_items = 100)]
+    jeux_before: Option<Vec<u32>>,
     /// Another bareme, while the live is a draft.
     bareme_id: Option<Uuid>,
 }
@@ -137,6 +141,7 @@ async fn create_live(
         minimum_votes: body.minimum_votes,
     };
     let live = state.catalogue.create_live(&slug, new, state.now_us()).await?;
+    state.hub.lists_changed(&slug);
     Ok(HttpResponse::Created().json(state.conductor.live_state(live.live_id).await?))
 }
 
@@ -147,10 +152,6 @@ async fn create_live(
 async fn get_live(state: State, request: HttpRequest, live_id: web::Path<String>) -> Result<HttpResponse, Problem> {
     require(&state, &request, Role::Moderator).await?;
     Ok(HttpResponse::Ok().json(state.conductor.live_state(live_of(&live_id)?).await?))
-}
-
-fn conflict(reason: &str, remedy: &str) -> ConductError {
-    ConductError::Conflict { reason: reason.to_owned(), remedy: remedy.to_owned() }
 }
 
 /// Changes a live
@@ -175,6 +176,11 @@ async fn edit_live(
         Some(bareme_id) => Some((bareme_id, state.catalogue.bareme(&live.channel, bareme_id).await?)),
         None => None,
     };
+    if let Some(expected) = &body.jeux_before
+        && !live.programme.iter().map(|jeu| jeu.jeu_id.0).eq(expected.iter().copied())
+    {
+        return Err(ConductError::programme_changed().into());
+    }
     let programme = match body.jeux {
         Some(jeux) => Some(programme_of(&state, &live, &jeux.into_iter().map(JeuId).collect::<Vec<_>>()).await?),
         None => None,
@@ -183,14 +189,18 @@ async fn edit_live(
     let edit = |live: &mut Live| {
         if let Some((bareme_id, bareme)) = &bareme {
             if live.status != LiveStatus::Draft {
-                return Err(conflict("the live is no draft any more", "its bareme stays; make a new live"));
+                return Err(ConductError::conflict(
+                    Rule::NotADraft,
+                    "the live is no draft any more",
+                    "its bareme stays; make a new live",
+                ));
             }
             live.bareme_id = *bareme_id;
             live.bareme.clone_from(bareme);
         }
         if let Some(programme) = &programme {
             if live.status == LiveStatus::Closed {
-                return Err(conflict("the live is over", "its programme stays"));
+                return Err(ConductError::conflict(Rule::LiveOver, "the live is over", "its programme stays"));
             }
             let stays = |jeu: JeuId| programme.iter().any(|kept| kept.jeu_id == jeu);
             let opened = state.conductor.view(live_id).is_some_and(|view| {
@@ -198,7 +208,7 @@ async fn edit_live(
                 view.items.iter().filter(left).any(|item| item.view().rank.phase() != Phase::Pending)
             });
             if live.programme != before || opened || live.current.is_some_and(|current| !stays(current)) {
-                return Err(conflict("the live was changed at the same moment", "look at it again"));
+                return Err(ConductError::programme_changed());
             }
             live.programme.clone_from(programme);
         }
@@ -209,7 +219,9 @@ async fn edit_live(
         live.minimum_votes = minimum_votes.unwrap_or(live.minimum_votes);
         Ok(())
     };
-    Ok(HttpResponse::Ok().json(state.conductor.edit_live(live_id, edit).await?))
+    let edited = state.conductor.edit_live(live_id, edit).await?;
+    state.hub.lists_changed(&live.channel);
+    Ok(HttpResponse::Ok().json(edited))
 }
 
 /// The programme in a new order: copies that the live has stay as they are, new ones come from the catalogue.
@@ -221,7 +233,7 @@ async fn programme_of(state: &State, live: &Live, jeux: &[JeuId]) -> Result<Vec<
         let must_stay = entry.phase != Phase::Pending || entry.epoch > 0 || is_current;
         if must_stay && !jeux.contains(&entry.jeu.jeu_id) {
             let reason = format!("jeu {} was opened or is current", entry.jeu.jeu_id);
-            return Err(Problem::conflict(reason, "keep it in the programme"));
+            return Err(Problem::conflict(Rule::JeuWasOpened, reason, "keep it in the programme"));
         }
     }
     let new: Vec<JeuId> = jeux.iter().copied().filter(|jeu| live.jeu(*jeu).is_none()).collect();
@@ -245,5 +257,6 @@ async fn delete_live(state: State, request: HttpRequest, live_id: web::Path<Stri
     let live = state.catalogue.live(live_id).await?;
     state.conductor.delete_live(live_id).await?;
     state.catalogue.forget_live(&live).await?;
+    state.hub.lists_changed(&live.channel);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -8,6 +8,7 @@ use super::super::{State, body};
 use crate::auth::{Via, require};
 use crate::catalogue::Role;
 use crate::domain::key::fold_key;
+use crate::domain::rule::Rule;
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -202,7 +203,11 @@ async fn change_password(
     // A token that happens to bear an account's name is not that account.
     let is_own = principal.via != Via::Token && fold_key(&principal.name) == fold_key(&name);
     if !is_own && principal.role != Role::Admin {
-        return Err(Problem::forbidden("only an admin may change another account's password", "ask an admin"));
+        return Err(Problem::forbidden(
+            Rule::AdminOnly,
+            "only an admin may change another account's password",
+            "ask an admin",
+        ));
     }
     let body: PasswordBody = body::json(&request, &mut payload).await?;
     let keep = is_own.then_some(principal.credential.as_str());

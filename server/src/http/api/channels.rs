@@ -1,9 +1,6 @@
-//! What is on: open lives, a channel's live, its state for pages without WebSocket, its QR code.
+//! What is on: open lives, a channel's live, its state for pages without WebSocket.
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use fast_qr::convert::svg::SvgBuilder;
-use fast_qr::convert::{Builder as _, Shape};
-use fast_qr::qr::QRBuilder;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -111,8 +108,7 @@ pub(super) async fn channel_state(
 ) -> Result<HttpResponse, Problem> {
     let slug = slug_of(&channel)?;
     let unknown = || Problem::unknown("unknown_channel", format!("there is no channel {slug}"));
-    let mut seat = state.hub.enter(&slug).await?.ok_or_else(unknown)?;
-    let frames = std::sync::Arc::clone(&seat.frames().borrow());
+    let frames = state.hub.look(&slug).await?.ok_or_else(unknown)?;
     if frames.gone {
         return Err(unknown());
     }
@@ -125,21 +121,4 @@ pub(super) async fn channel_state(
     let tallies = frames.jeux.iter().map(|jeu| (*jeu.for_audience(audience(jeu.jeu)).value).clone()).collect();
     let polled = Polled { state: (*frames.state.value).clone(), tallies, mine, now_us: state.now_us() };
     Ok(HttpResponse::Ok().json(polled))
-}
-
-/// QR code of a channel's page
-#[utoipa::path(tag = "public", params(("channel" = String, Path, description = "Slug")),
-    responses((status = 200, description = "SVG", body = String, content_type = "image/svg+xml")))]
-#[get("/api/channels/{channel}/qr.svg")]
-pub(super) async fn channel_qr(
-    state: State,
-    request: HttpRequest,
-    channel: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let slug = slug_of(&channel)?;
-    state.catalogue.channel(&slug).await?;
-    let url = format!("{}/{slug}", identity::public_base(&state.settings, &request));
-    let code = QRBuilder::new(url).build().map_err(|error| Problem::internal(format!("{error:?}")))?;
-    let svg = SvgBuilder::default().shape(Shape::Square).margin(4).to_str(&code);
-    Ok(HttpResponse::Ok().content_type("image/svg+xml").body(svg))
 }

@@ -14,6 +14,7 @@ use crate::catalogue::Role;
 use crate::conductor::CountedNote;
 use crate::domain::bareme::Bareme;
 use crate::domain::jeu::JeuId;
+use crate::domain::rule::Rule;
 
 /// Notes in one piece of the answer.
 const NOTES_A_PIECE: usize = 1000;
@@ -55,7 +56,7 @@ pub(super) async fn live_notes(
     let live_id = live_of(&live_id)?;
     let query = web::Query::<NotesQuery>::from_query(request.query_string()).map_err(|error| {
         let reason = error.to_string();
-        Problem::from(crate::domain::Invalid::new("jeu", reason, "send ?jeu=2, or no query"))
+        Problem::from(crate::domain::Invalid::new("jeu", Rule::WrongQuery, reason, "send ?jeu=2, or no query"))
     })?;
     let live = state.catalogue.live(live_id).await?;
     let mut jeux: Vec<JeuId> = live.programme.iter().map(|jeu| jeu.jeu_id).collect();

@@ -23,6 +23,7 @@ use crate::domain::jeu::JeuId;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::note::Note;
+use crate::domain::rule::Rule;
 use crate::metrics::NOTES_REFUSED;
 use crate::protocol::{Reply, Status};
 
@@ -118,7 +119,13 @@ pub(super) async fn post_note(
             None => {
                 count_refused(Status::Invalid);
                 let reason = "is not a token that this server gave";
-                return Err(Invalid::new("viewer", reason, "send one of its answers, or leave it out").into());
+                return Err(Invalid::new(
+                    "viewer",
+                    Rule::InvalidViewer,
+                    reason,
+                    "send one of its answers, or leave it out",
+                )
+                .into());
             }
         },
         None => identity::viewer_of(&state, &request).unwrap_or_else(|| identity::new_viewer(&state)),
@@ -184,7 +191,7 @@ fn note_of(live: &Live, wanted: &Wanted) -> Result<Option<Note>, Invalid> {
             for (key, text) in fields.iter().filter(|(_, text)| !text.trim().is_empty()) {
                 let wrong = |error| {
                     let shown: String = key.chars().take(64).collect();
-                    Invalid::new(shown, format!("is {error}"), "send a score of the bareme")
+                    Invalid::new(shown, Rule::NotANumber, format!("is {error}"), "send a score of the bareme")
                 };
                 scores.push((key.as_str(), text.parse::<Decimal>().map_err(wrong)?));
             }
@@ -208,7 +215,13 @@ async fn live_for(state: &AppState, asked: &Asked) -> Result<Arc<Live>, Problem>
         let Some(live) = found else { return Err(not_on_air(state, LiveId(live_id)).await) };
         if channel.is_some_and(|channel| channel != live.channel) {
             let reason = format!("the live belongs to channel {}", live.channel);
-            return Err(Invalid::new("channel", reason, "send only one of live_id and channel").into());
+            return Err(Invalid::new(
+                "channel",
+                Rule::LiveOfOtherChannel,
+                reason,
+                "send only one of live_id and channel",
+            )
+            .into());
         }
         return Ok(live);
     }
@@ -282,8 +295,8 @@ fn refusal(reply: Reply) -> Problem {
             Problem::new(StatusCode::CONFLICT, code, "a newer note of this viewer is stored", remedy).field("v")
         }
         Status::Invalid => match reply.problem {
-            Some(wrong) => Invalid::new(wrong.field, wrong.reason, wrong.remedy).into(),
-            None => Invalid::new("body", "is wrong", "see /api/docs").into(),
+            Some(wrong) => wrong.into(),
+            None => Invalid::new("body", Rule::WrongValue, "is wrong", "see /api/docs").into(),
         },
         Status::TooFast => Problem::too_fast(seconds),
         Status::RetryAfter => {

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, live_of};
 use crate::auth::admin_of;
-use crate::domain::live::{Live, LiveStatus};
+use crate::domain::bareme::{Critere, Scale};
+use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::domain::tally::CritereSummary;
 use crate::hub::frames::{Audience, mask, masked};
@@ -25,6 +26,14 @@ pub struct Results {
     pub title: String,
     /// Draft, open or closed.
     pub status: LiveStatus,
+    /// When it went on air, microseconds since 1970.
+    pub opened_at_us: Option<u64>,
+    /// When it ended.
+    pub closed_at_us: Option<u64>,
+    /// Scale of the overall means.
+    pub scale: Scale,
+    /// The criteres of its bareme: what the histograms of the jeux are about.
+    pub criteres: Vec<Critere>,
     /// The jeux in order of the programme.
     pub jeux: Vec<JeuResult>,
 }
@@ -49,17 +58,30 @@ pub struct JeuResult {
     /// Why the means are not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masked: Option<Masked>,
+    /// True when the numbers of this jeu cannot be read now, and those above are none; else left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unavailable: bool,
 }
 
-/// Results for whoever asks: admins see everything, everybody else what the live shows.
+/// Who asks for numbers: admins see everything, everybody else what the live shows.
+pub(super) async fn audience_of(state: &State, request: &HttpRequest) -> Result<Audience, Problem> {
+    match admin_of(state, request).await {
+        Ok(_) => Ok(Audience::Admin),
+        // A token that is sent and wrong is a mistake worth telling; an old session is just nobody.
+        Err(problem) if request.headers().contains_key(header::AUTHORIZATION) => Err(problem),
+        Err(_) => Ok(Audience::Public),
+    }
+}
+
+/// Results for whoever asks.
 async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Result<(Live, Results), Problem> {
     let live_id = live_of(segment)?;
-    let audience = match admin_of(state, request).await {
-        Ok(_) => Audience::Admin,
-        // A token that is sent and wrong is a mistake worth telling; an old session is just nobody.
-        Err(problem) if request.headers().contains_key(header::AUTHORIZATION) => return Err(problem),
-        Err(_) => Audience::Public,
-    };
+    let audience = audience_of(state, request).await?;
+    results_of(state, live_id, audience).await
+}
+
+/// The record of a live and its results, as an audience sees them.
+pub(super) async fn results_of(state: &State, live_id: LiveId, audience: Audience) -> Result<(Live, Results), Problem> {
     let (live, numbers) = state.conductor.numbers(live_id).await?;
     let jeux = numbers.into_iter().map(|jeu| {
         let frame = match mask(&live, &jeu.frame, audience) {
@@ -75,6 +97,7 @@ async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Res
             mean: frame.mean,
             criteres: frame.criteres,
             masked: frame.masked,
+            unavailable: !jeu.available,
         }
     });
     let results = Results {
@@ -82,6 +105,10 @@ async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Res
         channel: live.channel.to_string(),
         title: live.title.clone(),
         status: live.status,
+        opened_at_us: live.opened_at_us,
+        closed_at_us: live.closed_at_us,
+        scale: live.bareme.overall_scale(),
+        criteres: live.bareme.criteres.clone(),
         jeux: jeux.collect(),
     };
     Ok(((*live).clone(), results))
@@ -140,6 +167,10 @@ fn harmless(text: &str) -> String {
 }
 
 fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
+    if results.jeux.iter().any(|jeu| jeu.unavailable) {
+        // A table has no place to say it, and a line without votes would be wrong.
+        return Err(Problem::unavailable("the numbers of a jeu cannot be read"));
+    }
     let mut writer = csv::Writer::from_writer(Vec::new());
     let head = [
         "jeu_id",

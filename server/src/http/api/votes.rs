@@ -11,6 +11,7 @@ use super::super::error::Problem;
 use crate::conductor::Wanted;
 use crate::domain::Invalid;
 use crate::domain::note::Version;
+use crate::domain::rule::Rule;
 
 /// Most fields of a form: every critere twice over, and the fields with a meaning of their own.
 const MAX_FIELDS: usize = 64;
@@ -44,14 +45,22 @@ impl Fields {
         match key {
             "jeu_id" => {
                 let number = |text: &str| {
-                    text.parse()
-                        .map_err(|_| Invalid::new(key, "is not a number", "send the number of a jeu, such as 2"))
+                    text.parse().map_err(|_| {
+                        Invalid::new(key, Rule::NotANumber, "is not a number", "send the number of a jeu, such as 2")
+                    })
                 };
                 self.jeu_id = given.map(number).transpose()?;
             }
             "live_id" => {
                 let uuid = |text: &str| {
-                    let wrong = || Invalid::new(key, "is not a UUID", "send the live_id of the live, or leave it out");
+                    let wrong = || {
+                        Invalid::new(
+                            key,
+                            Rule::NotAnId,
+                            "is not a UUID",
+                            "send the live_id of the live, or leave it out",
+                        )
+                    };
                     super::super::uuid_of(text).ok_or_else(wrong)
                 };
                 self.live_id = given.map(uuid).transpose()?;
@@ -59,7 +68,12 @@ impl Fields {
             "v" => {
                 let number = |text: &str| {
                     text.parse().map_err(|_| {
-                        Invalid::new(key, "is not a number", "send microseconds since 1970, or leave it out")
+                        Invalid::new(
+                            key,
+                            Rule::NotANumber,
+                            "is not a number",
+                            "send microseconds since 1970, or leave it out",
+                        )
                     })
                 };
                 self.v = given.map(number).transpose()?;
@@ -70,7 +84,14 @@ impl Fields {
                 self.withdraw = match text {
                     "1" | "true" | "on" | "yes" => true,
                     "" | "0" | "false" | "off" | "no" => false,
-                    _ => return Err(Invalid::new(key, "is neither true nor false", "send true, or leave it out")),
+                    _ => {
+                        return Err(Invalid::new(
+                            key,
+                            Rule::NotABoolean,
+                            "is neither true nor false",
+                            "send true, or leave it out",
+                        ));
+                    }
                 }
             }
             _ => return Ok(false),
@@ -79,7 +100,9 @@ impl Fields {
     }
 
     fn finish(self, wanted: Wanted) -> Result<Asked, Invalid> {
-        let missing = || Invalid::new("jeu_id", "is missing", "say which jeu the scores are for, such as jeu_id=2");
+        let missing = || {
+            Invalid::new("jeu_id", Rule::Required, "is missing", "say which jeu the scores are for, such as jeu_id=2")
+        };
         Ok(Asked {
             jeu_id: self.jeu_id.ok_or_else(missing)?,
             live_id: self.live_id,
@@ -110,12 +133,18 @@ pub(super) fn from_form(form: &[u8]) -> Result<Asked, Problem> {
         let key = decoded(&pair[..split])?;
         let text = decoded(pair.get(split + 1..).unwrap_or_default())?;
         if seen.len() == MAX_FIELDS {
-            return Err(Invalid::new("body", format!("has more than {MAX_FIELDS} fields"), "send fewer").into());
+            return Err(Invalid::new(
+                "body",
+                Rule::TooManyFields { max: MAX_FIELDS },
+                format!("has more than {MAX_FIELDS} fields"),
+                "send fewer",
+            )
+            .into());
         }
         let key = key.trim();
         if fields.take(key, text.trim())? {
             if seen.iter().any(|other| other == key) {
-                return Err(Invalid::new(key, "is there twice", "send it once").into());
+                return Err(Invalid::new(key, Rule::Duplicate, "is there twice", "send it once").into());
             }
         } else {
             scores.push((key.to_owned(), text.into_owned()));
@@ -129,7 +158,9 @@ pub(super) fn from_form(form: &[u8]) -> Result<Asked, Problem> {
 pub(super) fn from_json(json: &[u8]) -> Result<Asked, Problem> {
     let value: Value = body::parse(json)?;
     let Value::Object(object) = value else {
-        return Err(Invalid::new("body", "is not an object", "send {\"jeu_id\": 2, \"fun\": 4}").into());
+        return Err(
+            Invalid::new("body", Rule::NotAnObject, "is not an object", "send {\"jeu_id\": 2, \"fun\": 4}").into()
+        );
     };
     let mut fields = Fields::default();
     let mut scores = Map::new();
@@ -139,7 +170,7 @@ pub(super) fn from_json(json: &[u8]) -> Result<Asked, Problem> {
             ("scores", Value::Object(map)) => inner = map,
             ("scores", Value::Null) => {}
             ("scores", _) => {
-                return Err(Invalid::new("scores", "is not an object", "send {\"fun\": 4}").into());
+                return Err(Invalid::new("scores", Rule::NotAnObject, "is not an object", "send {\"fun\": 4}").into());
             }
             ("jeu_id" | "live_id" | "channel" | "viewer" | "v" | "withdraw", Value::Null) => {}
             ("jeu_id" | "v", Value::Number(number)) => {
@@ -149,12 +180,20 @@ pub(super) fn from_json(json: &[u8]) -> Result<Asked, Problem> {
                 fields.take(&key, &text)?;
             }
             ("withdraw", Value::Bool(withdraw)) => fields.withdraw = withdraw,
-            ("jeu_id" | "v", _) => return Err(Invalid::new(key, "is not a number", "send a whole number").into()),
+            ("jeu_id" | "v", _) => {
+                return Err(Invalid::new(key, Rule::NotANumber, "is not a number", "send a whole number").into());
+            }
             ("live_id" | "channel" | "viewer", _) => {
-                return Err(Invalid::new(key, "is not a text", "send a text, or leave it out").into());
+                return Err(Invalid::new(key, Rule::NotAText, "is not a text", "send a text, or leave it out").into());
             }
             ("withdraw", _) => {
-                return Err(Invalid::new(key, "is neither true nor false", "send true, or leave it out").into());
+                return Err(Invalid::new(
+                    key,
+                    Rule::NotABoolean,
+                    "is neither true nor false",
+                    "send true, or leave it out",
+                )
+                .into());
             }
             (_, value) => {
                 scores.insert(key, value);
@@ -162,11 +201,17 @@ pub(super) fn from_json(json: &[u8]) -> Result<Asked, Problem> {
         }
     }
     if scores.len() + inner.len() > MAX_FIELDS {
-        return Err(Invalid::new("body", format!("has more than {MAX_FIELDS} fields"), "send fewer").into());
+        return Err(Invalid::new(
+            "body",
+            Rule::TooManyFields { max: MAX_FIELDS },
+            format!("has more than {MAX_FIELDS} fields"),
+            "send fewer",
+        )
+        .into());
     }
     for (key, value) in inner {
         if scores.insert(key.clone(), value).is_some() {
-            return Err(Invalid::new(key, "is there twice", "send each critere once").into());
+            return Err(Invalid::new(key, Rule::Duplicate, "is there twice", "send each critere once").into());
         }
     }
     Ok(fields.finish(Wanted::Json(scores))?)

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{Server, refused};
+use super::support::{Server, read, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn titles_are_data_whatever_they_look_like() {
@@ -50,6 +50,36 @@ async fn channels_are_made_changed_and_deleted() {
     assert_eq!(server.call(Method::DELETE, "/api/admin/channels/max", None).await.0, 204);
     refused(&server.get("/api/admin/channels/max").await, 404, "unknown_channel", None);
     refused(&server.get("/api/channels/max/live").await, 404, "unknown_channel", None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_made_from_another_one_changes_nothing_and_a_next_from_another_jeu_neither() {
+    let server = Server::start().await;
+    let live = server.on_air("max").await;
+    let path = format!("/api/admin/lives/{live}");
+    let edit = |body: Value| server.call(Method::PATCH, &path, Some(body));
+    assert_eq!(edit(json!({"jeux": [1, 3, 2], "jeux_before": [1, 2, 3]})).await.0, 200);
+    let overtaken = edit(json!({"jeux": [1, 2], "jeux_before": [1, 2, 3]})).await;
+    refused(&overtaken, 409, "programme_changed", None);
+    let order = server.get(&path).await.1["programme"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|jeu| jeu["jeu_id"].clone())
+        .collect::<Vec<_>>();
+    assert_eq!(order, [1, 3, 2]);
+    let next = format!("{path}/next");
+    assert_eq!(server.post(&next, json!({"from": 1})).await.1["current"], 3);
+    refused(&server.post(&next, json!({"from": 1})).await, 409, "moved_on", None);
+    assert_eq!(server.get(&path).await.1["current"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_made_baremes_are_there_before_any_account() {
+    let server = Server::start().await;
+    let anybody = reqwest::get(format!("{}/api/admin/bareme-presets", server.base)).await.unwrap();
+    assert_eq!(anybody.status(), 200);
+    assert!(anybody.json::<Value>().await.unwrap().as_array().is_some_and(|presets| presets.len() > 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +190,7 @@ async fn wrong_lives_are_refused_with_their_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overlay_key_is_shown_once_and_can_be_revoked() {
+async fn an_overlay_key_can_be_read_again_by_admins_alone_and_be_revoked() {
     let server = Server::start().await;
     server.draft("max").await;
     let (status, made) = server.call(Method::POST, "/api/admin/channels/max/overlay-keys", None).await;
@@ -168,7 +198,13 @@ async fn an_overlay_key_is_shown_once_and_can_be_revoked() {
     let key = made["key"].as_str().unwrap();
     assert_eq!(made["url"], format!("{}/overlay/max?key={key}", server.base));
     let (_, keys) = server.get("/api/admin/channels/max/overlay-keys").await;
-    assert_eq!((keys[0]["key_id"].clone(), keys[0].get("key")), (made["key_id"].clone(), None), "{keys}");
+    assert_eq!(keys, json!([made]));
+    let (_, moderator) = server.post("/api/admin/tokens", json!({"name": "mod", "role": "moderator"})).await;
+    let request = server.client.get(format!("{}/api/admin/channels/max/overlay-keys", server.base));
+    let request = request.bearer_auth(moderator["token"].as_str().unwrap());
+    let (status, keys) = read(request.send().await.unwrap()).await;
+    assert_eq!((status, &keys[0]["key_id"]), (200, &made["key_id"]), "{keys}");
+    assert_eq!((keys[0].get("key"), keys[0].get("url")), (None, None), "{keys}");
     let path = format!("/api/admin/channels/max/overlay-keys/{}", made["key_id"].as_str().unwrap());
     assert_eq!(server.call(Method::DELETE, &path, None).await.0, 204);
     refused(&server.call(Method::DELETE, &path, None).await, 404, "unknown_key", None);

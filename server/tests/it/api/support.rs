@@ -125,6 +125,14 @@ pub(super) async fn read(response: Response) -> (u16, Value) {
         for member in ["code", "reason", "remedy", "title"] {
             assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {text}");
         }
+        let rule = problem["rule"].as_str().unwrap_or_default();
+        let known = bareme::domain::rule::Rule::ALL.iter().find(|(word, _)| *word == rule);
+        let (_, params) = known.unwrap_or_else(|| panic!("rule `{rule}` of {text}"));
+        let mut given: Vec<_> = problem["params"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut wanted = params.to_vec();
+        given.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(given, wanted, "{text}");
         return (status, problem);
     }
     let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };

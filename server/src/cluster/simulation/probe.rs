@@ -1,0 +1,35 @@
+//! What the engine tells the simulation beyond what it tells everybody. Nobody listens outside of a simulated run.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::World;
+use crate::store::{LaneId, WriterId};
+
+thread_local! {
+    static WORLD: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
+}
+
+/// From now on this thread's engines tell `world`.
+pub(super) fn listen(world: Option<Arc<World>>) {
+    WORLD.set(world);
+}
+
+fn tell(what: impl FnOnce(&World)) {
+    WORLD.with_borrow(|world| {
+        if let Some(world) = world {
+            what(world);
+        }
+    });
+}
+
+/// A view was published of a map with that digest, made of so many chunks of each lane.
+pub(crate) fn published(writer: WriterId, vector: &BTreeMap<LaneId, u64>, digest: &str) {
+    tell(|world| world.oracle().published(writer, vector, digest));
+}
+
+/// The alarm.
+pub(crate) fn drifted(writer: WriterId) {
+    tell(|world| world.oracle().drifted(writer));
+}

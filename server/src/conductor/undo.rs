@@ -1,0 +1,132 @@
+//! Taking the end of a live back, while nobody has used its results yet.
+//!
+//! **Invariant**: each step is durable and can be repeated. A crash before the record says that the live is open leaves a
+//! live that is over; a crash after it leaves [`Live::closed_with`], from which the next start goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ConductError, Conductor, Result, close_unless, live_key, ready, reopened};
+use crate::cluster::ItemHandle;
+use crate::domain::ballot::Ratings;
+use crate::domain::live::{Live, LiveId, LiveStatus, UNDO_WINDOW_US};
+use crate::domain::rule::Rule;
+use crate::protocol::LiveState;
+use crate::records::Versioned;
+
+/// Pause after a store failed, before a reopening that a crash cut short is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Conductor {
+    /// Opens a live again that ended less than [`UNDO_WINDOW_US`] ago, and with it the jeux that its ending closed: each
+    /// begins a new epoch and keeps its notes. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict later on, or when the channel has another live on air.
+    pub async fn reopen_live(&self, live_id: LiveId) -> Result<LiveState> {
+        let live = self.stored_live(live_id).await?.value;
+        if live.status == LiveStatus::Open && live.ends_at_us.is_some() {
+            self.take_back_end(live_id).await?;
+        } else if live.status != LiveStatus::Open {
+            self.check_undo(&live)?;
+            // Before anybody is shown that it is open: a jeu that has not read its notes looks as if it had none.
+            let woken = self.woken(live_id).await?;
+            self.take_channel(&live.channel, live_id).await?;
+            let open = |live: &mut Live| {
+                self.check_undo(live)?;
+                live.status = LiveStatus::Open;
+                live.closed_at_us = None;
+                Ok(())
+            };
+            match self.inner.records.update(&live_key(live_id), open).await?.ok_or(ConductError::UnknownLive(live_id)) {
+                Ok(Ok((stored, ()))) => self.show_with(stored, &woken),
+                Ok(Err(error)) | Err(error) => {
+                    self.release_channel(&live.channel, live_id, false).await?;
+                    return Err(error);
+                }
+            }
+        }
+        self.open_closed_with(live_id).await?;
+        self.live_state(live_id).await
+    }
+
+    /// Takes an announced end back, with the deadlines it gave to jeux; what is current stays.
+    async fn take_back_end(&self, live_id: LiveId) -> Result<()> {
+        self.change_on_air(live_id, |live| {
+            if let Some(ends_at_us) = live.ends_at_us.take() {
+                live.closes_at_us.retain(|_, closes_at_us| *closes_at_us != ends_at_us);
+            }
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Whether the end of a live can be taken back now; also when it was already.
+    fn check_undo(&self, live: &Live) -> Result<()> {
+        let until_us = match (live.status, live.closed_at_us) {
+            (LiveStatus::Open, _) => return Ok(()),
+            (LiveStatus::Draft, _) => {
+                return Err(ConductError::conflict(Rule::LiveNotOnAir, "the live is not on air", "open it first"));
+            }
+            (LiveStatus::Closed, closed_at_us) => closed_at_us.unwrap_or_default().saturating_add(UNDO_WINDOW_US),
+        };
+        if self.env().now_us() <= until_us {
+            return Ok(());
+        }
+        let reason = format!("the live ended more than {} s ago", UNDO_WINDOW_US / 1_000_000);
+        let rule = Rule::TooLateToUndo { max_s: UNDO_WINDOW_US / 1_000_000 };
+        Err(ConductError::own_conflict(rule, reason, "make a new live; the results of this one stay"))
+    }
+
+    /// New tasks, with their notes read, for the jeux of a closed live that have none.
+    async fn woken(&self, live_id: LiveId) -> Result<Vec<ItemHandle<Ratings>>> {
+        let view = match self.view(live_id) {
+            Some(view) => view,
+            None => self.closed_view(live_id).await?.ok_or(ConductError::UnknownLive(live_id))?,
+        };
+        let asleep = view.items.iter().filter(|item| item.is_fixed());
+        let woken: Vec<_> = asleep.map(|item| self.inner.engine.start(item.item(), Arc::clone(&view.ballot))).collect();
+        for item in &woken {
+            ready(item).await?;
+        }
+        Ok(woken)
+    }
+
+    /// Opens the jeux again that the ending of a live had closed: the last step of taking it back.
+    async fn open_closed_with(&self, live_id: LiveId) -> Result<()> {
+        let view = self.on_air(live_id).await?;
+        let items: Vec<_> = view.live.closed_with.iter().filter_map(|jeu| view.item(*jeu)).collect();
+        if items.is_empty() {
+            return Ok(());
+        }
+        for item in &items {
+            ready(item).await?;
+            reopened(item).await?;
+        }
+        let done = |live: &mut Live| {
+            live.closed_with.clear();
+            Ok(())
+        };
+        close_unless(self.change_on_air(live_id, done).await, &items).await.map(drop)
+    }
+
+    /// Goes on with a live that is on air in the store, and with its reopening if a crash cut that short.
+    pub(super) fn go_on(&self, stored: Versioned<Live>) {
+        let (live_id, is_reopening) = (stored.value.live_id, !stored.value.closed_with.is_empty());
+        self.show(stored);
+        if !is_reopening {
+            return;
+        }
+        let conductor = self.clone();
+        self.spawn(async move {
+            while let Err(error) = conductor.open_closed_with(live_id).await {
+                if matches!(error, ConductError::Conflict { .. } | ConductError::UnknownLive(_)) {
+                    return;
+                }
+                tracing::warn!(live = %live_id, %error, "cannot open the jeux of a live again; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        });
+    }
+}
