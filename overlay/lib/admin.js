@@ -11,8 +11,9 @@ import { Snapshot } from "./snapshot.js";
  *   last_live: string|null}} Channel
  * @typedef {{jeu_id: number, title: string, platform?: string, genre?: string, year?: number}} Jeu
  * @typedef {Bareme & {bareme_id: string}} SavedBareme
- * @typedef {{live_id: string, title: string, status: 'draft'|'open'|'closed'}} LiveSummary
- * @typedef {{key_id: string, name: string, created_at_us: number}} OverlayKey
+ * @typedef {{live_id: string, title: string, status: 'draft'|'open'|'closed', jeux: number[],
+ *   opened_at_us?: number|null}} LiveSummary
+ * @typedef {{key_id: string, name: string, created_at_us: number, key?: string, url?: string}} OverlayKey
  * @typedef {{token_id: string, name: string, role: string, created_at_us: number}} Token
  * @typedef {{name: string, role: string, csrf: string}} Session
  */
@@ -45,7 +46,13 @@ export class Admin {
     this.data = { jeux: [], baremes: [], lives: [], keys: [] };
     /** @type {Bareme[]} */
     this.presets = [];
-    this.seenStatus = "";
+    this.seen = "";
+    /** Whether a session ended here without anybody asking for it. */
+    this.wasCutOff = false;
+    /** Whether the first run is on its way: its form stays until all of it is done. */
+    this.isStarting = false;
+    /** When the test mode ends by itself, as far as this page knows. */
+    this.testEndsAtUs = 0;
   }
 
   get channel() {
@@ -56,10 +63,32 @@ export class Admin {
     return this.connection?.snapshot ?? EMPTY;
   }
 
-  /** The live on air of the chosen channel. */
+  /** The live on air of the chosen channel; one that is made up is none. */
   get openLive() {
     const { live } = this.snapshot;
-    return live?.status === "open" ? live : null;
+    return live?.status === "open" && !live.test ? live : null;
+  }
+
+  /** The made-up live of the test mode. */
+  get testLive() {
+    const { live } = this.snapshot;
+    return live?.test ? live : null;
+  }
+
+  /** When the live on air began, microseconds since 1970. */
+  get openedAtUs() {
+    const { openLive } = this;
+    return this.data.lives.find(({ live_id }) => live_id === openLive?.live_id)?.opened_at_us ?? 0;
+  }
+
+  /** The server's clock. */
+  get clock() {
+    return this.connection?.clock;
+  }
+
+  /** Whether one may change what is prepared, and not only drive. */
+  get isAdmin() {
+    return this.session?.role === "admin";
   }
 
   /** Whether buttons may act: nothing is a promise while the server is away. */
@@ -73,6 +102,7 @@ export class Admin {
   }
 
   async boot() {
+    this.presets = await this.api.get("admin/bareme-presets").catch(() => []);
     try {
       await this.signedIn(await this.api.get("admin/session"));
     } catch (error) {
@@ -87,19 +117,27 @@ export class Admin {
   async signedIn(session) {
     this.session = session;
     this.needsSetup = false;
+    this.wasCutOff = false;
     this.api.csrf = session.csrf;
-    this.presets = await this.api.get("admin/bareme-presets");
+    if (this.presets.length === 0) this.presets = await this.api.get("admin/bareme-presets");
     await this.loadChannels();
     this.ready = true;
     this.onChange();
   }
 
+  /** Nobody is signed in any more. Several refused calls may say so, one after the other. */
   signedOut() {
+    if (this.session !== null) this.wasCutOff = true;
+    this.session = null;
+    this.#leave();
+    this.onChange();
+  }
+
+  /** No channel is chosen any more. */
+  #leave() {
     this.connection?.stop();
     this.connection = null;
-    this.session = null;
     this.slug = "";
-    this.onChange();
   }
 
   async loadChannels() {
@@ -108,6 +146,7 @@ export class Admin {
     const remembered = remember();
     const first = this.channels.find((channel) => channel.slug === remembered) ?? this.channels[0];
     if (!known && first) await this.choose(first.slug);
+    if (!first) this.#leave();
     this.onChange();
   }
 
@@ -115,6 +154,8 @@ export class Admin {
   async choose(slug) {
     this.connection?.stop();
     this.slug = slug;
+    this.seen = "";
+    this.testEndsAtUs = 0;
     remember(slug);
     this.data = { jeux: [], baremes: [], lives: [], keys: [] };
     this.connection = new Connection({
@@ -129,14 +170,28 @@ export class Admin {
   }
 
   #heard() {
-    // Somebody else may have opened or closed a live: the lists follow.
-    const { live } = this.snapshot;
-    const status = live ? `${live.live_id}/${live.status}` : "";
-    if (status !== this.seenStatus) {
-      this.seenStatus = status;
-      this.reload().catch(() => {});
+    const { live, admin, state, link } = this.snapshot;
+    if (link === "refused") this.#isSignedOut();
+    if (link === "gone") this.loadChannels().catch(() => {});
+    // What somebody else did: the lists follow.
+    const seen = JSON.stringify([live?.live_id, live?.status, admin?.lists, admin?.pod, state?.channel_title]);
+    if (link === "live" && seen !== this.seen) {
+      this.seen = seen;
+      this.#follow();
     }
     this.onChange();
+  }
+
+  /** Reads channels and lists again; what comes meanwhile is read after it. */
+  async #follow() {
+    const { seen } = this;
+    try {
+      this.channels = await this.api.get("admin/channels");
+      await this.reload();
+    } catch {
+      // The next news, or the next connection, asks again.
+      if (this.seen === seen) this.seen = "";
+    }
   }
 
   async #isSignedOut() {
@@ -164,6 +219,8 @@ export class Admin {
 
   async signOut() {
     await this.api.post("admin/logout");
+    this.session = null;
+    this.wasCutOff = false;
     this.signedOut();
   }
 }

@@ -5,7 +5,8 @@
 export class ApiError extends Error {
   /**
    * @param {number} status 0 when the server was not reached
-   * @param {{code?: string, field?: string, reason?: string, remedy?: string, title?: string}} problem
+   * @param {{code?: string, field?: string, rule?: string, params?: Record<string, string|number>, reason?: string,
+   *   remedy?: string, title?: string}} problem
    */
   constructor(status, problem) {
     super(problem.reason ?? problem.title ?? `status ${status}`);
@@ -14,8 +15,13 @@ export class ApiError extends Error {
     this.field = problem.field ?? "";
     this.reason = problem.reason ?? problem.title ?? "";
     this.remedy = problem.remedy ?? "";
+    this.rule = problem.rule ?? "";
+    this.params = problem.params ?? {};
   }
 }
+
+/** An answer that takes longer does not come. */
+const PATIENCE_MS = 15_000;
 
 export class Api {
   /** @param {string} base path prefix of the site */
@@ -38,17 +44,19 @@ export class Api {
     if (method !== "GET") headers["X-CSRF-Token"] = this.csrf;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     let response;
+    let text;
     try {
       response = await fetch(`${this.base}/api/${path}`, {
         method,
         headers,
         cache: "no-store",
+        signal: AbortSignal.timeout(PATIENCE_MS),
         body: body === undefined ? undefined : JSON.stringify(body),
       });
+      text = await response.text();
     } catch {
       throw new ApiError(0, { code: "unreachable" });
     }
-    const text = await response.text();
     const answer = text === "" ? null : parse(text);
     if (response.ok) return answer;
     const error = new ApiError(response.status, answer ?? {});

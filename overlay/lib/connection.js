@@ -68,6 +68,11 @@ export class Connection {
   start() {
     for (const event of ["online", "pageshow", "focus"]) window.addEventListener(event, this.wake);
     document.addEventListener("visibilitychange", this.wake);
+    // Tabs of one browser are one viewer, unless it keeps no cookies. The server tells each of them its notes only once.
+    if (this.options.role === "viewer" && window.BroadcastChannel) {
+      this.tabs = new BroadcastChannel("bareme.mine");
+      this.tabs.onmessage = ({ data }) => this.viewer === undefined && data.live === this.snapshot.live?.live_id && this.hearMine(data);
+    }
     this.ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#connect();
     return this;
@@ -80,6 +85,7 @@ export class Connection {
     clearInterval(this.ticker);
     clearTimeout(this.retry);
     this.polling?.stop();
+    this.tabs?.close();
     this.#detach();
   }
 
@@ -154,11 +160,7 @@ export class Connection {
     this.#detach();
     this.greeted = false;
     const verdict = verdictOnClose(code);
-    if (verdict !== "retry") {
-      this.polling?.stop();
-      this.setLink(verdict);
-      return;
-    }
+    if (verdict !== "retry") return this.giveUp(verdict);
     if (wasGreeted) {
       this.attempt = 0;
       this.failures = 0;
@@ -182,10 +184,15 @@ export class Connection {
     this.asking = true;
     const refused = await this.options.isRefused().catch(() => false);
     this.asking = false;
-    if (!refused || this.stopped || this.greeted) return;
+    if (refused && !this.stopped && !this.greeted) this.giveUp("refused");
+  }
+
+  /** There is nothing to come back for. @param {'refused'|'gone'} link */
+  giveUp(link) {
     clearTimeout(this.retry);
+    this.polling?.stop();
     this.#detach();
-    this.setLink("refused");
+    this.setLink(link);
   }
 
   #tick() {
@@ -253,6 +260,7 @@ export class Connection {
     this.clock.greet(welcome.now_us);
     this.snapshot.forgetRevs();
     this.polling?.stop();
+    this.wishes.load();
     const { build, onOtherBuild } = this.options;
     if (build && welcome.build !== build) onOtherBuild?.(welcome.build);
     if (this.viewer && welcome.viewer) this.socket?.send(JSON.stringify({ t: "hello", viewer: this.viewer }));
@@ -280,6 +288,7 @@ export class Connection {
   hearReply(reply) {
     const { mine, again, afterMs = 0 } = this.wishes.settle(reply);
     if (mine) this.snapshot.applyMine(mine);
+    if (mine && this.viewer === undefined) this.tabs?.postMessage(mine);
     if (again) {
       // It may have been replaced by then: whatever is wanted at that time is sent.
       const { live, jeu } = again;

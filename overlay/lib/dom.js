@@ -28,7 +28,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-const SVG = "http://www.w3.org/2000/svg";
+export const SVG = "http://www.w3.org/2000/svg";
 
 /** Paths of the icons, drawn on 24 × 24 with 2 px strokes. */
 const ICONS = {
@@ -37,6 +37,7 @@ const ICONS = {
   up: "M6 15l6-6 6 6",
   down: "M6 9l6 6 6-6",
   close: "M6 6l12 12M18 6L6 18",
+  grip: "M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01",
   eye: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 100 6 3 3 0 000-6z",
 };
 
@@ -56,6 +57,9 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** What the children of an element were built from. Not an attribute: what is built may be a secret. @type {WeakMap<Element, string>} */
+const built = new WeakMap();
+
 /**
  * Builds the children of an element again only when `key` changed; keyboard focus stays on the control with the same
  * `data-focus`.
@@ -65,11 +69,11 @@ export function setText(element, text) {
  * @param {() => (Child|Child[])[]} build
  */
 export function rebuild(parent, key, build) {
-  if (parent.dataset.built === key) return false;
+  if (built.get(parent) === key) return false;
   const focused = document.activeElement instanceof HTMLElement && parent.contains(document.activeElement)
     ? document.activeElement.dataset.focus
     : undefined;
-  parent.dataset.built = key;
+  built.set(parent, key);
   const children = build().flat().filter((child) => child !== null && child !== undefined && child !== false);
   parent.replaceChildren(...children.map((child) => (child instanceof Node ? child : String(child))));
   if (focused) {

@@ -14,6 +14,8 @@ export function createFormat(lang) {
   const tenth = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const exact = new Intl.NumberFormat(locale, { maximumFractionDigits: 3 });
   const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+  const day = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
+  const time = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
   return {
     /**
      * A mean: one decimal, or none on scales as wide as a percentage.
@@ -35,5 +37,9 @@ export function createFormat(lang) {
     seconds: (ms) => whole.format(Math.ceil(ms / 1000)),
     /** @param {number} us microseconds since 1970 */
     date: (us) => date.format(us / 1000),
+    /** @param {number} us microseconds since 1970 */
+    day: (us) => day.format(us / 1000),
+    /** Time of the day. @param {number} ms milliseconds since 1970 */
+    time: (ms) => time.format(ms),
   };
 }

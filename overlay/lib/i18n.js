@@ -29,6 +29,8 @@ export function createTexts(messages, lang) {
     const form = plural.select(count) === "one" ? "one" : "other";
     return t(`${key}.${form}`, { n: count, ...values });
   };
+  /** Whether there are words for a key that the server chose. @param {string} key */
+  t.has = (key) => Object.hasOwn(messages, key);
   /** @param {Bilingual} text */
   t.own = (text) => (lang === "fr" ? text.fr || text.en : text.en || text.fr);
   t.lang = lang;

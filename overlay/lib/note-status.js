@@ -1,6 +1,6 @@
 // @ts-check
 /** What to tell a viewer about a note. Pure: the page only shows it. */
-/** @import { Wish, Mine, Refusal, Link, Problem } from "./types.js" */
+/** @import { Wish, Mine, Refusal, Link, Bareme } from "./types.js" */
 /** @import { NoteStatus } from "../components/note-bar/note-bar.js" */
 
 /**
@@ -10,17 +10,19 @@
  * @returns {NoteStatus}
  */
 export function noteStatus({ wish, mine, refusal, link, missing, takesNotes }) {
-  if (wish) return link === "live" || link === "polling" ? "sending" : "kept";
+  const away = link !== "live" && link !== "polling";
+  if (wish) return away ? "kept" : "sending";
   if (refusal) return "refused";
   if (missing > 0 && takesNotes) return "incomplete";
   if (mine && Object.keys(mine.scores).length > 0) return "saved";
   if (!takesNotes) return "final";
+  if (link === "lost") return "offline";
   return mine && mine.v > 0 ? "withdrawn" : "none";
 }
 
 const STATUS_WORDS = {
   none: "note.none",
-  incomplete: "note.incomplete",
+  offline: "note.offline",
   sending: "note.sending",
   kept: "note.kept",
   saved: "note.saved",
@@ -28,33 +30,34 @@ const STATUS_WORDS = {
   final: "note.final",
 };
 
-const REFUSAL_WORDS = {
-  ok: "note.saved",
-  unknown: "note.sending",
-  retry_after: "note.sending",
-  too_fast: "note.sending",
-  stale: "refusal.stale",
-  closed: "refusal.closed",
-  not_open: "refusal.not_open",
-  invalid: "refusal.invalid",
-};
-
 /**
  * @param {NoteStatus} status
  * @param {Refusal|null} refusal
  * @param {number} missing criteres that must still be rated
+ * @param {Bareme} bareme
  * @param {import("./i18n.js").Texts} t
  */
-export function noteWords(status, refusal, missing, t) {
-  if (status === "refused" && refusal) {
-    const words = t(REFUSAL_WORDS[refusal.status]);
-    return refusal.status === "invalid" ? `${words} ${problemWords(refusal.problem)}`.trim() : words;
-  }
+export function noteWords(status, refusal, missing, bareme, t) {
+  if (status === "refused") return refusalWords(refusal, bareme, t);
   if (status === "incomplete") return t.n("note.incomplete", missing);
-  return t(STATUS_WORDS[status === "refused" ? "none" : status]);
+  return t(STATUS_WORDS[status]);
 }
 
-/** @param {Problem|undefined} problem */
-function problemWords(problem) {
-  return problem ? `(${problem.field}: ${problem.reason}; ${problem.remedy})` : "";
+/**
+ * What a refusal means, and what to do. The server's own words are for programmers, and in English.
+ *
+ * @param {Refusal|null} refusal
+ * @param {Bareme} bareme
+ * @param {import("./i18n.js").Texts} t
+ */
+function refusalWords(refusal, bareme, t) {
+  if (refusal?.status === "stale") return t("refusal.stale");
+  if (refusal?.status === "closed") return t("refusal.closed");
+  if (refusal?.status === "not_open") return t("refusal.not_open");
+  const { field, rule = "" } = refusal?.problem ?? {};
+  if (["wrong_live", "not_in_programme", "channel_gone"].includes(rule)) return t("refusal.other_live");
+  const critere = bareme.criteres.find(({ key }) => key === field);
+  if (!critere) return t("refusal.invalid");
+  const label = t.own(critere.labels);
+  return rule === "required" ? t("refusal.missing", { critere: label }) : t("refusal.score", { critere: label });
 }

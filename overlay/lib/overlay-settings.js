@@ -1,47 +1,66 @@
 // @ts-check
-/** Settings of an overlay, which live in its URL, and where they put it on the picture. */
+/** Settings of an overlay, which live in its URL. What is not understood counts as not said. */
 
-/** Free space on each side: what lies nearer to the edge is cut by some screens. */
-const MARGIN = 0.05;
-/** The size a card is designed for. */
-const DESIGN = { width: 1920, height: 1080 };
+/** The first of each is the default. */
+const THEMES = /** @type {const} */ (["card", "band", "pill"]);
+const PLACES = /** @type {const} */ (["bl", "b", "br", "l", "c", "r", "tl", "t", "tr"]);
+const QR = /** @type {const} */ (["off", "on", "idle"]);
+const DEMOS = /** @type {const} */ ([
+  "off", "on", "pending", "open", "closing", "finalising", "final", "ranking", "stale", "minimum", "blind", "test",
+]);
+
+const SCALE = { least: 0.25, most: 4 };
+const HEX = /^#?([0-9a-f]{3}|[0-9a-f]{6})$/i;
 
 /** @typedef {ReturnType<typeof readOverlaySettings>} OverlaySettings */
+/** @typedef {typeof DEMOS[number]} Demo `on` runs through everything; the others stand still in one state */
 
-/** @param {URL} url */
-export function readOverlaySettings(url) {
+/**
+ * @param {URL} url
+ * @param {boolean} prefersStill whether this computer asks for less motion
+ */
+export function readOverlaySettings(url, prefersStill) {
   const query = url.searchParams;
   const scale = Number(query.get("scale") ?? 1);
-  const criteres = query.get("criteres");
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const motion = query.get("motion");
+  const accent = query.get("accent")?.match(HEX)?.[1];
   return {
     key: query.get("key") ?? "",
-    theme: query.get("theme") ?? "card",
-    pos: query.get("pos") ?? "bl",
-    scale: scale >= 0.25 && scale <= 4 ? scale : 1,
-    /** Keys to show, or null for all. */
-    criteres: criteres ? criteres.split(",").map((key) => key.trim()) : null,
-    motion: query.get("motion") === "on" || (query.get("motion") !== "off" && !still),
+    theme: oneOf(THEMES, query.get("theme")),
+    pos: oneOf(PLACES, query.get("pos")),
+    scale: scale >= SCALE.least && scale <= SCALE.most ? scale : 1,
+    /** Keys of criteres to show, or null for all. */
+    criteres: keysIn(query.get("criteres")),
+    motion: motion === "on" || (motion !== "off" && !prefersStill),
+    demo: oneOf(DEMOS, query.get("demo")),
+    qr: oneOf(QR, query.get("qr")),
+    accent: accent === undefined ? null : `#${accent.toLowerCase()}`,
   };
 }
 
 /**
- * Sizes and places the stage: as large as designed, and never past the free space.
- *
- * @param {HTMLElement} stage
- * @param {HTMLElement} card
- * @param {OverlaySettings} settings
+ * @template {string} T
+ * @param {readonly T[]} known
+ * @param {string|null} said
+ * @returns {T}
  */
-export function placeStage(stage, card, { pos, scale }) {
-  const { innerWidth, innerHeight } = window;
-  const [width, height] = [card.offsetWidth, card.offsetHeight];
-  if (width === 0 || height === 0) return;
-  const [marginX, marginY] = [innerWidth * MARGIN, innerHeight * MARGIN];
-  const designed = scale * Math.max(1, Math.min(innerWidth / DESIGN.width, innerHeight / DESIGN.height));
-  const factor = Math.min(designed, (innerWidth - 2 * marginX) / width, (innerHeight - 2 * marginY) / height);
-  const [freeX, freeY] = [innerWidth - width * factor, innerHeight - height * factor];
-  const x = pos.includes("l") ? marginX : pos.includes("r") ? freeX - marginX : freeX / 2;
-  const y = pos.includes("t") ? marginY : pos.includes("b") ? freeY - marginY : freeY / 2;
-  const transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) scale(${factor.toFixed(4)})`;
-  if (stage.style.transform !== transform) stage.style.transform = transform;
+function oneOf(known, said) {
+  return known.find((value) => value === said) ?? known[0];
+}
+
+/** @param {string|null} said */
+function keysIn(said) {
+  const keys = (said ?? "").split(",").map((key) => key.trim()).filter((key) => key !== "");
+  return keys.length > 0 ? keys : null;
+}
+
+/**
+ * The criteres that are shown: the ones asked for, and all when none of those exists.
+ *
+ * @param {import("./types.js").Bareme} bareme
+ * @param {string[]|null} keys
+ */
+export function shownCriteres({ criteres }, keys) {
+  const asked = criteres.filter(({ key }) => keys === null || keys.includes(key));
+  return asked.length > 0 ? asked : criteres;
 }

@@ -55,5 +55,5 @@ export function nextEntry({ programme, current }) {
  */
 export function placeWords(live, jeuId, t) {
   const place = live.programme.findIndex((entry) => entry.jeu_id === jeuId) + 1;
-  return t("viewer.place", { place, count: live.programme.length });
+  return t("phase.place", { place, count: live.programme.length });
 }

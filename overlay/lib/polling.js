@@ -6,7 +6,9 @@ const EVERY_MS = 2_000;
 const TIMEOUT_MS = 5_000;
 
 /** @type {ReadonlySet<string>} */
-const FINAL = new Set(["stale", "closed", "not_open", "invalid", "too_fast", "retry_after", "unknown"]);
+const KNOWN = new Set(["stale", "closed", "not_open", "invalid", "too_fast", "retry_after", "unknown"]);
+/** The live ended, and another one may have begun. @type {ReadonlySet<string>} */
+const GONE = new Set(["no_open_live", "unknown_live"]);
 
 export class Polling {
   /**
@@ -19,6 +21,9 @@ export class Polling {
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.timer = undefined;
     this.running = false;
+    this.asking = false;
+    /** Something happened that the answer on its way may not know. */
+    this.askAgain = false;
     /** @type {Set<string>} wishes on their way */
     this.posting = new Set();
   }
@@ -36,11 +41,16 @@ export class Polling {
 
   async #ask() {
     const { connection } = this;
+    clearTimeout(this.timer);
+    this.askAgain = this.asking;
+    if (this.asking) return;
+    this.asking = true;
     try {
       const response = await fetch(this.urls.stateUrl, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-      if (!response.ok) throw new Error(`status ${response.status}`);
-      const { state, tallies, mine, now_us } = await response.json();
+      const { state, tallies, mine, now_us, code } = await response.json();
       if (!this.running) return;
+      if (code === "unknown_channel") return connection.giveUp("gone");
+      if (!response.ok) throw new Error(`status ${response.status}`);
       connection.clock.greet(now_us);
       const { snapshot } = connection;
       snapshot.forgetRevs();
@@ -52,8 +62,10 @@ export class Polling {
       for (const wish of connection.wishes.of(snapshot.live?.live_id)) this.send(wish);
     } catch {
       if (this.running) connection.setLink("lost");
+    } finally {
+      this.asking = false;
+      if (this.running) this.timer = setTimeout(() => this.#ask(), this.askAgain ? 0 : EVERY_MS);
     }
-    if (this.running) this.timer = setTimeout(() => this.#ask(), EVERY_MS);
   }
 
   /** @param {Wish} wish */
@@ -62,7 +74,10 @@ export class Polling {
     if (this.posting.has(key)) return;
     this.posting.add(key);
     try {
-      this.connection.hearReply(await this.#post(wish));
+      const reply = await this.#post(wish);
+      this.connection.hearReply(reply);
+      // What one's own note moved, or lifts the mask of, need not wait for its turn.
+      if (reply.status === "ok" && this.running) this.#ask();
     } catch {
       // Not delivered, or nobody knows: the next poll sends the same again.
     }
@@ -85,7 +100,8 @@ export class Polling {
     const answer = await response.json();
     const reply = { live, jeu, v };
     if (response.ok) return { ...reply, status: "ok" };
-    if (!FINAL.has(answer.code)) return { ...reply, status: response.status >= 500 ? "retry_after" : "invalid", problem: answer };
+    if (GONE.has(answer.code)) return { ...reply, status: "closed" };
+    if (!KNOWN.has(answer.code)) return { ...reply, status: response.status >= 500 ? "retry_after" : "invalid", problem: answer };
     const seconds = Number(response.headers.get("Retry-After")) || 1;
     return {
       ...reply,

@@ -24,16 +24,17 @@ export class Wishes {
     this.wanted = new Map();
     /** @type {Map<string, Refusal>} */
     this.refusals = new Map();
-    this.#load();
+    this.load();
   }
 
-  #load() {
+  /** Reads what is kept: at first, and on each new connection, since a tab may have gone and left its wish. */
+  load() {
     if (!this.storage) return;
     const keys = Array.from({ length: this.storage.length }, (_, index) => this.storage?.key(index) ?? "");
     for (const key of keys.filter((name) => name.startsWith(PREFIX))) {
       const wish = readWish(this.storage.getItem(key));
-      if (wish && wish.v > this.clock.nowUs() - FORGET_AFTER_US) this.wanted.set(jeuKey(wish.live, wish.jeu), wish);
-      else this.storage.removeItem(key);
+      if (!wish || wish.v < this.clock.nowUs() - FORGET_AFTER_US) this.storage.removeItem(key);
+      else if (wish.v > (this.wanted.get(jeuKey(wish.live, wish.jeu))?.v ?? 0)) this.wanted.set(jeuKey(wish.live, wish.jeu), wish);
     }
   }
 

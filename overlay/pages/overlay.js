@@ -1,107 +1,183 @@
 // @ts-check
 /** The overlay in OBS: follows the current jeu of its channel, and says so when it cannot. */
+import { OverlayBand } from "../components/overlay-band/overlay-band.js";
 import { OverlayCard } from "../components/overlay-card/overlay-card.js";
+import { OverlayPill } from "../components/overlay-pill/overlay-pill.js";
+import { OverlayQr } from "../components/overlay-qr/overlay-qr.js";
+import { OverlayRanking } from "../components/overlay-ranking/overlay-ranking.js";
 import { Connection } from "../lib/connection.js";
 import { Countdown } from "../lib/countdown.js";
 import { h, oncePerFrame, setText } from "../lib/dom.js";
 import { createFormat } from "../lib/format.js";
 import { createTexts } from "../lib/i18n.js";
-import { readOverlaySettings, placeStage } from "../lib/overlay-settings.js";
+import { Accent } from "../lib/overlay-accent.js";
+import { DemoConnection } from "../lib/overlay-demo.js";
+import { Motion } from "../lib/overlay-motion.js";
+import { Director, subjectOf, takesNotes } from "../lib/overlay-scene.js";
+import { readOverlaySettings, shownCriteres } from "../lib/overlay-settings.js";
+import { OverlayStage } from "../lib/overlay-stage.js";
 import { pageData, reloadOnceFor, socketUrl } from "../lib/page.js";
-import { momentOf } from "../lib/phase-words.js";
 
 /** A link that comes back within this long was never seen to go. */
 const STALE_AFTER_MS = 1_500;
-/** How long a result stays after its live was closed. */
-const FAREWELL_MS = 20_000;
+/** The longest a timer of a browser can wait is 24 days; nothing here is worth more than an hour. */
+const LONGEST_MS = 3_600_000;
 
 const { base, lang, build, channel } = pageData();
-const settings = readOverlaySettings(new URL(location.href));
-const messages = (await import(`../messages/${lang}.js`)).default;
+const settings = readOverlaySettings(new URL(location.href), matchMedia("(prefers-reduced-motion: reduce)").matches);
+const messages = (await import(`../messages/${lang}/overlay.js`)).default;
 const t = createTexts(messages, lang);
-const format = createFormat(lang);
+// A state that stands still has no movement either.
+const motion = new Motion(settings.motion && (settings.demo === "on" || settings.demo === "off"));
+const kit = { t, format: createFormat(lang), motion, criteres: settings.criteres };
 
-const card = new OverlayCard().setUp(t, format);
-const stage = h("div", { class: "overlay__stage", hidden: true }, card);
+const panel = new { card: OverlayCard, band: OverlayBand, pill: OverlayPill }[settings.theme]().setUp(kit);
+const ranking = new OverlayRanking().setUp(kit);
+const tag = h("p", { class: "overlay__tag", hidden: true });
+const { address = "" } = document.body.dataset;
+const code = new OverlayQr();
+const stage = new OverlayStage(settings, motion, tag, code);
 const notice = h("p", { class: "overlay__notice", role: "status", hidden: true });
+const probe = h("i", { class: "overlay__probe", "aria-hidden": "true" });
 const root = document.querySelector(".overlay") ?? document.body;
-root.replaceChildren(stage, notice);
-root.classList.toggle("is-still", !settings.motion);
+root.setAttribute("data-theme", settings.theme);
+root.replaceChildren(stage.element, notice, probe);
+root.classList.toggle("is-still", !motion.wanted);
+if (settings.qr !== "off") code.setUp(t("overlay.vote_at"), address, `${base}/api/channels/${channel}/qr.svg`);
+new Accent(probe, settings.accent);
 
-/** @type {string|null} live this page saw open, whose end may be shown for a while */
-let seenOpen = null;
-/** @type {number} */
-let closedAt = 0;
-
-const connection = new Connection({
-  url: socketUrl(base, channel, { role: "overlay", key: settings.key }),
-  role: "overlay",
-  build,
-  onOtherBuild: (other) => reloadOnceFor(other, 1_000),
-  onChange: () => schedule(),
-  isRefused: async () => (await fetch(location.href, { cache: "no-store" })).status === 403,
-});
+const connection = settings.demo === "off" ? connect() : new DemoConnection(settings.demo, () => schedule());
+const director = new Director();
 const countdown = new Countdown(() => schedule());
+/** @type {ReturnType<typeof setTimeout>|undefined} */
+let again;
+let isVisible = true;
 const schedule = oncePerFrame(render);
 
-/** @returns {import("../lib/types.js").ProgrammeEntry|null} */
-function shownEntry() {
-  const live = connection.snapshot.live;
-  const entry = connection.snapshot.entry(live?.current);
-  if (!live || !entry || entry.phase === "pending") return null;
-  if (live.status === "open") {
-    seenOpen = live.live_id;
-    closedAt = 0;
-    return entry;
-  }
-  if (live.live_id !== seenOpen) return null;
-  if (closedAt === 0) {
-    closedAt = Date.now();
-    setTimeout(schedule, FAREWELL_MS + 50);
-  }
-  return Date.now() - closedAt < FAREWELL_MS ? entry : null;
+function connect() {
+  // With a demo the server lets everybody in, and one it does not know is none.
+  const asked = new URL(location.href);
+  asked.searchParams.delete("demo");
+  return new Connection({
+    url: socketUrl(base, channel, { role: "overlay", key: settings.key }),
+    role: "overlay",
+    build,
+    onOtherBuild: (other) => reloadOnceFor(other, 1_000),
+    onChange: () => schedule(),
+    isRefused: async () => (await fetch(asked, { cache: "no-store" })).status === 403,
+  });
 }
 
 function render() {
+  // Nobody sees it: the newest state is shown when somebody does.
+  if (!isVisible) return;
   const { snapshot, clock } = connection;
-  const away = snapshot.link !== "live" && Date.now() - snapshot.linkSince > STALE_AFTER_MS;
-  if (snapshot.link !== "live" && !away) setTimeout(schedule, STALE_AFTER_MS + 20);
-  const stale = away || snapshot.state?.stale === true;
-  const entry = shownEntry();
-  const live = snapshot.live;
-  stage.hidden = entry === null || isOver();
-  renderNotice(stale, entry !== null);
-  if (!entry || !live) return;
-  const msLeft = entry.closes_at_us === undefined ? 0 : clock.msUntil(entry.closes_at_us);
-  const moment = momentOf(entry, msLeft);
-  const tally = snapshot.tally(entry.jeu_id);
-  card.render({ live, entry, tally, moment, msLeft, stale, criteres: settings.criteres, motion: settings.motion });
-  countdown.follow(moment === "closing" ? msLeft : 0);
-  placeStage(stage, card, settings);
+  const lostMs = snapshot.link === "live" ? 0 : Date.now() - snapshot.linkSince;
+  const stale = lostMs > STALE_AFTER_MS || snapshot.state?.stale === true;
+  const { scene, againInMs } = director.direct(snapshot, clock);
+  const waits = [againInMs, lostMs > 0 && !stale ? STALE_AFTER_MS - lostMs : null].filter((wait) => wait !== null);
+  clearTimeout(again);
+  if (waits.length > 0) again = setTimeout(schedule, Math.min(LONGEST_MS, ...waits) + 20);
+  if (isOver()) stage.show(null);
+  else show(scene, stale);
+  renderNotice(stale);
+  countdown.follow(scene.kind === "jeu" && scene.moment === "closing" && settings.demo !== "closing" ? scene.msLeft : 0);
+}
+
+/**
+ * @param {import("../lib/overlay-scene.js").Scene} scene
+ * @param {boolean} stale
+ */
+function show(scene, stale) {
+  const isOpen = scene.live?.status === "open";
+  code.hidden = settings.qr === "off" || !isOpen || (settings.qr === "idle" && takesNotes(scene));
+  const label = scene.live?.test ? "overlay.test" : settings.demo === "on" ? "overlay.demo" : null;
+  tag.hidden = label === null;
+  if (label) setText(tag, t(label));
+  const subject = subjectOf(scene);
+  if (scene.kind === "none" || subject === null) stage.show(null);
+  else if (scene.kind === "ranking") stage.show(rankingAct(scene, subject, stale));
+  else stage.show(jeuAct(scene, subject, stale));
+}
+
+/**
+ * @param {import("../lib/overlay-scene.js").RankingScene} scene
+ * @param {string} subject
+ * @param {boolean} stale
+ * @returns {import("../lib/overlay-stage.js").Act}
+ */
+function rankingAct(scene, subject, stale) {
+  const rows = () => /** @type {HTMLElement[]} */ ([...(ranking.rows?.children ?? [])]);
+  return {
+    subject,
+    panel: ranking,
+    shape: JSON.stringify(scene.rows.map(({ entry }) => entry.jeu_id)),
+    moment: "ranking",
+    render: () => ranking.render(scene, stale),
+    enter: () => motion.slide(rows().filter((row) => !row.hidden)),
+    change: () => {},
+  };
+}
+
+/**
+ * @param {import("../lib/overlay-scene.js").JeuScene} scene
+ * @param {string} subject
+ * @param {boolean} stale
+ * @returns {import("../lib/overlay-stage.js").Act}
+ */
+function jeuAct(scene, subject, stale) {
+  const { live, entry, moment } = scene;
+  const scales = () => panel.querySelectorAll("scale-histogram, overlay-bar");
+  return {
+    subject,
+    panel,
+    shape: `${subject}|${entry.title}|${shownCriteres(live.bareme, settings.criteres).length}`,
+    moment,
+    render: () => panel.render(scene, stale),
+    enter: () => motion.draw(scales()),
+    change: (from) => {
+      if (moment === "open" && from === "pending") motion.draw(scales(), 0);
+      if (moment === "final" && panel.mean) motion.grow(panel.mean);
+      if (moment === "final" && panel.place) motion.rise(panel.place, 400);
+    },
+  };
 }
 
 function isOver() {
   return connection.snapshot.link === "refused" || connection.snapshot.link === "gone";
 }
 
-/**
- * Never blank without a reason.
- *
- * @param {boolean} stale
- * @param {boolean} showsCard
- */
-function renderNotice(stale, showsCard) {
+/** Never blank without a reason. @param {boolean} stale */
+function renderNotice(stale) {
   const { link } = connection.snapshot;
   notice.classList.toggle("is-problem", isOver());
-  notice.hidden = !isOver() && (!stale || showsCard);
+  notice.hidden = !isOver() && (!stale || !stage.box.hidden);
   if (link === "refused") setText(notice, t("overlay.refused"));
   else if (link === "gone") setText(notice, t("overlay.gone"));
   else setText(notice, t("link.reconnecting"));
 }
 
-window.addEventListener("resize", schedule);
-// OBS tells a page when its source is shown. Absent everywhere else.
-window.addEventListener("obsSourceVisibleChanged", () => connection.wake());
-window.addEventListener("obsSourceActiveChanged", () => connection.wake());
+/** Whether the source is on screen. What changed meanwhile is there at once; movement begins with the next change. */
+function setVisible(/** @type {boolean} */ visible) {
+  isVisible = visible;
+  motion.awake = false;
+  root.classList.add("is-still");
+  motion.settle();
+  if (!visible) return;
+  connection.wake();
+  render();
+  root.getBoundingClientRect();
+  motion.awake = true;
+  root.classList.toggle("is-still", !motion.wanted);
+}
+
+window.addEventListener("resize", () => stage.place());
+// Whether a title fits is known once its letters are there.
+document.fonts.addEventListener("loadingdone", () => stage.place(true));
+// OBS tells a page what happens to its source. Absent everywhere else.
+window.addEventListener("obsSourceVisibleChanged", (event) => setVisible(/** @type {any} */ (event).detail?.visible !== false));
+for (const event of ["obsSourceActiveChanged", "obsStreamingStarted", "obsStreamingStopped"]) {
+  window.addEventListener(event, () => connection.wake());
+}
 connection.start();
 schedule();

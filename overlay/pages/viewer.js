@@ -1,45 +1,57 @@
 // @ts-check
-/** The page of the audience: one note on the current jeu, the averages, the other jeux of the live. */
+/** The page of the audience: one note on the current jeu, the averages, the other jeux of the live, the ranking. */
 /** @import { ProgrammeEntry, Scores, LiveState } from "../lib/types.js" */
+/** @import { Moment } from "../lib/phase-words.js" */
 import { CritereField } from "../components/critere-field/critere-field.js";
 import { JeuHead } from "../components/jeu-head/jeu-head.js";
 import { JeuStrip } from "../components/jeu-strip/jeu-strip.js";
 import { LinkStatus } from "../components/link-status/link-status.js";
 import { NoteBar } from "../components/note-bar/note-bar.js";
+import { Announcer } from "../lib/announcer.js";
 import { Connection } from "../lib/connection.js";
 import { Countdown } from "../lib/countdown.js";
 import { h, oncePerFrame, rebuild, setText } from "../lib/dom.js";
-import { createFormat, NO_NUMBER } from "../lib/format.js";
+import { createFormat } from "../lib/format.js";
 import { createTexts } from "../lib/i18n.js";
 import { Drafts } from "../lib/drafts.js";
 import { noteStatus, noteWords } from "../lib/note-status.js";
 import { pageData, reloadOnceFor, socketUrl } from "../lib/page.js";
-import { momentOf, momentWords } from "../lib/phase-words.js";
+import { momentOf, momentWords, placeWords } from "../lib/phase-words.js";
 import { meanOfNote, missingCriteres } from "../lib/scale.js";
+import { stripRows } from "../lib/strip-rows.js";
 import { pageStorage } from "../lib/wishes.js";
 
 /** A hundred thousand pages that reload spread it over this long. */
 const RELOAD_WITHIN_MS = 20_000;
+/** After the page went to another jeu by itself, what a finger was already on its way to is not a vote for this long. */
+const SETTLE_MS = 400;
 
 const { base, lang, build, channel } = pageData();
-const t = createTexts((await import(`../messages/${lang}.js`)).default, lang);
+const t = createTexts((await import(`../messages/${lang}/viewer.js`)).default, lang);
 const format = createFormat(lang);
 
 const root = /** @type {HTMLElement} */ (document.querySelector("main"));
 const name = h("p", { class: "bar__name", dir: "auto" }, document.title);
 const link = new LinkStatus().setUp(t);
+const announcer = new Announcer();
 const away = h("p", { class: "banner", hidden: true });
 const head = new JeuHead().setUp(t, format);
 const fields = h("form", { class: "criteres", onsubmit: (/** @type {Event} */ event) => event.preventDefault() });
 const bar = new NoteBar().setUp(t, withdraw);
-const strip = new JeuStrip().setUp(t, choose);
+const strip = new JeuStrip().setUp(choose);
 const message = h("section", { class: "message" });
 const stage = h("section", { class: "stage" }, away, head, fields, bar);
 
-/** Jeu the viewer looks at instead of the current one. @type {number|null} */
+/** The jeu that the viewer looks at instead of the current one. @type {{live: string, jeu: number}|null} */
 let lookedAt = null;
-/** What is chosen and not yet sent, because a critere is missing. */
-const drafts = new Drafts();
+/** Whether the live was over when the page was last drawn. */
+let wasOver = false;
+/** The jeu on screen, as `live/jeu`, and since when the page shows it without having been asked to. */
+let shownKey = "";
+let settledAt = -Infinity;
+/** Where the keyboard goes on once what was asked for is on screen. @type {(() => HTMLElement|null|undefined)|null} */
+let focusNext = null;
+const drafts = new Drafts(pageStorage());
 
 const connection = new Connection({
   url: socketUrl(base, channel),
@@ -54,9 +66,14 @@ const schedule = oncePerFrame(render);
 const countdown = new Countdown(() => schedule());
 let mounted = false;
 
-/** @param {number} jeuId */
+/** Goes to a jeu, or with `null` to what the page shows by itself. @param {number|null} jeuId */
 function choose(jeuId) {
-  lookedAt = jeuId === connection.snapshot.live?.current ? null : jeuId;
+  const { live } = connection.snapshot;
+  const follows = !live || jeuId === null || (live.status === "open" && jeuId === live.current);
+  lookedAt = follows ? null : { live: live.live_id, jeu: jeuId };
+  focusNext = () => (stage.hidden ? message.querySelector("h1") : head.jeuTitle);
+  // Whoever chose where to look means what they tap next, however lately the page moved on by itself.
+  settledAt = -Infinity;
   schedule();
   window.scrollTo({ top: 0 });
 }
@@ -64,51 +81,43 @@ function choose(jeuId) {
 /** @returns {ProgrammeEntry|null} */
 function shownEntry() {
   const { snapshot } = connection;
-  const entry = snapshot.entry(lookedAt) ?? snapshot.entry(snapshot.live?.current);
+  const { live } = snapshot;
+  const chosenHere = lookedAt?.live === live?.live_id ? snapshot.entry(lookedAt?.jeu) : null;
+  const entry = chosenHere ?? (live?.status === "open" ? snapshot.entry(live.current) : null);
   return entry && entry.phase !== "pending" ? entry : null;
 }
 
-/**
- * What is chosen for a jeu: the draft, else what is on its way, else what the server holds.
- *
- * @param {LiveState} live
- * @param {number} jeuId
- * @returns {Scores}
- */
-function chosen(live, jeuId) {
+/** What the server holds or is being told. @param {LiveState} live @param {number} jeuId @returns {Scores} */
+function handedIn(live, jeuId) {
   const wish = connection.wishes.get(live.live_id, jeuId);
-  return drafts.get(live.live_id, jeuId) ?? (wish ? (wish.scores ?? {}) : (connection.snapshot.myNote(jeuId)?.scores ?? {}));
+  return (wish ? wish.scores : connection.snapshot.myNote(jeuId)?.scores) ?? {};
+}
+
+/** What is chosen for a jeu: scores that are not complete, else what was handed in. @param {LiveState} live @param {number} jeuId */
+function chosen(live, jeuId) {
+  return drafts.scores(live.live_id, jeuId) ?? handedIn(live, jeuId);
 }
 
 /**
  * One tap: the whole note with this score in it.
  *
  * @param {string} key
- * @param {number|null} score
+ * @param {number|null} score null for "sans avis"
  */
 function rate(key, score) {
   const { live } = connection.snapshot;
   const entry = shownEntry();
-  if (!live || !entry) return;
+  schedule();
+  if (!live || !entry || performance.now() - settledAt < SETTLE_MS) return;
   const scores = { ...chosen(live, entry.jeu_id) };
   if (score === null) delete scores[key];
   else scores[key] = score;
-  const complete = missingCriteres(live.bareme, scores).length === 0;
-  const hasNote = Object.keys(chosenOnServer(live, entry.jeu_id)).length > 0;
-  drafts.touch(live.live_id, entry.jeu_id, key);
-  if (!complete) {
-    drafts.set(live.live_id, entry.jeu_id, scores);
-  } else {
-    drafts.clear(live.live_id, entry.jeu_id);
-    if (Object.keys(scores).length > 0) connection.want(live.live_id, entry.jeu_id, scores);
-    else if (hasNote) connection.want(live.live_id, entry.jeu_id, null);
-  }
-  schedule();
-}
-
-/** @param {LiveState} live @param {number} jeuId @returns {Scores} */
-function chosenOnServer(live, jeuId) {
-  return connection.wishes.get(live.live_id, jeuId)?.scores ?? connection.snapshot.myNote(jeuId)?.scores ?? {};
+  const isComplete = missingCriteres(live.bareme, scores).length === 0;
+  const isEmpty = Object.keys(scores).length === 0;
+  drafts.set(live.live_id, entry.jeu_id, isComplete ? null : scores, key, score === null);
+  if (!isComplete) return;
+  if (!isEmpty) connection.want(live.live_id, entry.jeu_id, scores);
+  else if (Object.keys(handedIn(live, entry.jeu_id)).length > 0) connection.want(live.live_id, entry.jeu_id, null);
 }
 
 function withdraw() {
@@ -116,30 +125,42 @@ function withdraw() {
   const entry = shownEntry();
   if (!live || !entry) return;
   drafts.clear(live.live_id, entry.jeu_id);
-  drafts.forgetTouches(live.live_id, entry.jeu_id);
   connection.want(live.live_id, entry.jeu_id, null);
+  // The button goes away under the finger that pressed it.
+  focusNext = () => head.jeuTitle;
 }
 
 function mount() {
   mounted = true;
-  root.replaceChildren(h("header", { class: "bar" }, name, link), stage, message, strip);
+  root.replaceChildren(h("header", { class: "bar" }, name, link), announcer.element, stage, message, strip);
 }
 
 function render() {
   const { snapshot } = connection;
+  link.render(snapshot, t("link.idle"));
   // What the server wrote into the page stands until there is something newer.
   if (!mounted && !snapshot.state && snapshot.link !== "gone") return;
   if (!mounted) mount();
   const { live } = snapshot;
   setText(name, snapshot.state?.channel_title ?? document.title);
-  link.render(snapshot, t("link.idle"));
-  const entry = shownEntry();
+  const gone = snapshot.link === "gone";
+  // The end is a moment of its own: whatever one looked at, the ranking comes.
+  const isOver = live?.status === "closed";
+  if (isOver && !wasOver) lookedAt = null;
+  wasOver = isOver;
+  const entry = gone ? null : shownEntry();
   stage.hidden = !entry;
-  message.hidden = Boolean(entry) && live?.status === "open";
+  stage.classList.toggle("is-old", snapshot.link === "lost");
+  message.hidden = Boolean(entry);
+  strip.hidden = gone || !live || live.status === "draft" || (live.status === "open" && live.programme.length < 2);
+  announcer.hear("link", snapshot.link, snapshot.link === "connecting" ? "" : link.textContent ?? "");
   renderMessage(live);
-  strip.hidden = !live || live.status === "draft" || live.programme.length < 2;
   if (live) renderStrip(live, entry);
   if (live && entry) renderStage(live, entry);
+  else shownKey = "";
+  announcer.speak();
+  focusNext?.()?.focus({ preventScroll: true });
+  focusNext = null;
 }
 
 /** @param {LiveState|null} live */
@@ -151,7 +172,8 @@ function renderMessage(live) {
       : live.status === "closed"
         ? ["viewer.over.title", "viewer.over.text"]
         : ["viewer.soon.title", "viewer.soon.text"];
-  rebuild(message, words.join(), () => [h("h2", { class: "message__title" }, t(words[0])), h("p", {}, t(words[1]))]);
+  announcer.hear("message", message.hidden ? "" : words[0], message.hidden ? "" : t(words[0]));
+  rebuild(message, words.join(), () => [h("h1", { class: "message__title", tabindex: -1 }, t(words[0])), h("p", {}, t(words[1]))]);
 }
 
 /** @param {LiveState} live @param {ProgrammeEntry} entry */
@@ -159,14 +181,18 @@ function renderStage(live, entry) {
   const { snapshot, clock } = connection;
   const msLeft = entry.closes_at_us === undefined ? 0 : clock.msUntil(entry.closes_at_us);
   const moment = momentOf(entry, msLeft);
-  const takesNotes = moment === "open" || moment === "closing";
+  const takesNotes = live.status === "open" && (moment === "open" || moment === "closing");
   const tally = snapshot.tally(entry.jeu_id);
   countdown.follow(moment === "closing" ? msLeft : 0);
   renderAway(live, entry);
+  turnTo(live, entry, moment, msLeft);
   head.render({ live, entry, tally, moment, msLeft });
-  rebuild(fields, JSON.stringify([live.live_id, entry.jeu_id, live.bareme]), () =>
+  const hadFocus = fields.contains(document.activeElement);
+  const rebuilt = rebuild(fields, JSON.stringify([live.live_id, entry.jeu_id, live.bareme]), () =>
     live.bareme.criteres.map((critere) => new CritereField().setUp(critere, t, format, rate)),
   );
+  // Arrow keys vote: on another jeu the keyboard begins anew, at its title.
+  if (rebuilt && hadFocus) focusNext = () => head.jeuTitle;
   const scores = chosen(live, entry.jeu_id);
   live.bareme.criteres.forEach((critere, index) => {
     const field = fields.children[index];
@@ -175,7 +201,7 @@ function renderStage(live, entry) {
     const mean = summary?.mean ?? null;
     field.render({
       score: scores[critere.key],
-      abstained: scores[critere.key] === undefined && drafts.touched(live.live_id, entry.jeu_id, critere.key),
+      abstained: scores[critere.key] === undefined && drafts.abstains(live.live_id, entry.jeu_id, critere.key),
       summary,
       meanWords: mean === null ? "" : t("viewer.mean", { mean: format.mean(mean, critere) }),
       locked: !takesNotes,
@@ -184,57 +210,54 @@ function renderStage(live, entry) {
   renderBar(live, entry, scores, takesNotes);
 }
 
+/** Notes which jeu is on screen and where it stands. @param {LiveState} live @param {ProgrammeEntry} entry @param {Moment} moment @param {number} msLeft */
+function turnTo(live, entry, moment, msLeft) {
+  const key = `${live.live_id}/${entry.jeu_id}`;
+  if (key !== shownKey && shownKey !== "" && !focusNext) settledAt = performance.now();
+  shownKey = key;
+  announcer.hear("jeu", key, `${placeWords(live, entry.jeu_id, t)}, ${entry.title}`);
+  announcer.hear(`moment/${key}`, moment, momentWords(moment, msLeft, t, format));
+}
+
 /** @param {LiveState} live @param {ProgrammeEntry} entry @param {Scores} scores @param {boolean} takesNotes */
 function renderBar(live, entry, scores, takesNotes) {
   const { snapshot, wishes } = connection;
   const refusal = wishes.refusal(live.live_id, entry.jeu_id);
-  const hasDraft = drafts.get(live.live_id, entry.jeu_id) !== null;
-  const missing = hasDraft ? missingCriteres(live.bareme, scores).length : 0;
+  const missing = drafts.scores(live.live_id, entry.jeu_id) ? missingCriteres(live.bareme, scores).length : 0;
   const wish = wishes.get(live.live_id, entry.jeu_id);
   const status = noteStatus({ wish, mine: snapshot.myNote(entry.jeu_id), refusal, link: snapshot.link, missing, takesNotes });
+  const words = noteWords(status, refusal, missing, live.bareme, t);
   const mean = meanOfNote(live.bareme, live.scale, scores);
   bar.render({
     status,
-    words: noteWords(status, refusal, missing, t),
+    words,
     mine: mean === null ? "" : t("viewer.my_note", { mean: format.mean(mean, live.scale) }),
-    canWithdraw: takesNotes && Object.keys(chosenOnServer(live, entry.jeu_id)).length > 0,
+    canWithdraw: takesNotes && Object.keys(handedIn(live, entry.jeu_id)).length > 0,
   });
+  const news = !["sending", "none", "final"].includes(status);
+  announcer.hear(`note/${live.live_id}/${entry.jeu_id}`, `${status} ${missing}`, news ? words : "");
 }
 
-/** @param {LiveState} live @param {ProgrammeEntry} entry */
+/** The way back. @param {LiveState} live @param {ProgrammeEntry} entry */
 function renderAway(live, entry) {
-  const current = connection.snapshot.entry(live.current);
-  away.hidden = !current || current.jeu_id === entry.jeu_id || live.status !== "open";
-  if (!current || away.hidden) return;
-  rebuild(away, `${current.jeu_id}/${current.title}`, () => [
-    h("button", { type: "button", class: "banner__button", onclick: () => choose(current.jeu_id) }, t("viewer.back_to_current", { title: current.title })),
-  ]);
+  const current = live.status === "open" ? connection.snapshot.entry(live.current) : null;
+  away.hidden = live.status === "open" && (!current || current.jeu_id === entry.jeu_id);
+  if (away.hidden) return;
+  const words = current ? t("viewer.back_to_current", { title: current.title }) : t("viewer.back_to_ranking");
+  rebuild(away, words, () => [h("button", { type: "button", class: "banner__button", "data-focus": "away", onclick: () => choose(null) }, words)]);
 }
 
 /** @param {LiveState} live @param {ProgrammeEntry|null} shown */
 function renderStrip(live, shown) {
-  const { snapshot } = connection;
-  strip.render(
-    live.programme.map((entry) => {
-      const mean = snapshot.tally(entry.jeu_id)?.mean;
-      const msLeft = 0;
-      const moment = momentOf(entry, entry.closes_at_us === undefined ? 0 : connection.clock.msUntil(entry.closes_at_us));
-      return {
-        jeu_id: entry.jeu_id,
-        title: entry.title,
-        words: moment === "closing" ? t("phase.short_closing") : shortWords(entry, moment, msLeft),
-        mean: entry.phase === "pending" || mean === null || mean === undefined ? NO_NUMBER : format.mean(mean, live.scale),
-        current: live.current === entry.jeu_id && live.status === "open",
-        chosen: entry.jeu_id === shown?.jeu_id,
-        reachable: entry.phase !== "pending",
-      };
-    }),
-  );
+  const { snapshot, clock } = connection;
+  const isOver = live.status === "closed";
+  const rows = stripRows({ live, tallyOf: (jeu) => snapshot.tally(jeu), scoresOf: (jeu) => handedIn(live, jeu), clock, shown, t, format });
+  strip.render(t(isOver ? "viewer.ranking" : "viewer.programme"), rows, isOver);
 }
 
-/** @param {ProgrammeEntry} entry @param {import("../lib/phase-words.js").Moment} moment @param {number} msLeft */
-function shortWords(entry, moment, msLeft) {
-  return entry.phase === "open" ? t("phase.short_open") : momentWords(moment, msLeft, t, format);
-}
-
+root.querySelector(".link-status")?.replaceWith(link);
+window.addEventListener("storage", () => {
+  drafts.load();
+  schedule();
+});
 connection.start();

@@ -1,67 +1,55 @@
 // @ts-check
-/** Which channel one drives, and a form for a new one. */
+/** The channel's own settings, and another channel. */
 import { actionForm, field, valueOf } from "../../lib/actions.js";
 import { define, h, rebuild } from "../../lib/dom.js";
+import { slugOf } from "../../lib/slug.js";
+
+/** As long as a closing may be announced ahead. */
+const LONGEST_DELAY_S = 120;
 
 export class AdminChannels extends HTMLElement {
   /** @param {import("../../lib/admin.js").Admin} admin @param {import("../../lib/i18n.js").Texts} t */
   setUp(admin, t) {
     this.admin = admin;
     this.t = t;
-    return this;
-  }
-
-  render() {
-    const { admin, t } = this;
-    if (!admin || !t) return;
-    const key = JSON.stringify([admin.slug, admin.channels.map(({ slug, title }) => [slug, title])]);
-    rebuild(this, key, () => [
-      admin.channels.length === 0 ? this.#welcome() : this.#chooser(),
-      admin.channels.length === 0
-        ? this.#form()
-        : h("details", { class: "more" }, h("summary", {}, t("admin.channel.another")), this.#form()),
-    ]);
-  }
-
-  #welcome() {
-    return h("div", {}, h("h1", {}, this.t?.("admin.channel.first") ?? ""), h("p", { class: "lead" }, this.t?.("admin.channel.first_text") ?? ""));
-  }
-
-  #chooser() {
-    const { admin, t } = this;
-    if (!admin || !t) return null;
-    const onchange = (/** @type {Event} */ event) => {
-      if (event.target instanceof HTMLSelectElement) admin.choose(event.target.value);
-    };
-    const options = admin.channels.map(({ slug, title }) => h("option", { value: slug, selected: slug === admin.slug }, `${title} (${slug})`));
-    return h("label", { class: "field" }, h("span", { class: "field__label" }, t("admin.channel.label")), h("select", { class: "field__input", onchange }, options));
-  }
-
-  #form() {
-    const { admin, t } = this;
-    if (!admin || !t) return null;
+    this.classList.add("section");
+    this.settings = h("div", {});
     const run = async (/** @type {HTMLFormElement} */ form) => {
       const title = valueOf(form, "title");
       const slug = valueOf(form, "slug") || slugOf(title);
       await admin.api.post("admin/channels", { slug, title });
+      form.reset();
       await admin.loadChannels();
       await admin.choose(slug);
-      admin.onChange();
     };
-    return actionForm(
-      t,
-      t("admin.channel.create"),
-      run,
+    const another = actionForm(t, t("admin.channel.create"), run,
       field(t("admin.channel.title"), { name: "title", required: true, maxlength: 200 }),
-      field(t("admin.channel.slug"), { name: "slug", maxlength: 40, autocapitalize: "none", spellcheck: "false" }, t("admin.channel.slug_hint")),
-    );
+      field(t("admin.channel.slug"), { name: "slug", maxlength: 40, autocapitalize: "none", spellcheck: "false" }, t("admin.channel.slug_hint")));
+    another.classList.add("is-calm");
+    this.replaceChildren(h("h2", { class: "section__title" }, t("admin.channel.settings")), this.settings, h("details", { class: "more row-details" }, h("summary", {}, t("admin.channel.another")), another));
+    return this;
   }
-}
 
-/** A name for URLs out of a title. @param {string} title */
-function slugOf(title) {
-  const plain = title.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-  return plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40);
+  render() {
+    const { admin, t, settings } = this;
+    const channel = admin?.channel;
+    if (!admin || !t || !settings || !channel) return;
+    if (settings.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement) return;
+    rebuild(settings, JSON.stringify([channel.slug, channel.title, channel.close_delay_ms]), () => {
+      const save = async (/** @type {HTMLFormElement} */ form) => {
+        await admin.api.patch(admin.path(), { title: valueOf(form, "title"), close_delay_ms: Math.round(Number(valueOf(form, "close_delay_ms")) * 1000) });
+        await admin.loadChannels();
+        saved.textContent = t("admin.saved");
+      };
+      const saved = h("p", { class: "field__hint", role: "status" });
+      const form = actionForm(t, t("admin.save"), save,
+        field(t("admin.channel.title"), { name: "title", required: true, maxlength: 200, value: channel.title }),
+        field(t("admin.channel.delay"), { name: "close_delay_ms", type: "number", min: 0, max: LONGEST_DELAY_S, step: "any", required: true, value: channel.close_delay_ms / 1000 }, t("admin.channel.delay_hint")));
+      form.classList.add("is-calm");
+      form.append(saved);
+      return [form];
+    });
+  }
 }
 
 define("admin-channels", AdminChannels);

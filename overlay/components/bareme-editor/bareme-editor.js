@@ -3,79 +3,123 @@
 /** @import { Bareme, Critere } from "../../lib/types.js" */
 import { actionButton, actionForm, field, valueOf } from "../../lib/actions.js";
 import { define, h, icon, rebuild } from "../../lib/dom.js";
+import { rebuildKeepingFocus } from "../../lib/focus.js";
+import { critereWords, presetName } from "../../lib/live-plan.js";
+import { BaremePreview } from "../bareme-preview/bareme-preview.js";
 
 const MOST_CRITERES = 12;
 
 export class BaremeEditor extends HTMLElement {
-  /** @param {import("../../lib/admin.js").Admin} admin @param {import("../../lib/i18n.js").Texts} t */
-  setUp(admin, t) {
+  /** Baremes that are open to be edited, and stay so when the list changes. @type {Set<string>} */
+  #opened = new Set();
+
+  /**
+   * @param {import("../../lib/admin.js").Admin} admin
+   * @param {import("../../lib/i18n.js").Texts} t
+   * @param {import("../../lib/format.js").Format} format
+   */
+  setUp(admin, t, format) {
     this.admin = admin;
     this.t = t;
-    this.list = h("div", { class: "rows" });
+    this.format = format;
+    this.heading = h("h2", { class: "section__title", tabindex: -1 }, t("admin.baremes"));
+    this.list = h("div", { class: "rows is-tight" });
     this.add = h("div", { class: "chips" });
-    this.replaceChildren(h("h2", { class: "section__title" }, t("admin.baremes")), this.list, this.add);
+    this.from = h("p", { class: "field__hint" }, t("admin.bareme.from_preset"));
+    this.replaceChildren(this.heading, this.list, this.from, this.add);
     this.classList.add("section");
     return this;
   }
 
   render() {
-    const { admin, t, list, add } = this;
-    if (!admin || !t || !list || !add) return;
-    rebuild(list, JSON.stringify(admin.data.baremes), () => admin.data.baremes.map((bareme) => this.#bareme(bareme)));
+    const { admin, t, list, add, heading, from } = this;
+    if (!admin || !t || !list || !add || !heading || !from) return;
+    from.hidden = admin.data.baremes.length === 0;
+    // What somebody is typing is not taken away by what somebody else changes.
+    const isEditing = list.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement;
+    if (!isEditing) {
+      rebuildKeepingFocus(list, JSON.stringify([admin.slug, admin.data.baremes]), () =>
+        admin.data.baremes.length === 0 ? [h("p", { class: "field__hint" }, t("admin.bareme.none"))] : admin.data.baremes.map((bareme) => this.#bareme(bareme)), heading);
+    }
     rebuild(add, JSON.stringify([admin.slug, admin.presets]), () =>
-      admin.presets.map((preset) => {
-        const run = () => admin.api.post(admin.path("/baremes"), preset).then(() => admin.reload());
-        return actionButton(t, `+ ${preset.name}`, run, { class: "is-small" });
+      admin.presets.map((preset, index) => {
+        const name = presetName(preset, t);
+        const run = async () => {
+          const { bareme_id } = await admin.api.post(admin.path("/baremes"), { ...preset, name });
+          this.#opened.add(bareme_id);
+          await admin.reload();
+        };
+        return actionButton(t, `+ ${name}`, run, { class: "is-small", focus: `preset/${index}` });
       }),
     );
   }
 
   /** @param {import("../../lib/admin.js").SavedBareme} bareme */
   #bareme(bareme) {
-    const { admin, t } = this;
-    if (!admin || !t) return null;
+    const { admin, t, format } = this;
+    if (!admin || !t || !format) return null;
     const path = admin.path(`/baremes/${bareme.bareme_id}`);
-    const rows = h("div", { class: "criteres-edit" }, bareme.criteres.map((critere) => this.#critere(critere)));
-    const save = async (/** @type {HTMLFormElement} */ form) => {
+    const rows = h("div", { class: "criteres-edit" }, bareme.criteres.map((critere) => this.#critere(critere, bareme.criteres.length === 1)));
+    const preview = new BaremePreview().setUp(t, format);
+    const read = (/** @type {HTMLFormElement} */ form) => {
       /** @type {Bareme} */
       const body = { name: valueOf(form, "name"), criteres: [...rows.children].map(readCritere) };
       if (bareme.scale) body.scale = bareme.scale;
-      await admin.api.put(path, body);
+      return body;
+    };
+    const save = async (/** @type {HTMLFormElement} */ form) => {
+      await admin.api.put(path, read(form));
+      this.#opened.delete(bareme.bareme_id);
+      this.heading?.focus({ preventScroll: true });
       await admin.reload();
     };
     const another = () => {
-      if (rows.children.length < MOST_CRITERES) rows.append(this.#critere(emptyCritere(rows.children.length + 1)));
+      if (rows.children.length >= MOST_CRITERES) return;
+      const row = this.#critere(emptyCritere(rows.children.length + 1), true);
+      rows.append(row);
+      row.querySelector("input")?.focus();
+      preview.render(read(form));
     };
     const words = bareme.criteres.map((critere) => t.own(critere.labels)).join(", ");
-    return h(
-      "details",
-      { class: "more row-details" },
-      h("summary", {}, h("span", { dir: "auto" }, bareme.name), h("span", { class: "field__hint", dir: "auto" }, words)),
-      actionForm(
-        t,
-        t("admin.save"),
-        save,
-        field(t("admin.bareme.name"), { name: "name", required: true, maxlength: 200, value: bareme.name }),
-        rows,
-        h("button", { type: "button", class: "button is-small", onclick: another }, t("admin.bareme.add_critere")),
-      ),
-      actionButton(t, t("admin.delete"), () => admin.api.delete(path).then(() => admin.reload()), { class: "is-small is-quiet", confirm: t("admin.delete_confirm") }),
+    const form = actionForm(
+      t,
+      t("admin.save"),
+      save,
+      field(t("admin.bareme.name"), { name: "name", required: true, maxlength: 200, value: bareme.name }),
+      rows,
+      h("button", { type: "button", class: "button is-small", onclick: another }, t("admin.bareme.add_critere")),
     );
+    form.addEventListener("input", () => preview.render(read(form)));
+    form.addEventListener("click", () => preview.render(read(form)));
+    const details = h(
+      "details",
+      { class: "more row-details", open: this.#opened.has(bareme.bareme_id) },
+      h("summary", { "data-focus": `bareme/${bareme.bareme_id}` }, h("span", { dir: "auto" }, bareme.name), h("span", { class: "field__hint", dir: "auto" }, words)),
+      h("div", { class: "bareme-edit" }, preview, form),
+      actionButton(t, t("admin.delete"), () => admin.api.delete(path).then(() => admin.reload()), { class: "is-small is-quiet", confirm: t("admin.delete_confirm"), focus: `bareme/${bareme.bareme_id}/delete` }),
+    );
+    details.addEventListener("toggle", () => {
+      if (details.open) preview.render(read(form));
+      if (details.open) this.#opened.add(bareme.bareme_id);
+      else this.#opened.delete(bareme.bareme_id);
+    });
+    return details;
   }
 
-  /** @param {Critere} critere */
-  #critere(critere) {
+  /** @param {Critere} critere @param {boolean} isOpen */
+  #critere(critere, isOpen) {
     const { t } = this;
-    if (!t) return h("fieldset", {});
+    if (!t) return h("details", {});
     const text = (/** @type {string} */ label, /** @type {string} */ name, /** @type {string} */ value) =>
       field(label, { "data-name": name, value, maxlength: 100 });
     const number = (/** @type {string} */ label, /** @type {string} */ name, /** @type {number} */ value, step = "any") =>
       field(label, { "data-name": name, type: "number", step, value, required: true });
     const remove = () => row.remove();
+    const up = () => row.previousElementSibling?.before(row);
     const row = h(
-      "fieldset",
-      { class: "critere-edit" },
-      h("legend", { class: "field__label" }, t.own(critere.labels) || critere.key),
+      "details",
+      { class: "more critere-edit", open: isOpen },
+      h("summary", {}, h("span", { dir: "auto" }, critereWords(critere, t))),
       h("div", { class: "pair" }, text(t("admin.critere.label_fr"), "fr", critere.labels.fr), text(t("admin.critere.label_en"), "en", critere.labels.en)),
       h("div", { class: "quad" },
         number(t("admin.critere.min"), "min", critere.min),
@@ -87,6 +131,7 @@ export class BaremeEditor extends HTMLElement {
       field(t("admin.critere.key"), { "data-name": "key", value: critere.key, maxlength: 32, required: true, spellcheck: "false", autocapitalize: "none" }, t("admin.critere.key_hint")),
       h("div", { class: "row" },
         h("label", { class: "check row__name" }, h("input", { type: "checkbox", "data-name": "optional", checked: critere.optional }), h("span", {}, t("admin.critere.optional"))),
+        h("button", { type: "button", class: "button is-small is-icon is-quiet", title: t("admin.move_up"), onclick: up }, icon("up"), h("span", { class: "sr-only" }, t("admin.move_up"))),
         h("button", { type: "button", class: "button is-small is-icon is-quiet", title: t("admin.critere.remove"), onclick: remove }, icon("close"), h("span", { class: "sr-only" }, t("admin.critere.remove")))),
     );
     return row;

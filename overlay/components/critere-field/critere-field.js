@@ -99,8 +99,12 @@ export class CritereField extends HTMLElement {
       max: critere.max,
       step: critere.step,
       "aria-label": label,
+      "data-focus": critere.key,
       oninput: () => this.#showRange(Number(this.range?.value)),
-      onchange: () => this.onChoose?.(critere.key, Number(this.range?.value)),
+      onchange: () => this.#slide(),
+      // Where the thumb waits is a score, too: a tap on it, or a key, chooses what no change would tell of.
+      onclick: () => this.unset && this.#slide(),
+      onkeydown: (/** @type {KeyboardEvent} */ { key }) => this.unset && (key === "Enter" || key === " ") && this.#slide(),
     });
     this.output = h("output", { class: "critere__output" });
     this.histogram = new ScaleHistogram();
@@ -112,6 +116,11 @@ export class CritereField extends HTMLElement {
       );
     }
     return h("div", { class: "critere__slider" }, this.histogram, this.range, this.output);
+  }
+
+  #slide() {
+    this.unset = false;
+    this.onChoose?.(this.critere?.key ?? "", Number(this.range?.value));
   }
 
   /** @param {number|undefined} score */
@@ -138,7 +147,9 @@ export class CritereField extends HTMLElement {
     if (!this.range || !this.critere) return;
     const dragging = this.range.matches(":active");
     if (!dragging) {
-      const middle = this.critere.min + (this.critere.max - this.critere.min) / 2;
+      const scores = scoresOf(this.critere);
+      const middle = scores[Math.floor(scores.length / 2)];
+      this.unset = score === undefined;
       this.range.value = String(score ?? middle);
       this.#showRange(score);
     }
@@ -149,12 +160,14 @@ export class CritereField extends HTMLElement {
   /** @param {FieldView} view */
   #renderButtons({ score, abstained, summary }) {
     if (!this.critere) return;
-    const { heights } = columnsOf(this.critere, summary?.histogram ?? [], null);
+    const { heights, nearest } = columnsOf(this.critere, summary?.histogram ?? [], summary?.mean ?? null);
     const wanted = abstained ? NO_OPINION : score === undefined ? null : String(score);
     this.querySelectorAll("input").forEach((input, index) => {
       input.checked = input.value === wanted;
       const column = input.parentElement?.getElementsByClassName("step__column")[0];
-      if (column instanceof HTMLElement) column.style.transform = `scaleY(${(heights[index] * 0.75).toFixed(3)})`;
+      if (!(column instanceof HTMLElement)) return;
+      column.style.transform = `scaleY(${(heights[index] * 0.75).toFixed(3)})`;
+      column.classList.toggle("is-nearest", index === nearest);
     });
   }
 }

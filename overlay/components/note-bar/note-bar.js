@@ -3,7 +3,7 @@
 import { define, h, icon, setText } from "../../lib/dom.js";
 
 /**
- * @typedef {'none'|'incomplete'|'sending'|'kept'|'saved'|'withdrawn'|'refused'|'final'} NoteStatus
+ * @typedef {'none'|'offline'|'incomplete'|'sending'|'kept'|'saved'|'withdrawn'|'refused'|'final'} NoteStatus
  * @typedef {{status: NoteStatus, words: string, mine: string, canWithdraw: boolean}} BarView
  */
 
@@ -14,10 +14,10 @@ export class NoteBar extends HTMLElement {
    */
   setUp(t, onWithdraw) {
     this.classList.add("note-bar");
-    this.words = h("span", { class: "note-bar__words", role: "status" });
+    this.words = h("span", { class: "note-bar__words" });
     this.mine = h("span", { class: "note-bar__mine" });
     this.withdraw = h("button", { type: "button", class: "note-bar__withdraw", hidden: true, onclick: onWithdraw }, t("viewer.withdraw"));
-    this.replaceChildren(icon("check"), this.words, this.mine, this.withdraw);
+    this.replaceChildren(icon("check"), this.words, this.withdraw, this.mine);
     return this;
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { OBS, noteBar, openBrowser, openPage, overlayVotes, step } from "./support/browser.mjs";
+import { OBS, barSays, noteBar, openBrowser, openPage, overlayVotes, step } from "./support/browser.mjs";
 import { Server, sleep, until } from "./support/server.mjs";
 import { Wire } from "./support/wire.mjs";
 
@@ -50,10 +50,10 @@ test("a note chosen offline is kept, and sent when the network is back", async (
     await page.locator('.link-status[data-link="lost"]').waitFor();
     await step(page, "fun", 1).check();
     await step(page, "fun", score).check();
-    assert.equal(await noteBar(page).textContent(), "hors ligne : gardé, sera envoyé", `round ${round}`);
+    await barSays(page, "Hors ligne : envoi au retour");
     wire.mend();
     await page.evaluate(() => window.dispatchEvent(new Event("online")));
-    await until("saved", async () => (await noteBar(page).textContent()) === "Enregistré", 3_000);
+    await barSays(page, "Enregistré", 3_000);
     assert.ok(await step(page, "fun", score).isChecked());
   }
   await page.context().close();
@@ -89,7 +89,7 @@ test("where WebSocket is blocked, the page polls and its vote counts", async (t)
   const page = await openPage(browser, `${wire.origin}/max`);
   await page.locator('.link-status[data-link="polling"]').waitFor();
   await step(page, "fun", 5).check();
-  await page.getByText("Enregistré").waitFor();
+  await barSays(page, "Enregistré");
   const { votes } = await voteAndCount();
   await until("the other vote", async () => (await page.locator(".jeu-head__votes").textContent()).includes(`${votes} vote`));
   wire.refusesUpgrades = false;

@@ -175,6 +175,19 @@ test("what is masked, to an overlay and to an admin", async () => {
   await page.close();
 });
 
+test("a rehearsal, to an overlay", async () => {
+  const channel = await server.api("POST", "admin/channels", { slug: "rehearsal", title: "Répétition" });
+  const { key } = await server.api("POST", `admin/channels/${channel.slug}/overlay-keys`, {});
+  const overlay = await Page.open(`${channel.slug}?role=overlay&key=${key}`);
+  await server.api("POST", `admin/channels/${channel.slug}/test-mode`, { on: true, votes_per_s: 50 });
+  const { live } = await overlay.hear("state", (state) => state.live?.test === true);
+  await overlay.hear("tally", (tally) => tally.live === live.live_id && tally.mean !== null);
+  const from = overlay.frames.length;
+  await server.api("POST", `admin/channels/${channel.slug}/test-mode`, { on: false });
+  await overlay.hear("state", (state) => state.live === null, from);
+  await overlay.close();
+});
+
 /** A message with one thing wrong each time. */
 function* wrongs(message) {
   yield { ...message, nobody_knows: 1 };

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { retryDelayMs, STAGE_QUICK_FOR_MS, verdictOnClose, VIEWER_QUICK_FOR_MS } from "../../lib/backoff.js";
-import { noteStatus } from "../../lib/note-status.js";
+import { noteStatus, noteWords } from "../../lib/note-status.js";
 import { momentOf, nextEntry } from "../../lib/phase-words.js";
+import { Drafts } from "../../lib/drafts.js";
+import { createFormat } from "../../lib/format.js";
+import { stripRows } from "../../lib/strip-rows.js";
 import { createTexts } from "../../lib/i18n.js";
 import { Snapshot } from "../../lib/snapshot.js";
 
@@ -41,6 +45,69 @@ test("saved is said only of a note the server confirmed", () => {
   assert.equal(noteStatus({ ...facts, missing: 1 }), "incomplete");
   assert.equal(noteStatus({ ...facts, mine: { ...mine, scores: {} } }), "withdrawn");
   assert.equal(noteStatus({ ...facts, takesNotes: false }), "final");
+});
+
+test("offline, a page invites to vote; what is saved stays saved", () => {
+  const facts = { wish: null, mine: null, refusal: null, link: /** @type {const} */ ("lost"), missing: 0, takesNotes: true };
+  assert.equal(noteStatus(facts), "offline");
+  assert.equal(noteStatus({ ...facts, mine: { live: "l", jeu: 1, v: 9, scores: { fun: 3 } } }), "saved");
+  assert.equal(noteStatus({ ...facts, takesNotes: false }), "final");
+});
+
+test("a refusal is said in the words of the page, never in those of the server", () => {
+  const catalogue = JSON.parse(readFileSync(new URL("../../messages/fr/viewer.json", import.meta.url), "utf8"));
+  const t = createTexts(catalogue, "fr");
+  const bareme = { criteres: [{ key: "fun", labels: { fr: "Amusement", en: "Fun" } }] };
+  const said = (status, field, rule) => noteWords("refused", { status, v: 1, problem: field && { field, rule, reason: "is 9", remedy: "send less" } }, 0, bareme, t);
+  for (const status of ["stale", "closed", "not_open"]) assert.equal(said(status), catalogue[`refusal.${status}`]);
+  assert.match(said("invalid", "fun", "out_of_range"), /n’est pas sur l’échelle de «.Amusement.»/u);
+  assert.match(said("invalid", "fun", "off_step"), /Amusement/);
+  assert.match(said("invalid", "fun", "required"), /Il faut aussi noter «.Amusement.»/u);
+  assert.equal(said("invalid", "live", "wrong_live"), catalogue["refusal.other_live"]);
+  for (const [field, rule] of [["scores", "no_score"], ["viewer", "invalid_viewer"], [undefined, undefined]]) assert.equal(said("invalid", field, rule), catalogue["refusal.invalid"]);
+});
+
+test("drafts keep sans avis and incomplete scores, forget old ones, and live on where storage is forbidden", () => {
+  const storage = {};
+  const methods = { getItem: (key) => storage[key] ?? null, setItem: (key, value) => (storage[key] = value), removeItem: (key) => delete storage[key] };
+  for (const [name, value] of Object.entries(methods)) Object.defineProperty(storage, name, { value, enumerable: false });
+  const drafts = new Drafts(storage);
+  drafts.set("l", 1, null, "fun", true);
+  drafts.set("l", 1, { graph: 2 }, "graph", false);
+  const again = new Drafts(storage);
+  assert.deepEqual([again.abstains("l", 1, "fun"), again.abstains("l", 1, "graph"), again.scores("l", 1)], [true, false, { graph: 2 }]);
+  again.set("l", 1, null, "fun", false);
+  assert.equal(new Drafts(storage).abstains("l", 1, "fun"), false);
+  storage["bareme.draft/old/1"] = JSON.stringify({ at: 1, scores: null, none: ["fun"] });
+  storage["bareme.draft/odd/1"] = "{";
+  new Drafts(storage);
+  assert.deepEqual(Object.keys(storage), ["bareme.draft/l/1"]);
+  const forbidden = new Drafts(null);
+  forbidden.set("l", 1, null, "fun", true);
+  assert.ok(forbidden.abstains("l", 1, "fun"));
+  forbidden.clear("l", 1);
+  assert.equal(forbidden.abstains("l", 1, "fun"), false);
+});
+
+test("the rows of a live that is over are its ranking; what has no result stands at the end, without a place", () => {
+  const scale = { min: 1, max: 5 };
+  const entry = (jeu_id, phase) => ({ jeu_id, title: `Jeu ${jeu_id}`, phase, epoch: 0 });
+  const over = { live_id: "l", status: "closed", current: 1, scale, minimum_votes: 1, bareme: { criteres: [{ key: "fun", min: 1, max: 5, step: 1, weight: 1 }] }, programme: [entry(1, "final"), entry(2, "final"), entry(3, "pending"), entry(4, "closing"), entry(5, "final")] };
+  const means = { 1: 3, 2: 4.5, 4: 5, 5: 3 };
+  const view = (status) => ({
+    live: { ...over, status },
+    tallyOf: (jeu) => (means[jeu] ? { mean: means[jeu], voters: jeu === 5 ? 9 : 2 } : null),
+    scoresOf: (jeu) => (jeu === 2 ? { fun: 4 } : {}),
+    clock: { msUntil: () => 0 },
+    shown: null,
+    t: Object.assign((key) => key, { n: (key, n) => `${n} votes` }),
+    format: createFormat("en"),
+  });
+  const rows = stripRows(view("closed"));
+  assert.deepEqual(rows.map(({ place, jeu_id, mean, share }) => [place, jeu_id, mean, share]), [["1", 2, "4.5", 0.875], ["2", 5, "3.0", 0.5], ["2", 1, "3.0", 0.5], ["", 3, "–", null], ["", 4, "–", null]]);
+  assert.deepEqual(rows.map(({ words }) => words), ["2 votes", "9 votes", "2 votes", "viewer.not_played", "phase.finalising"]);
+  assert.deepEqual(rows.map(({ reachable, mine }) => [reachable, mine !== ""]), [[true, true], [true, false], [true, false], [false, false], [true, false]]);
+  assert.deepEqual(stripRows(view("open")).map(({ place, jeu_id, current }) => [place, jeu_id, current]), [["1", 1, true], ["2", 2, false], ["3", 3, false], ["4", 4, false], ["5", 5, false]]);
 });
 
 test("an announced end is closing until its instant, then finalising", () => {

@@ -70,7 +70,7 @@ test("a wrong clock is set right once, and the note sent again", () => {
   const wishes = new Wishes(memory(), clock());
   const wish = wishes.want("l", 1, { fun: 3 }, 0);
   const now_us = 1_700_000_000_000_000;
-  const problem = { field: "v", reason: "is too far ahead", remedy: "use now_us" };
+  const problem = { field: "v", rule: "version_ahead", params: { max_s: 60 }, reason: "is too far ahead", remedy: "use now_us" };
   const { again } = wishes.settle(reply(wish, "invalid", { problem, now_us }));
   assert.equal(again?.v, now_us);
   assert.equal(wishes.all().length, 1);

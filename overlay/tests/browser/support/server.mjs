@@ -32,8 +32,8 @@ export async function until(what, check, withinMs = 5_000, everyMs = 20) {
 }
 
 export class Server {
-  /** @param {{withToken?: boolean}} [options] without a token nobody is signed in anywhere: a first run */
-  static async start({ withToken = true } = {}) {
+  /** @param {{withToken?: boolean, env?: Record<string, string>}} [options] without a token nobody is signed in anywhere: a first run */
+  static async start({ withToken = true, env = {} } = {}) {
     const server = new Server();
     server.port = await freePort();
     server.dataDir = mkdtempSync(path.join(tmpdir(), "bareme-pages-"));
@@ -42,6 +42,7 @@ export class Server {
       BAREME_LISTEN: `127.0.0.1:${server.port}`,
       BAREME_DATA_DIR: server.dataDir,
       RUST_BACKTRACE: "1",
+      ...env,
     };
     delete server.env.BAREME_BIN;
     server.origin = `http://127.0.0.1:${server.port}`;

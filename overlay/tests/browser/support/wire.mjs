@@ -10,6 +10,8 @@ export class Wire {
     wire.connections = new Set();
     wire.isCut = false;
     wire.refusesUpgrades = false;
+    /** @type {(() => void)[]|null} what the server said meanwhile */
+    wire.held = null;
     wire.port = await freePort();
     wire.server = net.createServer((client) => wire.#join(client, port)).listen(wire.port, "127.0.0.1");
     await new Promise((resolve) => wire.server.once("listening", resolve));
@@ -35,7 +37,17 @@ export class Wire {
       }
       server.write(data);
     });
-    server.on("data", (data) => client.write(data));
+    server.on("data", (data) => (this.held ? this.held.push(() => client.write(data)) : client.write(data)));
+  }
+
+  /** Keeps back what the server says, until it is released. */
+  hold() {
+    this.held = [];
+  }
+
+  release() {
+    for (const say of this.held ?? []) say();
+    this.held = null;
   }
 
   cut() {

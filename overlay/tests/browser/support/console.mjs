@@ -1,0 +1,31 @@
+// What tests of the admin page share: people who sign in, and what they look at.
+import { DOCK, openPage } from "./browser.mjs";
+
+export const PASSWORD = "une phrase assez longue";
+
+/** Buttons by what they stand for, whatever language they speak. */
+export const button = (page, focus) => page.locator(`[data-focus="${focus}"]:visible`);
+export const tab = (page, name) => page.locator(`[data-tab="${name}"]`);
+export const title = (page) => page.locator(".jeu-card.is-large .jeu-card__title");
+export const card = (page, jeu) => page.locator(`.jeu-card[data-jeu="${jeu}"]`);
+export const row = (page, jeu) => page.locator(`.programme__row[data-id="${jeu}"]`);
+export const head = (page, jeu) => row(page, jeu).locator(".programme__head");
+
+/** Titles of the programme from top to bottom. */
+export const order = (page) => page.locator(".programme__name").allTextContents();
+
+/** The console of a channel, signed in as somebody of that role. `prepare` gets the browser's context first. */
+export async function openConsole(server, browser, slug, { role = "admin", origin = server.origin, viewport = DOCK, locale = "fr-FR", prepare = async () => {}, ...more } = {}) {
+  server.people ??= new Map();
+  const name = `test-${role}`;
+  if (!server.people.has(role)) server.people.set(role, server.api("POST", "admin/accounts", { name, password: PASSWORD, role }));
+  await server.people.get(role);
+  const context = await browser.newContext({ viewport, locale, ...more });
+  const answer = await context.request.post(`${origin}/api/admin/login`, { data: { name, password: PASSWORD } });
+  if (!answer.ok()) throw new Error(`sign-in: ${answer.status()} ${await answer.text()}`);
+  await context.addInitScript((chosen) => localStorage.setItem("bareme.admin.channel", chosen), slug);
+  await prepare(context);
+  const page = await openPage(browser, `${origin}/admin`, { context });
+  await page.locator(".tabs").waitFor();
+  return page;
+}

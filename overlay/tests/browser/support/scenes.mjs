@@ -1,0 +1,113 @@
+// A scene is one screen in one state. The accessibility test looks at every scene, and so does whoever takes pictures.
+import { readdirSync } from "node:fs";
+import { openPage, PHONE } from "./browser.mjs";
+import { Server } from "./server.mjs";
+
+/**
+ * @typedef {object} Scene
+ * @property {string} name unique, such as `viewer-open`
+ * @property {{width: number, height: number}} [viewport] a phone's unless it says
+ * @property {('fr'|'en')[]} [langs] both unless it says
+ * @property {('light'|'dark')[]} [schemes] both unless it says; pages that look the same in both name one
+ * @property {(stage: Stage) => Promise<import("playwright-core").Page>} show brings the state on screen, and waits for it
+ */
+
+const LOCALES = { fr: "fr-FR", en: "en-GB" };
+export const LANGS = /** @type {const} */ (["fr", "en"]);
+export const SCHEMES = /** @type {const} */ (["light", "dark"]);
+const PASSWORD = "une phrase assez longue";
+
+/** @returns {Promise<Scene[]>} */
+export async function allScenes() {
+  const folder = new URL("../scenes/", import.meta.url);
+  const files = readdirSync(folder).filter((name) => name.endsWith(".mjs")).sort();
+  const lists = await Promise.all(files.map(async (name) => (await import(new URL(name, folder).href)).default));
+  const scenes = lists.flat();
+  const names = scenes.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice) throw new Error(`two scenes are called ${twice}`);
+  return scenes;
+}
+
+let seeded = 0;
+
+/** What a scene builds itself from: a server, and pages in one language and colour scheme. */
+export class Stage {
+  /** @param {{server: Server, browser: import("playwright-core").Browser, scene: Scene, lang: 'fr'|'en', scheme: 'light'|'dark'}} given */
+  constructor({ server, browser, scene, lang, scheme }) {
+    this.server = server;
+    this.browser = browser;
+    this.lang = lang;
+    this.look = {
+      viewport: scene.viewport ?? PHONE,
+      locale: LOCALES[lang],
+      colorScheme: scheme,
+      reducedMotion: /** @type {const} */ ("reduce"),
+    };
+    this.closing = [];
+  }
+
+  /** A channel of this scene's own. */
+  seed(options = {}) {
+    seeded += 1;
+    return this.server.seed({ slug: `scene-${seeded}`, ...options });
+  }
+
+  /** A page of this scene, which closes with it. @param {string} where path or address */
+  async open(where, more = {}) {
+    const page = await openPage(this.browser, new URL(where, this.server.origin).href, { ...this.look, ...more });
+    this.closing.push(() => page.context().close());
+    return page;
+  }
+
+  /** The admin page of a channel, signed in. @param {string} slug @param {{role?: 'admin'|'moderator', server?: Server}} [options] */
+  async admin(slug, { role = "admin", server = this.server, ...more } = {}) {
+    const name = `scenes-${role}`;
+    server.accounts ??= new Map();
+    // Scenes run side by side: whoever comes second waits for the first one's account.
+    if (!server.accounts.has(role)) server.accounts.set(role, server.api("POST", "admin/accounts", { name, password: PASSWORD, role }));
+    await server.accounts.get(role);
+    const context = await this.browser.newContext({ ...this.look, ...more });
+    this.closing.push(() => context.close());
+    await this.#signIn(context, server, name, role);
+    await context.addInitScript((chosen) => localStorage.setItem("bareme.admin.channel", chosen), slug);
+    return openPage(this.browser, `${server.origin}/admin`, { context });
+  }
+
+  /** With the session of an earlier scene where it still opens the door: nobody may sign in all the time. */
+  async #signIn(context, server, name, role) {
+    server.sessions ??= new Map();
+    if (server.sessions.has(role)) await context.addCookies(server.sessions.get(role));
+    if ((await context.request.get(`${server.origin}/api/admin/session`)).ok()) return;
+    const signedIn = await context.request.post(`${server.origin}/api/admin/login`, { data: { name, password: PASSWORD } });
+    if (!signedIn.ok()) throw new Error(`sign-in: ${signedIn.status()} ${await signedIn.text()}`);
+    server.sessions.set(role, await context.cookies());
+  }
+
+  /** A server of this scene's own, for what shows only on an empty or a broken one. @param {{withToken?: boolean}} [options] */
+  async emptyServer(options) {
+    const server = await Server.start(options);
+    this.closing.push(() => server.stop());
+    return server;
+  }
+
+  async close() {
+    for (const close of this.closing.reverse()) await close();
+  }
+}
+
+/**
+ * Shows a scene to `look`, and clears it away whatever happens.
+ *
+ * @template T
+ * @param {ConstructorParameters<typeof Stage>[0]} given
+ * @param {(page: import("playwright-core").Page) => Promise<T>} look
+ */
+export async function onStage(given, look) {
+  const stage = new Stage(given);
+  try {
+    return await look(await given.scene.show(stage));
+  } finally {
+    await stage.close();
+  }
+}
