@@ -3,9 +3,11 @@
 //! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
+mod cluster;
 mod fuzz;
 mod served;
 mod setup;
+mod simulate;
 mod steps;
 
 use anyhow::Result;
@@ -28,6 +30,12 @@ enum Command {
     Quick,
     /// Pages in Chromium, against a release build
     Browser,
+    /// A picture of every screen in every state, language and colour scheme, in target/screenshots
+    Screenshots {
+        /// Only those whose name has this in it, such as `overlay` or `-en-dark`
+        #[arg(default_value = "")]
+        part: String,
+    },
     /// The AsyncAPI and OpenAPI documents, their examples, and the frames of a real server
     Contracts,
     /// Schema-driven fuzzing of the HTTP API
@@ -35,6 +43,26 @@ enum Command {
         /// Where chance begins; another number finds other cases
         #[arg(long, default_value_t = fuzz::SEED)]
         seed: u32,
+    },
+    /// A real cluster for development and tests: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
+    /// The engine over simulated replicas and faults; every seed must show nothing wrong
+    Simulate {
+        /// How many seeds
+        #[arg(long, default_value_t = simulate::SEEDS)]
+        seeds: u64,
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Without this rule of the engine, such as `NoLease`
+        #[arg(long)]
+        mutant: Option<String>,
+        /// Every mutant, each until it is caught or the seeds are used up; prints the table of docs/simulation.md
+        #[arg(long, conflicts_with = "mutant")]
+        mutants: bool,
     },
     /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
     Bench,
@@ -53,6 +81,11 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.pages()
         }
+        Command::Screenshots { part } => {
+            setup::browser(&steps)?;
+            steps.release()?;
+            steps.screenshots(&part)
+        }
         Command::Contracts => {
             setup::all(&steps)?;
             steps.release()?;
@@ -63,6 +96,14 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.fuzz(seed)
         }
+        Command::Cluster { action } => {
+            if matches!(action, cluster::Action::Up | cluster::Action::Start(_) | cluster::Action::Test) {
+                setup::cluster(&steps)?;
+            }
+            cluster::Cluster::new(&steps).run(&steps, &action)
+        }
+        Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
+        Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
         Command::Bench => {
             steps.release()?;
             steps.bench()

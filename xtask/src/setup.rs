@@ -15,6 +15,9 @@ const DEBIAN: [(&str, &str); 4] = [
     ("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 
+/// What the cluster runs on and is resolved with.
+const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), ("maven", "/usr/bin/mvn")];
+
 /// PyPI packages of the API fuzzer and of the OpenAPI validator.
 const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
 
@@ -24,8 +27,15 @@ pub(crate) fn all(steps: &Steps) -> Result<()> {
     python(steps)
 }
 
-fn debian(steps: &Steps) -> Result<()> {
-    let missing: Vec<_> = DEBIAN.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();
+/// What the cluster for development and tests runs on.
+pub(crate) fn cluster(steps: &Steps) -> Result<()> {
+    debian(steps, &JAVA)?;
+    crate::cluster::jars(steps)
+}
+
+fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> =
+        packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -41,7 +51,7 @@ fn debian(steps: &Steps) -> Result<()> {
 
 /// Chromium and the packages of the page tests.
 pub(crate) fn browser(steps: &Steps) -> Result<()> {
-    debian(steps)?;
+    debian(steps, &DEBIAN)?;
     let tests = steps.root().join("overlay/tests");
     let installed = tests.join("node_modules/.package-lock.json");
     let lock = tests.join("package-lock.json");
@@ -54,7 +64,7 @@ pub(crate) fn browser(steps: &Steps) -> Result<()> {
 
 /// A virtual environment with the API fuzzer.
 pub(crate) fn python(steps: &Steps) -> Result<()> {
-    debian(steps)?;
+    debian(steps, &DEBIAN)?;
     let venv = steps.venv();
     let wanted = PYTHON.join("\n");
     let stamp = venv.join("installed.txt");

@@ -16,7 +16,7 @@ pub(crate) struct Steps {
 }
 
 #[expect(clippy::print_stdout, reason = "headings are this program's output")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     println!("{text}");
 }
 
@@ -36,7 +36,7 @@ impl Steps {
         &self.root
     }
 
-    fn target(&self) -> PathBuf {
+    pub(crate) fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
     }
 
@@ -61,9 +61,14 @@ impl Steps {
         Ok(())
     }
 
+    fn cargo_command(&self, arguments: &[&str]) -> Command {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(arguments).current_dir(&self.root);
+        cargo
+    }
+
     fn cargo(&self, heading: &str, arguments: &[&str]) -> Result<()> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        self.run(heading, Command::new(cargo).args(arguments).current_dir(&self.root))
+        self.run(heading, &mut self.cargo_command(arguments))
     }
 
     pub(crate) fn lint(&self) -> Result<()> {
@@ -73,6 +78,13 @@ impl Steps {
 
     pub(crate) fn rust_tests(&self) -> Result<()> {
         self.cargo("Rust tests: unit, property, conformance, integration", &["test", "--workspace", "--locked"])
+    }
+
+    /// The store on a real cluster, which may be broken by this very program.
+    pub(crate) fn cluster_tests(&self, url: &str, certificate: &Path) -> Result<()> {
+        let mut tests = self.cargo_command(&["test", "--package", "bareme", "--test", "it", "--locked", "--", "cql::"]);
+        tests.env("BAREME_CQL", url).env("BAREME_CQL_TLS", certificate).env("BAREME_XTASK", std::env::current_exe()?);
+        self.run("Rust tests: a real cluster", &mut tests)
     }
 
     /// The program under test, unless there is one already.
@@ -96,7 +108,15 @@ impl Steps {
     pub(crate) fn pages(&self) -> Result<()> {
         self.run("pages: types and lints", &mut self.npm("check"))?;
         self.run("pages: unit tests", &mut self.npm("unit"))?;
-        self.run("pages: in Chromium", &mut self.npm("browser"))
+        self.run("pages: in Chromium", &mut self.npm("browser"))?;
+        self.run("pages: Lighthouse", &mut self.npm("lighthouse"))
+    }
+
+    /// Pictures of every scene, for people to look at.
+    pub(crate) fn screenshots(&self, part: &str) -> Result<()> {
+        let folder = self.target().join("screenshots");
+        let mut pictures = self.npm("screenshots");
+        self.run("pictures", pictures.arg("--").arg(&folder).arg(part))
     }
 
     /// The two machine-readable contracts, by validators that are not ours, and the frames of a real server.

@@ -1,0 +1,186 @@
+//! A real cluster on one machine: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3, for development and tests.
+//!
+//! Jars come from Maven by the coordinates in `xtask/cassandra/pom.xml`; everything else is below `target/cluster`.
+//!
+//! **Invariant**: only processes that this command started are stopped or ended: a node's pid is in its folder, and
+//! counts only while that process has the folder in its command line.
+
+mod native;
+mod node;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use self::node::{NODES, Node, Signal, State};
+use crate::steps::{Steps, say};
+
+/// A node may take this long to start on a busy machine; alone it takes 13 s.
+const WHOLE_WITHIN: Duration = Duration::from_secs(150);
+
+/// What tests and servers use it with.
+pub(crate) const URL: &str = "cql://127.0.0.1,127.0.0.2,127.0.0.3/bareme?dc=dc1";
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Action {
+    /// Starts what does not run, and waits until every node answers for all three
+    Up,
+    /// Ends the nodes and deletes their data
+    Down {
+        /// Leaves the data for the next `up`
+        #[arg(long)]
+        keep_data: bool,
+    },
+    /// Shows the nodes
+    Status,
+    /// Ends a node as a power cut would (SIGKILL)
+    Kill(Which),
+    /// Stops a node where it is (SIGSTOP)
+    Stop(Which),
+    /// Lets a stopped node go on (SIGCONT)
+    Cont(Which),
+    /// Starts a node that was killed, and waits until it is back
+    Start(Which),
+    /// Runs the tests that need a cluster, on one that it starts unless there is one
+    Test,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Which {
+    /// 1, 2 or 3
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=i64::from(NODES)))]
+    node: u8,
+}
+
+/// The three nodes.
+pub(crate) struct Cluster {
+    folder: PathBuf,
+    nodes: Vec<Node>,
+}
+
+/// The jars, resolved once and again when the coordinates change.
+pub(crate) fn jars(steps: &Steps) -> Result<()> {
+    let jars = steps.target().join("cluster/jars");
+    let pom = steps.root().join("xtask/cassandra/pom.xml");
+    let stamp = jars.join("resolved.xml");
+    let wanted = std::fs::read_to_string(&pom)?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|resolved| resolved == wanted) {
+        return Ok(());
+    }
+    let _not_there = std::fs::remove_dir_all(&jars);
+    let mut maven = Command::new("mvn");
+    maven.args(["--batch-mode", "--quiet", "--file"]).arg(&pom).arg("dependency:copy-dependencies");
+    maven.arg(format!("-DoutputDirectory={}", jars.display()));
+    steps.run("mvn dependency:copy-dependencies (Apache Cassandra)", &mut maven)?;
+    Ok(std::fs::write(stamp, wanted)?)
+}
+
+impl Cluster {
+    /// The cluster of this workspace.
+    pub(crate) fn new(steps: &Steps) -> Self {
+        let folder = steps.target().join("cluster");
+        let nodes = (1..=NODES).map(|number| Node::new(&folder, number)).collect();
+        Self { folder, nodes }
+    }
+
+    /// Does what was asked.
+    pub(crate) fn run(&self, steps: &Steps, action: &Action) -> Result<()> {
+        match action {
+            Action::Test => self.test(steps),
+            Action::Up => self.up(),
+            Action::Down { keep_data } => self.down(*keep_data),
+            Action::Status => {
+                self.nodes.iter().for_each(|node| say(&node.describe()));
+                Ok(())
+            }
+            Action::Kill(which) => self.signal(which, Signal::Kill),
+            Action::Stop(which) => self.signal(which, Signal::Stop),
+            Action::Cont(which) => self.signal(which, Signal::Continue),
+            Action::Start(which) => {
+                let node = self.node(which);
+                node.start()?;
+                say(&format!("node {}: started, pid {}", node.number(), node.pid().unwrap_or_default()));
+                self.wait()
+            }
+        }
+    }
+
+    fn node(&self, which: &Which) -> &Node {
+        &self.nodes[usize::from(which.node) - 1]
+    }
+
+    fn signal(&self, which: &Which, signal: Signal) -> Result<()> {
+        let node = self.node(which);
+        node.signal(signal)?;
+        say(&format!("node {}: {}", node.number(), signal.done()));
+        Ok(())
+    }
+
+    /// Starts what does not run and waits until the ring is whole.
+    pub(crate) fn up(&self) -> Result<()> {
+        let started = Instant::now();
+        node::make_keys(&self.folder)?;
+        for node in &self.nodes {
+            match node.state() {
+                State::Absent => {
+                    node.start()?;
+                    say(&format!("node {}: started, pid {}", node.number(), node.pid().unwrap_or_default()));
+                }
+                State::Stopped => {
+                    node.signal(Signal::Continue)?;
+                    say(&format!("node {}: {}", node.number(), Signal::Continue.done()));
+                }
+                State::Running => {}
+            }
+        }
+        self.wait()?;
+        say(&format!("the ring is whole after {:.0} s: {URL}", started.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    /// Ends all nodes. Their disks were synced before they acknowledged anything, so nobody has to be asked first.
+    pub(crate) fn down(&self, keep_data: bool) -> Result<()> {
+        for node in &self.nodes {
+            if node.state() != State::Absent {
+                node.signal(Signal::Kill)?;
+                say(&format!("node {}: {}", node.number(), Signal::Kill.done()));
+            }
+            if !keep_data {
+                node.forget()?;
+            }
+        }
+        if !keep_data {
+            say(&format!("deleted the data in {}/node*", self.folder.display()));
+        }
+        Ok(())
+    }
+
+    /// Runs the tests that need a cluster. One that was up stays up.
+    pub(crate) fn test(&self, steps: &Steps) -> Result<()> {
+        let was_up = self.nodes.iter().all(|node| node.state() == State::Running);
+        let outcome = self.up().and_then(|()| steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE)));
+        let ended = if was_up { Ok(()) } else { self.down(false) };
+        outcome.and(ended)
+    }
+
+    /// Waits until each running node answers: for all three while all run, else for itself.
+    fn wait(&self) -> Result<()> {
+        let running: Vec<_> = self.nodes.iter().filter(|node| node.state() == State::Running).collect();
+        let whole = running.len() == self.nodes.len();
+        let deadline = Instant::now() + WHOLE_WITHIN;
+        for node in running {
+            while let Err(error) = native::answers(node.address(), whole) {
+                if node.state() == State::Absent {
+                    bail!("node {} ended: {}", node.number(), node.last_words());
+                }
+                if Instant::now() > deadline {
+                    bail!("node {} is not ready ({error:#}): {}", node.number(), node.last_words());
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        Ok(())
+    }
+}

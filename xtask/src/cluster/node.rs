@@ -1,0 +1,265 @@
+//! One node: its folder, its configuration, its process.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Nodes of the cluster, each in a rack of its own.
+pub(super) const NODES: u8 = 3;
+
+const CQL_PORT: u16 = 9042;
+const GOSSIP_PORT: u16 = 7000;
+/// The port that differs: it is of the whole machine, not of an address.
+const FIRST_JMX_PORT: u16 = 7199;
+/// A killed process is gone after this long.
+const GONE_WITHIN: Duration = Duration::from_secs(20);
+/// Lines of its log that tell why a node did not start.
+const LAST_LINES: usize = 15;
+
+const KEY_STORE: &str = "keys.p12";
+const KEY_STORE_PASSWORD: &str = "bareme-tests";
+/// What clients trust.
+pub(super) const CERTIFICATE: &str = "certificate.pem";
+
+const YAML: &str = include_str!("../../cassandra/cassandra.yaml");
+const JVM: &str = include_str!("../../cassandra/jvm.options");
+const LOGBACK: &str = include_str!("../../cassandra/logback.xml");
+
+/// What a node is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Running,
+    Stopped,
+    Absent,
+}
+
+/// What is done to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    Kill,
+    Stop,
+    Continue,
+}
+
+impl Signal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "-KILL",
+            Self::Stop => "-STOP",
+            Self::Continue => "-CONT",
+        }
+    }
+
+    pub(super) const fn done(self) -> &'static str {
+        match self {
+            Self::Kill => "killed",
+            Self::Stop => "stopped",
+            Self::Continue => "goes on",
+        }
+    }
+}
+
+/// One node.
+pub(super) struct Node {
+    number: u8,
+    jars: PathBuf,
+    keys: PathBuf,
+    folder: PathBuf,
+}
+
+/// The nodes' key, in a file that Java reads, and its certificate for clients. It protects nothing: it is there to be
+/// used.
+pub(super) fn make_keys(cluster: &Path) -> Result<()> {
+    let (keys, certificate) = (cluster.join(KEY_STORE), cluster.join(CERTIFICATE));
+    if certificate.exists() {
+        return Ok(());
+    }
+    let _cut_short = std::fs::remove_file(&keys);
+    std::fs::create_dir_all(cluster)?;
+    let addresses = (1..=NODES).map(|number| format!("ip:127.0.0.{number}")).collect::<Vec<_>>().join(",");
+    let keytool = |arguments: &[&str]| -> Result<()> {
+        let mut keytool = Command::new("keytool");
+        keytool.args(arguments).args(["-alias", "node", "-storepass", KEY_STORE_PASSWORD, "-keystore"]).arg(&keys);
+        let done = keytool.stdin(Stdio::null()).output().context("cannot run keytool")?;
+        if !done.status.success() {
+            bail!("keytool: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(())
+    };
+    let names = format!("SAN={addresses}");
+    keytool(&[
+        "-genkeypair",
+        "-keyalg",
+        "EC",
+        "-groupname",
+        "secp256r1",
+        "-validity",
+        "3650",
+        "-storetype",
+        "PKCS12",
+        "-dname",
+        "CN=bareme tests",
+        "-ext",
+        &names,
+    ])?;
+    let file = certificate.to_str().context("a path that is not UTF-8")?;
+    keytool(&["-exportcert", "-rfc", "-file", file])
+}
+
+impl Node {
+    pub(super) fn new(cluster: &Path, number: u8) -> Self {
+        Self {
+            number,
+            jars: cluster.join("jars"),
+            keys: cluster.join(KEY_STORE),
+            folder: cluster.join(format!("node{number}")),
+        }
+    }
+
+    pub(super) fn number(&self) -> u8 {
+        self.number
+    }
+
+    fn ip(&self) -> IpAddr {
+        Ipv4Addr::new(127, 0, 0, self.number).into()
+    }
+
+    /// Where it speaks CQL.
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip(), CQL_PORT)
+    }
+
+    /// What makes its process recognisable.
+    fn mark(&self) -> String {
+        format!("-Dbareme.node={}", self.folder.display())
+    }
+
+    /// Its process, if it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        let pid = std::fs::read_to_string(self.folder.join("pid")).ok()?.trim().parse().ok()?;
+        // Another program may have got the number since; one that has ended has no command line.
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let mark = self.mark();
+        command.split(|byte| *byte == 0).any(|argument| argument == mark.as_bytes()).then_some(pid)
+    }
+
+    pub(super) fn state(&self) -> State {
+        let Some(pid) = self.pid() else { return State::Absent };
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name of the program, in parentheses, may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        match state {
+            Some('T' | 't') => State::Stopped,
+            Some('Z' | 'X') | None => State::Absent,
+            Some(_) => State::Running,
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let Some(pid) = self.pid() else { return format!("node {}  {}  not running", self.number, self.ip()) };
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).map_or("", str::trim);
+        let state = if self.state() == State::Stopped { "stopped" } else { "running" };
+        format!("node {}  {}  {state}, pid {pid}, resident {resident}", self.number, self.ip())
+    }
+
+    /// Starts it, if it does not run.
+    pub(super) fn start(&self) -> Result<()> {
+        if self.pid().is_some() {
+            return Ok(());
+        }
+        for port in [CQL_PORT, GOSSIP_PORT] {
+            let address = SocketAddr::new(self.ip(), port);
+            TcpListener::bind(address)
+                .with_context(|| format!("{address} is in use, perhaps by the cluster of another checkout"))?;
+        }
+        self.configure()?;
+        let output = File::create(self.folder.join("output"))?;
+        // In a session of its own, so that signals from a terminal miss it.
+        let mut java = Command::new("setsid");
+        java.arg("java").arg(format!("@{}", self.folder.join("jvm.options").display())).arg(self.mark());
+        java.arg(format!("-Dcassandra.jmx.local.port={}", FIRST_JMX_PORT + u16::from(self.number) - 1));
+        for (property, file) in [
+            ("cassandra.config", "cassandra.yaml"),
+            ("cassandra-rackdc.properties", "rackdc.properties"),
+            ("logback.configurationFile", "logback.xml"),
+        ] {
+            java.arg(format!("-D{property}=file://{}", self.folder.join(file).display()));
+        }
+        java.arg(format!("-Dcassandra.storagedir={}", self.folder.display()));
+        java.arg("-cp").arg(format!("{}/*", self.jars.display()));
+        java.args(["-Dcassandra-foreground=yes", "org.apache.cassandra.service.CassandraDaemon"]);
+        java.current_dir(&self.folder).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = java.spawn().context("cannot run java; `cargo xtask setup` installs it")?;
+        std::fs::write(self.folder.join("pid"), child.id().to_string())?;
+        // Until it has become java it cannot be told by its command line.
+        let deadline = Instant::now() + GONE_WITHIN;
+        while self.pid().is_none() {
+            if Instant::now() > deadline {
+                bail!("node {} did not start: {}", self.number, self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn configure(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let (ip, folder) = (self.ip(), self.folder.display());
+        let token = i128::from(i64::MIN) + i128::from(self.number - 1) * (1 << 64) / i128::from(NODES);
+        let own = format!(
+            "\ninitial_token: '{token}'\nlisten_address: {ip}\nrpc_address: {ip}\n\
+             data_file_directories: ['{folder}/data']\ncommitlog_directory: '{folder}/commitlog'\n\
+             hints_directory: '{folder}/hints'\nsaved_caches_directory: '{folder}/caches'\n\
+             cdc_raw_directory: '{folder}/cdc'\n\
+             client_encryption_options:\n  enabled: true\n  optional: true\n  store_type: PKCS12\n  \
+             keystore: '{}'\n  keystore_password: {KEY_STORE_PASSWORD}\n",
+            self.keys.display()
+        );
+        std::fs::write(self.folder.join("cassandra.yaml"), format!("{YAML}{own}"))?;
+        std::fs::write(self.folder.join("rackdc.properties"), format!("dc=dc1\nrack=rack{}\n", self.number))?;
+        std::fs::write(self.folder.join("logback.xml"), LOGBACK)?;
+        Ok(std::fs::write(self.folder.join("jvm.options"), JVM)?)
+    }
+
+    /// Sends its process a signal. A killed one is gone when this returns.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(pid) = self.pid() else { bail!("node {} does not run", self.number) };
+        if !Command::new("kill").args([signal.name(), &pid.to_string()]).status()?.success() {
+            bail!("cannot signal process {pid}");
+        }
+        let deadline = Instant::now() + GONE_WITHIN;
+        while signal == Signal::Kill && self.state() != State::Absent {
+            if Instant::now() > deadline {
+                bail!("process {pid} does not end");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Deletes its folder.
+    pub(super) fn forget(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of what it said.
+    pub(super) fn last_words(&self) -> String {
+        let mut text = String::new();
+        for file in ["system.log", "output"] {
+            let said = std::fs::read(self.folder.join(file)).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            let lines: Vec<_> = said.lines().collect();
+            let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+            text = format!("{text}\n{last}");
+        }
+        text
+    }
+}
