@@ -83,6 +83,8 @@ const panels = h("fieldset", { class: "console" }, tabs.panels);
 let hadLive = false;
 
 const root = /** @type {HTMLElement} */ (document.querySelector("main"));
+// Nothing is there to be pressed before it is known who looks, and at which tab.
+for (const part of [signin, start, nothing, tabs.bar, panels]) part.hidden = true;
 root.replaceChildren(bar, lost, signin, start, nothing, tabs.bar, panels);
 document.body.append(help);
 listenForShortcuts(() => !panels.hidden && help.toggle());

@@ -8,8 +8,9 @@ use anyhow::{Result, bail};
 use crate::steps::Steps;
 
 /// A Debian package, and a file that shows that it is installed.
-const DEBIAN: [(&str, &str); 4] = [
+const DEBIAN: [(&str, &str); 5] = [
     ("chromium", "/usr/bin/chromium"),
+    ("chromium-headless-shell", "/usr/bin/chromium-headless-shell"),
     ("sqlite3", "/usr/bin/sqlite3"),
     ("curl", "/usr/bin/curl"),
     ("python3-venv", "/usr/share/doc/python3-venv"),

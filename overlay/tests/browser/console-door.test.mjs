@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { DOCK, openBrowser, openPage } from "./support/browser.mjs";
 import { openConsole, PASSWORD, tab } from "./support/console.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, until } from "./support/server.mjs";
 
 const WORDS = {
   "fr-FR": { door: "Connexion", enter: "Entrer", wrong: "Nom, mot de passe ou lien incorrect.", many: /Trop vite\s: attendre 12 s\./, out: "Se déconnecter", over: /Votre session a pris fin/ },
@@ -42,6 +42,21 @@ for (const [locale, words] of Object.entries(WORDS)) {
     await fetch(`${server.origin}/api/admin/logout`, { method: "POST", headers: { Cookie: `${session.name}=${session.value}`, Origin: server.origin, "X-CSRF-Token": (await (await fetch(`${server.origin}/api/admin/session`, { headers: { Cookie: `${session.name}=${session.value}` } })).json()).csrf } });
     await page.getByText(words.over).waitFor();
     await page.getByRole("heading", { name: words.door }).waitFor();
+  });
+
+  test(`before it is known who looks, there is nothing to press (${locale})`, async (t) => {
+    let answer;
+    const held = new Promise((resolve) => { answer = resolve; });
+    t.after(() => answer());
+    const prepare = (context) => context.route("**/api/admin/channels/max/lives", async (route) => { await held; await route.continue().catch(() => {}); });
+    const page = await openConsole(server, browser, "max", { locale, prepare, isWaited: false });
+    t.after(() => page.context().close());
+    await until("the lives to be asked for", () => page.requests.some((url) => url.endsWith("/api/admin/channels/max/lives")));
+    for (const selector of [".tabs", "admin-signin", "admin-start", ".console"]) assert.equal(await page.locator(selector).isVisible(), false, selector);
+    answer();
+    await tab(page, "prepare").and(page.locator("[aria-selected=true]")).waitFor();
+    await tab(page, "access").click();
+    await page.getByRole("button", { name: words.out, exact: true }).first().waitFor();
   });
 
   test(`too many attempts are told to wait, and how long (${locale})`, async (t) => {

@@ -99,7 +99,7 @@ test("a slider takes arrows, and a key takes the score where it waits; sans avis
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "sans avis");
   await page.keyboard.press("Space");
   await until("taken back", async () => (await results(live_id))[0].voters === 0);
-  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-pressed")), "true");
+  await until("the button to say so", () => page.evaluate(() => document.activeElement.getAttribute("aria-pressed") === "true"));
   await page.context().close();
 });
 

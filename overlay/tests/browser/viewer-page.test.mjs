@@ -12,7 +12,7 @@ const MOST_BYTES = 40_000;
 let server;
 let browser;
 before(async () => {
-  [server, browser] = await Promise.all([Server.start(), openBrowser()]);
+  [server, browser] = await Promise.all([Server.start(), openBrowser({ withIcons: true })]);
 });
 after(async () => {
   await browser.close();

@@ -14,8 +14,8 @@ export const head = (page, jeu) => row(page, jeu).locator(".programme__head");
 /** Titles of the programme from top to bottom. */
 export const order = (page) => page.locator(".programme__name").allTextContents();
 
-/** The console of a channel, signed in as somebody of that role. `prepare` gets the browser's context first. */
-export async function openConsole(server, browser, slug, { role = "admin", origin = server.origin, viewport = DOCK, locale = "fr-FR", prepare = async () => {}, ...more } = {}) {
+/** The console of a channel, signed in as somebody of that role. `prepare` gets the browser's context first; without `isWaited` the page may not show yet. */
+export async function openConsole(server, browser, slug, { role = "admin", origin = server.origin, viewport = DOCK, locale = "fr-FR", prepare = async () => {}, isWaited = true, ...more } = {}) {
   server.people ??= new Map();
   const name = `test-${role}`;
   if (!server.people.has(role)) server.people.set(role, server.api("POST", "admin/accounts", { name, password: PASSWORD, role }));
@@ -26,6 +26,6 @@ export async function openConsole(server, browser, slug, { role = "admin", origi
   await context.addInitScript((chosen) => localStorage.setItem("bareme.admin.channel", chosen), slug);
   await prepare(context);
   const page = await openPage(browser, `${origin}/admin`, { context });
-  await page.locator(".tabs").waitFor();
+  if (isWaited) await page.locator(".tabs").waitFor();
   return page;
 }

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { after, before, test } from "node:test";
 import { WebSocketServer } from "ws";
-import { OBS, openBrowser, openPage } from "./support/browser.mjs";
-import { Server, until } from "./support/server.mjs";
+import { OBS, openBrowser, openPage } from "../support/browser.mjs";
+import { Server, until } from "../support/server.mjs";
 
 const SNAPSHOTS = 36_000;
 const WARM = 6_000;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { OBS, barSays, noteBar, openBrowser, openPage, overlayVotes, step } from "./support/browser.mjs";
-import { Server, sleep, until } from "./support/server.mjs";
-import { Wire } from "./support/wire.mjs";
+import { OBS, barSays, noteBar, openBrowser, openPage, overlayVotes, step } from "../support/browser.mjs";
+import { Server, sleep, until } from "../support/server.mjs";
+import { Wire } from "../support/wire.mjs";
 
 let server;
 let browser;

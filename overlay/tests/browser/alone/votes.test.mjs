@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { OBS, barSays, noteBar, openBrowser, openPage, overlayVotes, step } from "./support/browser.mjs";
-import { Server, sleep, until } from "./support/server.mjs";
+import { OBS, barSays, noteBar, openBrowser, openPage, overlayVotes, step } from "../support/browser.mjs";
+import { Server, sleep, until } from "../support/server.mjs";
 
 let server;
 let browser;
