@@ -102,15 +102,16 @@ export class Wishes {
   }
 
   /**
-   * The server says what it holds: a wish that is not newer is done, and a note that it holds was not refused, whatever
-   * became of the answer that said so.
+   * The server says what it holds: an older wish is done, and a note that it holds was not refused, whatever became of
+   * the answer that said so. A wish that it holds was sent by another connection or to another pod and may not be durable
+   * yet: its own answer says when it is.
    *
    * @param {Mine} mine
    */
   adopt(mine) {
     const key = jeuKey(mine.live, mine.jeu);
     const wish = this.wanted.get(key);
-    if (wish && wish.v <= mine.v) this.#drop(key, mine.v);
+    if (wish && wish.v < mine.v) this.#drop(key, mine.v);
     if (this.refusals.get(key)?.v === mine.v) this.refusals.delete(key);
   }
 

@@ -22,6 +22,8 @@ pub const FRAMES_SENT: &str = "frames_sent_total";
 pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
 /// Times a tally was found to differ from a recount.
 pub const TALLY_DRIFT: &str = "tally_drift_total";
+/// Tallies of other pods that were compared with this pod's own.
+pub const TALLY_COMPARISONS: &str = "tally_comparisons_total";
 /// Requests answered, by status class.
 pub const HTTP_REQUESTS: &str = "http_requests_total";
 
@@ -87,6 +89,7 @@ fn describe() {
     );
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
+    describe_counter!(TALLY_COMPARISONS, Unit::Count, "Tallies of other pods, of the same chunks, that were compared.");
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
     describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
     describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
@@ -105,6 +108,7 @@ fn describe() {
     counter!(NOTES_ACCEPTED).absolute(0);
     counter!(FRAMES_SENT).absolute(0);
     counter!(TALLY_DRIFT).absolute(0);
+    counter!(TALLY_COMPARISONS).absolute(0);
     gauge!(WS_ACTIVE_CONNECTIONS).set(0.0);
     drop((histogram!(NOTE_ACK_SECONDS), histogram!(STORE_COMMIT_SECONDS)));
     let refusals = [

@@ -24,6 +24,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause before a request is repeated.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// What a server that is away, or the balancer before it, answers.
+const AWAY: [StatusCode; 3] =
+    [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+
 /// The HTTP interface of a server.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -111,7 +115,7 @@ impl Api {
         let started = Instant::now();
         loop {
             let failure = match self.once(&method, path, body).await {
-                Ok((status, _)) if status == StatusCode::SERVICE_UNAVAILABLE => anyhow!("HTTP {status}"),
+                Ok((status, _)) if AWAY.contains(&status) => anyhow!("HTTP {status}"),
                 Ok(answer) => return Ok(answer),
                 Err(error) => anyhow::Error::new(error),
             };

@@ -336,7 +336,7 @@ impl Audience {
         let known = match kind_of(text) {
             "tally" | "state" => return self.on_frame(index, text, now),
             "reply" => serde_json::from_str::<Reply>(text).map(|reply| self.on_reply(index, &reply, now)),
-            "mine" => serde_json::from_str::<Mine>(text).map(|mine| self.on_mine(index, &mine, now)),
+            "mine" => serde_json::from_str::<Mine>(text).map(|mine| self.on_mine(index, &mine)),
             "welcome" => serde_json::from_str::<Welcome>(text).map(|welcome| self.on_welcome(index, welcome)),
             // A client ignores what it does not know.
             _ => return,
@@ -424,7 +424,7 @@ impl Audience {
         }
     }
 
-    fn on_mine(&mut self, index: usize, mine: &Mine, now: Instant) {
+    fn on_mine(&mut self, index: usize, mine: &Mine) {
         if mine.live != self.live {
             return;
         }
@@ -434,15 +434,10 @@ impl Audience {
             return;
         };
         self.viewers[index].show_mine(mine.jeu, mine.v, steps);
-        let wanted =
-            self.viewers[index].wanted.iter().find(|wanted| wanted.jeu == mine.jeu && wanted.v <= mine.v).copied();
-        let Some(wanted) = wanted else { return };
-        if wanted.v == mine.v && wanted.steps == steps {
-            self.ledger.answered(wanted.note, Status::Ok, self.clock.server_us(now));
-            let sent_us = self.ledger.notes[wanted.note].sent_us;
-            self.viewers[index].flights.retain(|flight| flight.wanted.note != wanted.note);
-            self.on_ack(index, Flight { wanted, sent_us, shown_early: false }, now);
-        } else {
+        // One that equals what is wanted is no promise: that is the answer to what is sent again after a reconnect.
+        let older =
+            self.viewers[index].wanted.iter().find(|wanted| wanted.jeu == mine.jeu && wanted.v < mine.v).copied();
+        if let Some(wanted) = older {
             self.settle(index, wanted.note);
         }
     }

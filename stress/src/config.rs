@@ -91,6 +91,15 @@ pub struct Config {
     pub settle_s: f64,
     /// Whether the server is expected to go away and come back.
     pub expect_restarts: bool,
+    /// Servers at which a socket looks on, to tell when all of them show a note.
+    #[serde(default)]
+    pub watch: Vec<String>,
+    /// Votes go on for so many seconds after each jeu was asked to close (`flood`).
+    #[serde(default)]
+    pub race_s: f64,
+    /// Whether the servers' clocks may be wrong: what frames say of their time is not believed.
+    #[serde(default)]
+    pub skewed_clocks: bool,
     /// The rating scale of the live that it makes; `None`: the server's first ready-made one.
     pub bareme: Option<serde_json::Value>,
     /// Ports that one source address gives, if not what the system says.

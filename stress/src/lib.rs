@@ -28,4 +28,5 @@ pub mod stats;
 pub mod terminal;
 pub mod token;
 pub mod wire;
+pub mod witness;
 pub mod worker;

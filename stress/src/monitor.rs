@@ -131,13 +131,18 @@ pub async fn measure_clock(server: &Server, path: &str) -> Result<(i64, u64)> {
 
 /// Keeps a board up to date for as long as it runs, through restarts of the server.
 pub async fn watch(server: Server, path: String, headers: String, live: Uuid, board: SharedBoard, start: Instant) {
+    listen(&server, &path, &headers, |message| {
+        board.lock().unwrap_or_else(PoisonError::into_inner).take(message, live, start.elapsed().as_secs_f64());
+    })
+    .await;
+}
+
+/// Hands over everything a server says to a socket that only looks, through restarts, for as long as it is polled.
+pub async fn listen(server: &Server, path: &str, headers: &str, mut take: impl FnMut(ServerMessage)) {
     loop {
-        if let Ok(mut looking) = Looking::open(&server, &path, &headers).await {
+        if let Ok(mut looking) = Looking::open(server, path, headers).await {
             while let Ok(messages) = looking.hear().await {
-                let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-                for message in messages {
-                    board.take(message, live, start.elapsed().as_secs_f64());
-                }
+                messages.into_iter().for_each(&mut take);
             }
         }
         sleep(Duration::from_millis(200)).await;

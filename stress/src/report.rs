@@ -9,9 +9,10 @@ use crate::stats::Points;
 use plot::{Plot, Scale, Series, escape, short, time_ticks};
 
 /// Distributions that are times, and what they are called.
-const TIMES: [(&str, &str); 5] = [
+const TIMES: [(&str, &str); 6] = [
     ("ack", "tap to ok"),
     ("visible", "tap to frame"),
+    ("everywhere", "left to every pod"),
     ("connect", "connect"),
     ("reconnect", "reconnect"),
     ("lag", "this tool's lateness"),

@@ -31,6 +31,7 @@ use crate::sampler::{Sample, Sampler};
 use crate::shape::Shape;
 use crate::stats::Second;
 use crate::terminal::{Progress, Screen, View};
+use crate::witness::{self, Sight, Sights};
 use crate::worker::{self, Gauges, Order, Outcome, Setup};
 
 /// How long sockets may take to be there, beyond the ramp.
@@ -57,6 +58,7 @@ struct Run {
     gauges: Vec<Arc<Gauges>>,
     orders: watch::Sender<Order>,
     board: SharedBoard,
+    sights: Vec<Sights>,
     progress: Arc<Mutex<Progress>>,
     interrupted: watch::Receiver<bool>,
     screen: Screen,
@@ -143,6 +145,12 @@ pub async fn run(
         clock.started(),
     );
     helpers.push(tokio::spawn(watching));
+    let mut sights = Vec::new();
+    for url in &config.watch {
+        let (server, seen) = (server_at(url).await?, Sights::default());
+        sights.push(Arc::clone(&seen));
+        helpers.push(tokio::spawn(witness::watch(server, path.clone(), live.live_id, clock.clone(), seen)));
+    }
     let samples = Arc::new(Mutex::new(Vec::new()));
     let mut sampler = Sampler::new(api.clone(), first.address);
     let before = sampler.look(0.0).await;
@@ -180,6 +188,7 @@ pub async fn run(
         gauges,
         orders,
         board,
+        sights,
         progress,
         interrupted,
         screen,
@@ -253,6 +262,11 @@ impl Run {
 
     fn is_interrupted(&self) -> bool {
         *self.interrupted.borrow()
+    }
+
+    /// What each watched server showed.
+    fn sights(&self) -> Vec<Vec<Sight>> {
+        self.sights.iter().map(|sights| sights.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
     }
 
     fn elapsed_s(&self) -> f64 {
@@ -344,7 +358,16 @@ impl Run {
             }
             let length = Duration::from_secs_f64(self.config.stage_s);
             let doing = format!("jeu {} of {}", number + 1, self.config.jeux);
+            if self.config.race_s > 0.0 {
+                let until_close = Duration::from_secs_f64(self.config.stage_s - self.config.race_s);
+                self.until(&doing, until_close, false, move |_| start.elapsed() >= until_close).await;
+                self.api.close_jeu(self.subject.live, jeu).await?;
+                before = None;
+            }
             self.until(&doing, length, false, move |_| start.elapsed() >= length).await;
+            if self.config.race_s > 0.0 {
+                continue;
+            }
             // Votes under way get their answer before the jeu closes.
             let limit = Duration::from_secs_f64(self.config.settle_s);
             self.until(&doing, limit, false, |run| run.sum(|gauges| &gauges.wanted) == 0).await;

@@ -187,6 +187,8 @@ pub struct Distributions {
     pub ack: Times,
     /// From the instant a vote was due to the frame that counts it, on the viewer's own socket.
     pub visible: Times,
+    /// From the moment a note left to the first frame on each watched server that surely counts it, the latest of them.
+    pub everywhere: Times,
     /// From the instant a socket was due to the live on it.
     pub connect: Times,
     /// The same after a loss.
@@ -199,10 +201,11 @@ pub struct Distributions {
 
 impl Distributions {
     /// Each with its name.
-    pub fn named(&self) -> [(&'static str, &Times); 6] {
+    pub fn named(&self) -> [(&'static str, &Times); 7] {
         [
             ("ack", &self.ack),
             ("visible", &self.visible),
+            ("everywhere", &self.everywhere),
             ("connect", &self.connect),
             ("reconnect", &self.reconnect),
             ("lag", &self.lag),
@@ -214,6 +217,7 @@ impl Distributions {
     pub fn merge(&mut self, other: &Self) {
         self.ack.merge(&other.ack);
         self.visible.merge(&other.visible);
+        self.everywhere.merge(&other.everywhere);
         self.connect.merge(&other.connect);
         self.reconnect.merge(&other.reconnect);
         self.lag.merge(&other.lag);

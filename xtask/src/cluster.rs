@@ -23,6 +23,11 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(150);
 /// What tests and servers use it with.
 pub(crate) const URL: &str = "cql://127.0.0.1,127.0.0.2,127.0.0.3/bareme?dc=dc1";
 
+/// The same with a keyspace of one's own.
+pub(crate) fn url(keyspace: &str) -> String {
+    URL.replace("/bareme?", &format!("/{keyspace}?"))
+}
+
 #[derive(clap::Subcommand)]
 pub(crate) enum Action {
     /// Starts what does not run, and waits until every node answers for all three
@@ -111,6 +116,30 @@ impl Cluster {
         &self.nodes[usize::from(which.node) - 1]
     }
 
+    /// Whether all nodes run.
+    pub(crate) fn is_up(&self) -> bool {
+        self.nodes.iter().all(|node| node.state() == State::Running)
+    }
+
+    /// Ends a node (0 to 2) as a power cut would.
+    pub(crate) fn kill_node(&self, index: usize) -> Result<()> {
+        self.nodes[index].signal(Signal::Kill)
+    }
+
+    /// Starts a node (0 to 2) that was killed, and waits until the ring is whole.
+    pub(crate) fn start_node(&self, index: usize) -> Result<()> {
+        self.nodes[index].start()?;
+        self.wait()
+    }
+
+    /// Lets a node (0 to 2) stand still for a while.
+    pub(crate) fn freeze_node(&self, index: usize, length: Duration) -> Result<()> {
+        self.nodes[index].signal(Signal::Stop)?;
+        std::thread::sleep(length);
+        self.nodes[index].signal(Signal::Continue)?;
+        self.wait()
+    }
+
     fn signal(&self, which: &Which, signal: Signal) -> Result<()> {
         let node = self.node(which);
         node.signal(signal)?;
@@ -159,7 +188,7 @@ impl Cluster {
 
     /// Runs the tests that need a cluster. One that was up stays up.
     pub(crate) fn test(&self, steps: &Steps) -> Result<()> {
-        let was_up = self.nodes.iter().all(|node| node.state() == State::Running);
+        let was_up = self.is_up();
         let outcome = self.up().and_then(|()| steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE)));
         let ended = if was_up { Ok(()) } else { self.down(false) };
         outcome.and(ended)

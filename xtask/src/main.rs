@@ -4,7 +4,10 @@
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
 mod cluster;
+mod faults;
 mod fuzz;
+mod namespace;
+mod pods;
 mod served;
 mod setup;
 mod simulate;
@@ -48,6 +51,22 @@ enum Command {
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
+    },
+    /// Three pods behind HAProxy on the cluster, under load, while something breaks; each note is recounted. With root only
+    Faults {
+        /// Which, if not all; `--list` shows them
+        names: Vec<String>,
+        /// Shows what there is
+        #[arg(long)]
+        list: bool,
+    },
+    /// Carries connections from one address to another
+    #[command(hide = true)]
+    Forward {
+        /// Where they come in
+        listen: String,
+        /// Where they go
+        to: String,
     },
     /// The engine over simulated replicas and faults; every seed must show nothing wrong
     Simulate {
@@ -102,6 +121,17 @@ fn main() -> Result<()> {
             }
             cluster::Cluster::new(&steps).run(&steps, &action)
         }
+        Command::Faults { list: true, .. } => {
+            faults::list();
+            Ok(())
+        }
+        Command::Faults { names, .. } => {
+            setup::pods(&steps)?;
+            steps.release()?;
+            steps.release_stress()?;
+            faults::run(&steps, &names)
+        }
+        Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
         Command::Bench => {

@@ -30,13 +30,27 @@ impl Drop for Server {
 }
 
 /// The program without this process's own settings: it refuses variables that it does not know.
-fn program(binary: &Path) -> Command {
+pub(crate) fn program(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     let is_setting = |name: &OsString| name.to_string_lossy().starts_with("BAREME_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command
+}
+
+/// The body of an address of a server.
+pub(crate) fn curl(url: &str, path: &str, token: Option<&str>) -> Result<Vec<u8>> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "20"]);
+    if let Some(token) = token {
+        curl.args(["--header", &format!("Authorization: Bearer {token}")]);
+    }
+    let answer = curl.arg(format!("{url}{path}")).stdin(Stdio::null()).output().context("cannot run curl")?;
+    if !answer.status.success() {
+        bail!("{path}: {}", String::from_utf8_lossy(&answer.stderr).trim());
+    }
+    Ok(answer.stdout)
 }
 
 impl Server {
@@ -95,17 +109,7 @@ impl Server {
 
     /// The body of an address.
     pub(crate) fn curl(&self, path: &str, token: Option<&str>) -> Result<Vec<u8>> {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--max-time", "20"]);
-        if let Some(token) = token {
-            curl.args(["--header", &format!("Authorization: Bearer {token}")]);
-        }
-        let answer =
-            curl.arg(format!("{}{path}", self.url)).stdin(Stdio::null()).output().context("cannot run curl")?;
-        if !answer.status.success() {
-            bail!("{path}: {}", String::from_utf8_lossy(&answer.stderr).trim());
-        }
-        Ok(answer.stdout)
+        curl(&self.url, path, token)
     }
 
     /// The JSON of an address.

@@ -19,6 +19,13 @@ const DEBIAN: [(&str, &str); 5] = [
 /// What the cluster runs on and is resolved with.
 const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), ("maven", "/usr/bin/mvn")];
 
+/// The balancer, wall clocks that are wrong, and networks that can be cut.
+const PODS: [(&str, &str); 3] = [
+    ("haproxy", "/usr/sbin/haproxy"),
+    ("libfaketime", "/usr/share/doc/libfaketime"),
+    ("iproute2", "/usr/bin/ip"),
+];
+
 /// PyPI packages of the API fuzzer and of the OpenAPI validator.
 const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
 
@@ -32,6 +39,12 @@ pub(crate) fn all(steps: &Steps) -> Result<()> {
 pub(crate) fn cluster(steps: &Steps) -> Result<()> {
     debian(steps, &JAVA)?;
     crate::cluster::jars(steps)
+}
+
+/// What several pods run with on one machine.
+pub(crate) fn pods(steps: &Steps) -> Result<()> {
+    cluster(steps)?;
+    debian(steps, &PODS)
 }
 
 fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {

@@ -45,7 +45,7 @@ impl Steps {
     }
 
     /// The program under test: `BAREME_BIN`, else the release build.
-    fn binary(&self) -> PathBuf {
+    pub(crate) fn binary(&self) -> PathBuf {
         given_binary().unwrap_or_else(|| self.target().join("release/bareme"))
     }
 
@@ -94,6 +94,11 @@ impl Steps {
             return Ok(());
         }
         self.cargo("release build", &["build", "--release", "--locked"])
+    }
+
+    /// The load tool.
+    pub(crate) fn release_stress(&self) -> Result<()> {
+        self.cargo("release build of the load tool", &["build", "--release", "--locked", "--package", "bareme-stress"])
     }
 
     /// A script of the package of tests.

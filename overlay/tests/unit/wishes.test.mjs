@@ -95,12 +95,14 @@ test("an answer in one tab leaves the newer choice of another tab where it is ke
   assert.deepEqual(new Wishes(storage, clock()).all(), [newer]);
 });
 
-test("what the server holds already is not wanted any more", () => {
+test("what the server holds is wanted until its answer says that it is durable; what is older is not wanted any more", () => {
   const wishes = new Wishes(memory(), clock());
   const wish = wishes.want("l", 1, { fun: 3 }, 0);
   wishes.adopt({ live: "l", jeu: 1, v: wish.v - 1, scores: {} });
   assert.equal(wishes.all().length, 1);
   wishes.adopt({ live: "l", jeu: 1, v: wish.v, scores: { fun: 3 } });
+  assert.equal(wishes.all().length, 1);
+  wishes.adopt({ live: "l", jeu: 1, v: wish.v + 1, scores: { fun: 5 } });
   assert.equal(wishes.all().length, 0);
 });
 

@@ -31,6 +31,8 @@ pub struct Cadence {
     pub checkpoint_interval: Duration,
     /// How often a shared store is read for other pods' chunks and phases.
     pub poll_interval: Duration,
+    /// How often that of an item is read on which nobody votes: not yet, or not any more.
+    pub idle_poll_interval: Duration,
     /// How long after the start of a successful reading of the phase a pod may still acknowledge.
     pub lease: Duration,
     /// How long a closer waits before it reads: longer than any lease.
@@ -53,6 +55,7 @@ impl Cadence {
             chunk_interval: Duration::ZERO,
             checkpoint_interval: Duration::from_millis(1000),
             poll_interval: Duration::from_millis(100),
+            idle_poll_interval: Duration::from_millis(100),
             lease: Duration::MAX,
             close_wait: Duration::ZERO,
             registration_wait: Duration::ZERO,
@@ -69,6 +72,7 @@ impl Cadence {
             chunk_interval: Duration::from_millis(8),
             checkpoint_interval: Duration::from_millis(500),
             poll_interval: Duration::from_millis(90),
+            idle_poll_interval: Duration::from_millis(450),
             lease: Duration::from_millis(1000),
             close_wait: Duration::from_millis(1200),
             registration_wait: Duration::from_millis(500),

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use self::checkpoint::Batch;
-use self::follow::Polled;
+use self::follow::{Moment, Polled};
 use self::vitals::{Peers, Recent, Vitals};
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
 use super::close::{EpochResult, Finalised, stored_result};
@@ -108,7 +108,7 @@ pub struct ItemView<T> {
     pub tally: T,
     /// Grows with every change.
     pub revision: u64,
-    /// When this was true, microseconds since 1970.
+    /// Everything acknowledged before is counted, by any pod: microseconds since 1970 by this pod's clock.
     pub as_of_us: u64,
     /// When the stored result was made, in phase final.
     pub made_at_us: Option<u64>,
@@ -143,6 +143,8 @@ pub enum Control {
 
 /// What the store held of an item when it was read.
 struct Stored<B: Ballot> {
+    /// When the reading began, microseconds since 1970.
+    began_us: u64,
     loaded: Loaded<B>,
     rank: Rank,
     result: Option<EpochResult<B::Tally>>,
@@ -159,7 +161,7 @@ enum Done<B: Ballot> {
     Raised(Rank, Instant, RankAnswer, Result<(), StoreError>),
     Confirmed(Rank, Result<(), StoreError>),
     Finalised(u64, Result<Finalised<B::Tally>, LoadError>),
-    Polled(Duration, Result<Polled, StoreError>),
+    Polled(Moment, Result<Polled, StoreError>),
     Due,
 }
 
@@ -189,6 +191,8 @@ pub struct Item<B: Ballot> {
     trouble_until: Option<Instant>,
     lease_until: Option<Duration>,
     heard_until: Option<Duration>,
+    heard_at_us: u64,
+    unsettled_since: Option<Duration>,
 
     dirty: Vec<NoteRow>,
     checkpointing: bool,
@@ -252,6 +256,8 @@ impl<B: Ballot> Item<B> {
             trouble_until: None,
             lease_until: None,
             heard_until: None,
+            heard_at_us: 0,
+            unsettled_since: None,
             dirty: Vec::new(),
             checkpointing: false,
             adopting: false,
@@ -324,17 +330,19 @@ impl<B: Ballot> Item<B> {
     }
 
     async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, LoadError> {
+        let began_us = engine.env.now_us();
         let loaded = load(&*engine.store, ballot, id, Extent::Visible).await?;
         let rank = stored_rank(&*engine.store, id).await?;
         let result = match rank.phase() {
             Phase::Final => stored_result::<B>(&*engine.store, id, rank.epoch()).await?,
             _ => None,
         };
-        Ok(Stored { loaded, rank, result })
+        Ok(Stored { began_us, loaded, rank, result })
     }
 
     fn on_loaded(&mut self, stored: Stored<B>) {
-        let Stored { loaded, rank, result } = stored;
+        let Stored { began_us, loaded, rank, result } = stored;
+        self.heard_at_us = self.heard_at_us.max(began_us);
         if self.loaded {
             // Read again after trouble, while our own lanes went on: merging what is stored cannot take anything back.
             for (viewer, held) in loaded.notebook.iter() {
@@ -412,7 +420,7 @@ impl<B: Ballot> Item<B> {
                     }
                 }
             }
-            Done::Polled(started, result) => self.on_polled(started, result),
+            Done::Polled(began, result) => self.on_polled(began, result),
             Done::Due => {}
         }
     }
@@ -516,11 +524,15 @@ impl<B: Ballot> Item<B> {
         // Final numbers are those of the result, and until it is read the jeu is still being closed.
         let lacks_result = self.rank.phase() == Phase::Final && self.result.is_none() && !mutant!(FinalWithoutResult);
         let rank = if lacks_result { Rank::new(self.rank.epoch(), Phase::Closing) } else { self.rank };
+        // What other pods acknowledged since they were last asked is not in it; when it is final, nobody does any more.
+        let is_all = !self.is_shared() || self.result.is_some();
+        let now_us = self.engine.env.now_us();
+        let as_of_us = if is_all { now_us } else { self.heard_at_us.max(before.as_of_us.min(now_us)) };
         let view = ItemView {
             rank,
             tally: tally.clone(),
             revision: before.revision + 1,
-            as_of_us: self.engine.env.now_us(),
+            as_of_us,
             made_at_us: self.result.as_ref().map(|result| result.made_at_us),
             loaded: self.loaded,
             stale,

@@ -122,6 +122,12 @@ pub(super) struct Common {
     /// The server will go away and come back: lost connections are no failure
     #[arg(long)]
     expect_restarts: bool,
+    /// Also looks on at these servers, each a pod of the same live, and measures when all of them show a vote
+    #[arg(long, value_delimiter = ',', value_name = "URL")]
+    watch: Vec<String>,
+    /// Clocks of the servers may be wrong: does not believe what frames say of their time
+    #[arg(long)]
+    skewed_clocks: bool,
     /// Where the result goes: FILE.json and FILE.html
     #[arg(long, default_value = "stress-report", value_name = "FILE")]
     pub(super) out: PathBuf,
@@ -223,6 +229,12 @@ pub(super) struct FloodArgs {
     /// Sockets, each of one viewer who votes again and again
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sockets: u32,
+    /// Jeux, one after the other in that time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    jeux: u32,
+    /// Closes each jeu so many seconds before the last votes on it
+    #[arg(long, default_value = "0", value_parser = seconds, value_name = "SECONDS")]
+    race: f64,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -276,6 +288,9 @@ impl Common {
             rate: 0.0,
             settle_s: self.settle,
             expect_restarts: self.expect_restarts,
+            watch: self.watch.clone(),
+            race_s: 0.0,
+            skewed_clocks: self.skewed_clocks,
             bareme,
             ports_per_address: self.ports_per_address,
             thresholds: Thresholds {
@@ -342,10 +357,16 @@ impl Command {
                 Ok((config, args.common))
             }
             Self::Flood(args) => {
+                let stage_s = args.seconds / f64::from(args.jeux);
+                if args.race >= stage_s {
+                    bail!("--race {} is not shorter than the {stage_s:.1} s of one jeu", args.race);
+                }
                 let config = Config {
                     viewers: args.sockets,
                     rate: args.rate,
-                    stage_s: args.seconds,
+                    jeux: args.jeux,
+                    race_s: args.race,
+                    stage_s,
                     ramp_s: f64::from(args.sockets) / 2000.0,
                     ..args.common.config(Scenario::Flood)?
                 };
@@ -402,6 +423,7 @@ mod tests {
             &["crowd", "--burst", "30", "--stage", "10"][..],
             &["crowd", "--nap", "1.5"],
             &["flood", "--rate", "0"],
+            &["flood", "--seconds", "10", "--jeux", "5", "--race", "2"],
             &["live", "--scores", "love"],
             &["live", "--bareme", "/no/such/file"],
             &["live", "--jeux", "0"],

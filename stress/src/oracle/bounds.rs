@@ -34,6 +34,8 @@ pub struct Knowledge {
     pub clock_error_us: u64,
     /// Whether nobody else votes. If others do, numbers have a least value only.
     pub exclusive: bool,
+    /// Whether what frames say of their time is believed. If not, numbers have a greatest value only.
+    pub clocks: bool,
 }
 
 /// What one viewer may have in the tally.
@@ -145,20 +147,21 @@ pub fn check(shape: &Shape, notes: &[Note], frames: &[Seen], knowledge: Knowledg
         let mut by_acked: Vec<usize> = (0..by_sent.len()).filter(|&index| by_sent[index].acked_us != 0).collect();
         by_acked.sort_by_key(|&index| by_sent[index].acked_us);
         let mut seen: Vec<&Seen> = frames.iter().filter(|seen| seen.jeu == jeu).collect();
-        seen.sort_by_key(|seen| (seen.as_of_us, seen.arrived_us));
+        seen.sort_by_key(|seen| (if knowledge.clocks { seen.as_of_us } else { 0 }, seen.arrived_us));
         let cells = shape.criteres.iter().map(|critere| vec![(0, 0); usize::from(critere.steps) + 1]).collect();
         let mut sweep = Sweep { shape, notes: &by_sent, choices: HashMap::new(), voters: (0, 0), cells };
         let (mut sent, mut acked, mut arrived) = (0, 0, 0);
         for seen in seen {
             let error = knowledge.clock_error_us;
+            let as_of_us = if knowledge.clocks { seen.as_of_us } else { 0 };
             // A later frame that arrived earlier elsewhere must not narrow what this one may have.
-            arrived = arrived.max(seen.arrived_us + error).max(seen.as_of_us + error);
+            arrived = arrived.max(seen.arrived_us + error).max(as_of_us + error);
             while sent < by_sent.len() && by_sent[sent].sent_us <= arrived {
                 sweep.left(sent);
                 sent += 1;
             }
             while let Some(&index) =
-                by_acked.get(acked).filter(|&&index| by_sent[index].acked_us + error < seen.as_of_us)
+                by_acked.get(acked).filter(|&&index| by_sent[index].acked_us + error < as_of_us)
             {
                 sweep.acked(index);
                 acked += 1;
@@ -179,7 +182,7 @@ mod tests {
     use crate::shape::Steps;
     use crate::shape::tests::{shape, steps};
 
-    const ALONE: Knowledge = Knowledge { clock_error_us: 0, exclusive: true };
+    const ALONE: Knowledge = Knowledge { clock_error_us: 0, exclusive: true, clocks: true };
 
     fn note(viewer: u32, v: u64, chosen: Steps, sent_us: u64, acked_us: u64) -> Note {
         let fate = if acked_us == 0 { Fate::Unknown } else { Fate::Acked };

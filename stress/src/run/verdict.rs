@@ -11,6 +11,7 @@ use crate::oracle::bounds::{self, Knowledge};
 use crate::oracle::recount::{Counted, Source, recount};
 use crate::result::{AverageRow, Cost, FORMAT, Kept, Machine, RunResult, SecondRow, StageRow, points_and_histograms};
 use crate::sampler::Sample;
+use crate::witness;
 use crate::worker::Outcome;
 
 /// What a run left behind.
@@ -31,7 +32,7 @@ pub(super) fn assemble(material: Material) -> RunResult {
     let interrupted = run.is_interrupted();
     let shape = run.subject.shape.clone();
     let mut found = recount(&shape, &outcome.ledger, &counted);
-    let knowledge = Knowledge { clock_error_us, exclusive: counted.exclusive };
+    let knowledge = Knowledge { clock_error_us, exclusive: counted.exclusive, clocks: !run.config.skewed_clocks };
     let mut seen = std::mem::take(&mut outcome.seen);
     // Workers were shown the same frames.
     seen.sort_by(|one, other| {
@@ -60,6 +61,7 @@ pub(super) fn assemble(material: Material) -> RunResult {
             criteres: tally.map(means).unwrap_or_default(),
         }
     };
+    outcome.distributions.everywhere = witness::everywhere(&outcome.ledger.notes, &run.sights());
     let (points, histograms) = points_and_histograms(&outcome.distributions);
     let mut result = RunResult {
         kind: "bareme-stress".to_owned(),

@@ -13,7 +13,16 @@ use crate::cluster::load::{Cursor, merge_page, stored_rank};
 use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
-use crate::store::{ItemId, LaneId, LaneRow, StoreError};
+use crate::store::{ItemId, LANE_PAGE, LaneId, LaneRow, StoreError};
+
+/// When something began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// By the clock that also runs while the machine sleeps.
+    pub(super) since_boot: Duration,
+    /// By the wall clock, microseconds since 1970.
+    pub(super) wall_us: u64,
+}
 
 /// What another pod's writing looks like from here.
 pub(super) struct Polled {
@@ -25,22 +34,24 @@ pub(super) struct Polled {
 impl<B: Ballot> Item<B> {
     pub(super) fn start_poll(&mut self, now: Instant) {
         self.polling = true;
-        self.next_poll = now + self.engine.cadence.poll_interval;
+        let is_idle = matches!(self.rank.phase(), Phase::Pending | Phase::Final);
+        let cadence = &self.engine.cadence;
+        self.next_poll = now + if is_idle { cadence.idle_poll_interval } else { cadence.poll_interval };
         let cursors = self.cursors.clone();
         let read_lanes = self.loaded;
         self.start(move |engine, _, id| async move {
-            let started = engine.env.clock.since_boot();
-            Done::Polled(started, poll(&engine, id, &cursors, read_lanes).await)
+            let began = Moment { since_boot: engine.env.clock.since_boot(), wall_us: engine.env.now_us() };
+            Done::Polled(began, poll(&engine, id, &cursors, read_lanes).await)
         });
     }
 
-    pub(super) fn on_polled(&mut self, started: Duration, result: Result<Polled, StoreError>) {
+    pub(super) fn on_polled(&mut self, began: Moment, result: Result<Polled, StoreError>) {
         self.polling = false;
         let Ok(Polled { rank, lanes, pages }) = result else { return };
         if !self.loaded {
             return;
         }
-        let started = if mutant!(LeaseFromEndOfReading) { self.engine.env.clock.since_boot() } else { started };
+        let started = if mutant!(LeaseFromEndOfReading) { self.engine.env.clock.since_boot() } else { began.since_boot };
         let holds_until = Some(started + self.engine.cadence.lease);
         if rank > self.rank {
             self.enter(rank);
@@ -62,6 +73,7 @@ impl<B: Ballot> Item<B> {
         // Other pods fold their own lanes into `notes`; what is read here only has to be shown.
         let (mut merged, mut is_whole) = (Vec::new(), true);
         for (lane, page) in pages.into_iter().filter(|(lane, _)| lane.writer != self.engine.writer) {
+            is_whole &= page.len() < LANE_PAGE;
             let cursor = self.cursors.entry(lane).or_default();
             let outcome = merge_page(&*self.ballot, &mut self.notebook, lane, cursor, &page, &mut merged);
             if let Err(error) = outcome {
@@ -75,8 +87,17 @@ impl<B: Ballot> Item<B> {
         }
         if is_whole {
             self.heard_until = holds_until;
+            self.heard_at_us = began.wall_us;
+            // Whoever waits to see what was acknowledged is shown once that this is all of it.
+            if self.unsettled_since.is_some_and(|since| since <= began.since_boot) {
+                self.unsettled_since = None;
+                self.changed = true;
+            }
         }
-        self.changed |= !merged.is_empty();
+        if !merged.is_empty() {
+            self.unsettled_since = Some(self.engine.env.clock.since_boot());
+            self.changed = true;
+        }
     }
 }
 

@@ -29,6 +29,10 @@ impl<B: Ballot> Item<B> {
             self.closing_since = None;
             self.is_closer = false;
         }
+        if rank > self.rank {
+            // What is read less often while nobody votes is read at once now: the lease comes with it.
+            self.next_poll = Instant::now();
+        }
         self.rank = rank;
         self.changed = true;
         // A pod that reads seldom may have missed the reopening in between: a result is of one epoch only.

@@ -11,6 +11,7 @@ use super::Item;
 use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::Phase;
+use crate::metrics::TALLY_COMPARISONS;
 use crate::store::{LaneId, WriterId};
 
 /// Own states that are remembered, to compare with heartbeats that come later: as many seconds, about.
@@ -51,6 +52,11 @@ impl Recent {
         self.0.push_back(vitals.clone());
     }
 
+    /// Whether this pod was where another one is.
+    fn was_at(&self, other: &Vitals) -> bool {
+        self.0.iter().any(|ours| ours.lanes == other.lanes)
+    }
+
     /// Whether another pod made something else of the same chunks.
     fn contradicts(&self, other: &Vitals) -> bool {
         self.0.iter().any(|ours| ours.lanes == other.lanes && ours.digest != other.digest)
@@ -76,6 +82,8 @@ impl<B: Ballot> Item<B> {
     }
 
     pub(super) fn on_peers(&mut self, peers: &Peers) {
+        let compared = peers.vitals.iter().filter(|other| self.recent.was_at(other)).count();
+        metrics::counter!(TALLY_COMPARISONS).increment(u64::try_from(compared).unwrap_or(0));
         if peers.vitals.iter().any(|other| self.recent.contradicts(other)) {
             self.drifted("another pod made a different tally of the same chunks");
         }

@@ -220,6 +220,7 @@ impl<B: Ballot> Item<B> {
                     };
                     vote.answer(outcome);
                 }
+                self.unsettled_since = self.is_shared().then(|| self.engine.env.clock.since_boot());
                 self.changed = true;
             }
             Err(error) => {
