@@ -31,6 +31,13 @@ async function standAgain() {
   server = await Server.start();
 }
 
+/** A window as tall as its page, so that what sticks to an edge covers nothing. @param {import("playwright-core").Page} page */
+async function unroll(page) {
+  const { width, height } = page.viewportSize();
+  const full = await page.evaluate(() => document.documentElement.scrollHeight);
+  if (full > height) await page.setViewportSize({ width, height: full });
+}
+
 /** @param {(typeof wanted)[number]} picture */
 async function take({ scene, lang, scheme, name }) {
   const file = path.join(folder, `${name}.png`);
@@ -38,7 +45,10 @@ async function take({ scene, lang, scheme, name }) {
   rmSync(file, { force: true });
   astray = null;
   await standAgain();
-  await onStage({ server, browser, scene, lang, scheme }, (page) => page.screenshot({ path: file, fullPage: !scene.name.startsWith("overlay") }));
+  await onStage({ server, browser, scene, lang, scheme }, async (page) => {
+    if (!scene.name.startsWith("overlay")) await unroll(page);
+    await page.screenshot({ path: file });
+  });
   if (astray) throw astray;
 }
 
