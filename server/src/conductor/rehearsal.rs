@@ -100,12 +100,7 @@ impl Conductor {
         let length_us = u64::try_from(LENGTH.as_micros()).unwrap_or(u64::MAX);
         let ends_at_us = env.now_us().saturating_add(length_us);
         let mut round = Round::new(env, channel, bareme, ends_at_us);
-        let fresh = Rehearsal {
-            votes_per_s,
-            ends_at_us,
-            view: round.at(Duration::ZERO),
-            run: env.uuid(),
-        };
+        let fresh = Rehearsal { votes_per_s, ends_at_us, view: round.at(Duration::ZERO), run: env.uuid() };
         let begun = self.change_view(channel, |view| match view.on_air() {
             Some(live) => Err(live),
             None => Ok(view.rehearsal.get_or_insert_with(|| fresh.clone()).clone()),

@@ -456,7 +456,11 @@ async fn a_rehearsal_shows_every_moment_of_a_live_and_begins_again_until_its_tim
         let Some(rehearsal) = &view.rehearsal else { break };
         let state = rehearsal.view.state();
         assert!(state.test, "{state:?}");
-        assert_eq!(state.ends_at_us, Some(ends_at_us), "each round says when the rehearsal ends, not when the round does");
+        assert_eq!(
+            state.ends_at_us,
+            Some(ends_at_us),
+            "each round says when the rehearsal ends, not when the round does"
+        );
         let counts = |entry: &crate::protocol::ProgrammeEntry| (entry.phase, entry.closes_at_us.is_some());
         let moment = (state.status, state.current, state.programme.iter().map(counts).collect::<Vec<_>>());
         if lives.last() != Some(&state.live_id) {
