@@ -51,8 +51,6 @@ export class Admin {
     this.wasCutOff = false;
     /** Whether the first run is on its way: its form stays until all of it is done. */
     this.isStarting = false;
-    /** When the test mode ends by itself, as far as this page knows. */
-    this.testEndsAtUs = 0;
   }
 
   get channel() {
@@ -155,7 +153,6 @@ export class Admin {
     this.connection?.stop();
     this.slug = slug;
     this.seen = "";
-    this.testEndsAtUs = 0;
     remember(slug);
     this.data = { jeux: [], baremes: [], lives: [], keys: [] };
     this.connection = new Connection({

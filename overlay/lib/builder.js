@@ -7,6 +7,7 @@ export const PLACES = /** @type {const} */ (["tl", "t", "tr", "l", "c", "r", "bl
 export const LANGS = /** @type {const} */ (["", "fr", "en"]);
 export const MOTIONS = /** @type {const} */ (["", "on", "off"]);
 export const QRS = /** @type {const} */ (["off", "idle", "on"]);
+export const RANKINGS = /** @type {const} */ (["each", "end"]);
 export const MOMENTS = /** @type {const} */ (["open", "closing", "final", "ranking", "pending", "minimum", "stale", "on"]);
 
 const LEAST_SCALE = 0.5;
@@ -22,11 +23,12 @@ export const SCALE = { min: LEAST_SCALE, max: MOST_SCALE, step: 0.1 };
  * @property {string[]|null} criteres keys; null for all
  * @property {typeof MOTIONS[number]} motion empty: as the system says
  * @property {typeof QRS[number]} qr
+ * @property {typeof RANKINGS[number]} ranking after each result, or at the end only
  * @property {string} accent `#rrggbb`; empty: the look's own
  */
 
 /** @type {OverlayChoice} */
-export const DEFAULT_CHOICE = { theme: "card", lang: "", pos: "bl", scale: 1, criteres: null, motion: "", qr: "off", accent: "" };
+export const DEFAULT_CHOICE = { theme: "card", lang: "", pos: "bl", scale: 1, criteres: null, motion: "", qr: "off", ranking: "each", accent: "" };
 
 /**
  * A choice that was kept by this browser, perhaps by an older version of this page.
@@ -48,6 +50,7 @@ export function checkedChoice(kept) {
     criteres: keys,
     motion: one(MOTIONS, given.motion, DEFAULT_CHOICE.motion),
     qr: one(QRS, given.qr, DEFAULT_CHOICE.qr),
+    ranking: one(RANKINGS, given.ranking, DEFAULT_CHOICE.ranking),
     accent: typeof given.accent === "string" ? (readHex(given.accent) ?? "") : "",
   };
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Made-up numbers in the place of a connection: the whole of a live in forty seconds, or one state that stands still.
+ * Made-up numbers in the place of a connection: the whole of a live in three quarters of a minute, or one state that stands still.
  * Everything follows from the time since the start, so the same instant always looks the same.
  */
 /** @import { Critere, LiveState, Phase, State, TallyFrame } from "./types.js" */
@@ -9,8 +9,8 @@ import { ServerClock } from "./clock.js";
 import { Snapshot } from "./snapshot.js";
 
 /** When each thing happens, milliseconds. The first jeu runs through every moment, the second ends the live. */
-const AT = { open: 1_500, lost: 7_000, back: 9_500, announced: 11_000, closing: 17_000, final: 18_500, next: 23_000, end: 27_500 };
-export const LOOP_MS = 42_000;
+const AT = { open: 1_500, lost: 7_000, back: 9_500, announced: 11_000, closing: 17_000, final: 18_500, next: 31_500, end: 36_000 };
+export const LOOP_MS = 50_500;
 const FULL_MS = AT.closing - AT.open;
 /** Ten snapshots a second, as a server sends them. */
 const TICK_MS = 100;

@@ -13,6 +13,8 @@ const GROW_MS = 700;
 /** Between things that come one after the other. */
 const STEP_MS = 70;
 const ROW_STEP_MS = 130;
+/** How long a ranking is seen as it was, before a row joins it. */
+const JOIN_WAIT_MS = 500;
 
 export class Motion {
   /** @param {boolean} wanted */
@@ -67,6 +69,18 @@ export class Motion {
       this.play(row, [{ transform: "translateX(-40px)", opacity: 0 }, { transform: "none", opacity: 1 }], { duration: ENTER_MS, delay });
       this.draw(row.querySelectorAll("overlay-bar"), delay + ENTER_MS / 2);
     }
+  }
+
+  /** One row slides into its place among the others, which stood closer until then. @param {HTMLElement} row @param {HTMLElement[]} rows */
+  join(row, rows) {
+    const below = rows.slice(rows.indexOf(row) + 1);
+    const delay = ENTER_MS + JOIN_WAIT_MS;
+    for (const other of below) {
+      this.play(other, [{ transform: `translateY(${-row.offsetHeight}px)` }, { transform: "none" }], { duration: ENTER_MS, delay });
+    }
+    const since = below.length > 0 ? delay + ENTER_MS / 2 : delay;
+    this.play(row, [{ transform: "translateX(-40px)", opacity: 0 }, { transform: "none", opacity: 1 }], { duration: ENTER_MS, delay: since });
+    this.draw(row.querySelectorAll("overlay-bar"), since + ENTER_MS / 2);
   }
 
   /** Everything in an element stands where it would come to rest. @param {Element} [root] */

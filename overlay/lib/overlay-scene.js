@@ -13,11 +13,14 @@ import { rankingOf } from "./ranking.js";
 export const REVEAL_MS = 6_000;
 /** How long the ranking stays after its live was closed. */
 export const RANKING_MS = 180_000;
+/** How long the ranking so far stays after a result, while the live goes on. */
+export const STANDING_MS = 9_000;
 
 /**
  * @typedef {{kind: 'jeu', live: LiveState, entry: ProgrammeEntry, tally: TallyFrame|null, moment: Moment,
  *   msLeft: number, place: number|null, placed: number}} JeuScene `place` among the `placed` results so far
- * @typedef {{kind: 'ranking', live: LiveState, rows: Ranked[]}} RankingScene
+ * @typedef {{kind: 'ranking', live: LiveState, rows: Ranked[], arrived: number|null}} RankingScene `arrived`: the jeu whose
+ *   result was just made, while the live goes on
  * @typedef {{kind: 'none', live: LiveState|null}} NoScene
  * @typedef {JeuScene|RankingScene|NoScene} Scene
  */
@@ -29,6 +32,13 @@ export class Director {
   #closedMs = 0;
   /** @type {{of: string, tally: TallyFrame|null}} what was shown before the counting */
   #held = { of: "", tally: null };
+  /** What this page saw without a result, and when it saw the result of it; 0 before. */
+  #awaited = { of: "", madeMs: 0 };
+
+  /** @param {{withStandings?: boolean}} [options] `withStandings`: whether each result is followed by the ranking so far */
+  constructor({ withStandings = true } = {}) {
+    this.withStandings = withStandings;
+  }
 
   /**
    * @param {import("./snapshot.js").Snapshot} snapshot
@@ -42,7 +52,7 @@ export class Director {
     if (live?.status === "open") {
       this.#seenOpen = live.live_id;
       this.#closedMs = 0;
-      return { scene: entry ? this.#jeu(snapshot, live, entry, clock) : { kind: "none", live }, againInMs: null };
+      return entry ? this.#onAir(snapshot, live, entry, clock) : { scene: { kind: "none", live }, againInMs: null };
     }
     const goneMs = live?.status === "closed" ? this.#endOf(live, nowMs) : null;
     if (!live || goneMs === null || nowMs >= goneMs) return { scene: { kind: "none", live: null }, againInMs: null };
@@ -58,7 +68,32 @@ export class Director {
       return { scene: this.#jeu(snapshot, live, entry, clock), againInMs: (seen ? revealedMs : goneMs) - nowMs };
     }
     if (rows.length === 0) return { scene: { kind: "none", live: null }, againInMs: null };
-    return { scene: { kind: "ranking", live, rows }, againInMs: goneMs - nowMs };
+    return { scene: { kind: "ranking", live, rows, arrived: null }, againInMs: goneMs - nowMs };
+  }
+
+  /**
+   * The current jeu; and once this page saw its result being made, its place among the others for a while.
+   *
+   * @param {import("./snapshot.js").Snapshot} snapshot
+   * @param {LiveState} live
+   * @param {ProgrammeEntry} entry
+   * @param {import("./clock.js").ServerClock} clock
+   * @returns {{scene: Scene, againInMs: number|null}}
+   */
+  #onAir(snapshot, live, entry, clock) {
+    const scene = this.#jeu(snapshot, live, entry, clock);
+    const { of } = this.#held;
+    if (scene.moment !== "final") this.#awaited = { of, madeMs: 0 };
+    const isNews = scene.moment === "final" && this.#awaited.of === of && scene.place !== null && scene.placed > 1;
+    if (!this.withStandings || !isNews) return { scene, againInMs: null };
+    const nowMs = clock.nowUs() / 1000;
+    if (this.#awaited.madeMs === 0) this.#awaited.madeMs = nowMs;
+    const beginsMs = this.#awaited.madeMs + REVEAL_MS;
+    const endsMs = beginsMs + STANDING_MS;
+    if (nowMs < beginsMs) return { scene, againInMs: beginsMs - nowMs };
+    if (nowMs >= endsMs) return { scene, againInMs: null };
+    const rows = rankingOf(live, (jeu) => snapshot.tally(jeu));
+    return { scene: { kind: "ranking", live, rows, arrived: entry.jeu_id }, againInMs: endsMs - nowMs };
   }
 
   /**

@@ -5,6 +5,7 @@
 const THEMES = /** @type {const} */ (["card", "band", "pill"]);
 const PLACES = /** @type {const} */ (["bl", "b", "br", "l", "c", "r", "tl", "t", "tr"]);
 const QR = /** @type {const} */ (["off", "on", "idle"]);
+const RANKINGS = /** @type {const} */ (["each", "end"]);
 const DEMOS = /** @type {const} */ ([
   "off", "on", "pending", "open", "closing", "finalising", "final", "ranking", "stale", "minimum", "blind", "test",
 ]);
@@ -34,6 +35,8 @@ export function readOverlaySettings(url, prefersStill) {
     motion: motion === "on" || (motion !== "off" && !prefersStill),
     demo: oneOf(DEMOS, query.get("demo")),
     qr: oneOf(QR, query.get("qr")),
+    /** When the ranking is shown: after each result and at the end of the live, or at the end only. */
+    ranking: oneOf(RANKINGS, query.get("ranking")),
     accent: accent === undefined ? null : `#${accent.toLowerCase()}`,
   };
 }

@@ -1,6 +1,7 @@
 // @ts-check
 /** What results say: who came first, and how lives compare. Numbers only; format.js makes text of them. */
 /** @import { Critere, CritereSummary, Phase, Scale } from "./types.js" */
+import { placed } from "./ranking.js";
 
 /**
  * @typedef {{jeu_id: number, title: string, phase: Phase, voters: number, mean: number|null,
@@ -21,16 +22,15 @@ export function shareOf(mean, { min, max }) {
 }
 
 /**
- * The best first; equal means share a rank, the one with more voters stands first, and jeux without a mean have none.
+ * The best first, by the rule of all pages; jeux without a mean come last and have no rank.
  *
  * @param {JeuResult[]} jeux
  * @returns {{jeu: JeuResult, rank: number|null}[]}
  */
 export function ranked(jeux) {
-  const rated = jeux.filter((jeu) => jeu.mean !== null).sort((a, b) => Number(b.mean) - Number(a.mean) || b.voters - a.voters);
-  const rest = jeux.filter((jeu) => jeu.mean === null);
-  const rankOf = (/** @type {JeuResult} */ jeu) => rated.findIndex(({ mean }) => mean === jeu.mean) + 1;
-  return [...rated.map((jeu) => ({ jeu, rank: rankOf(jeu) })), ...rest.map((jeu) => ({ jeu, rank: null }))];
+  const rated = jeux.flatMap((jeu) => (jeu.mean === null ? [] : [{ jeu, mean: jeu.mean, voters: jeu.voters }]));
+  const rest = jeux.filter(({ mean }) => mean === null);
+  return [...placed(rated).map(({ jeu, place }) => ({ jeu, rank: place })), ...rest.map((jeu) => ({ jeu, rank: null }))];
 }
 
 /** When a live went on air, microseconds since 1970. @param {Pick<LiveResult, 'opened_at_us'>} live */

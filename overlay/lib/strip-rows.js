@@ -50,6 +50,7 @@ function row({ live, tallyOf, scoresOf, clock, shown, t, format }, entry, place)
     jeu_id: entry.jeu_id,
     place,
     title: entry.title,
+    phase: entry.phase,
     words: wordsOf(),
     mine: mine === null ? "" : t("viewer.my_note", { mean: format.mean(mine, live.scale) }),
     mean: format.mean(mean, live.scale),

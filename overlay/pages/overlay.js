@@ -47,7 +47,7 @@ if (settings.qr !== "off") code.setUp(t("overlay.vote_at"), address, `${base}/ap
 new Accent(probe, settings.accent);
 
 const connection = settings.demo === "off" ? connect() : new DemoConnection(settings.demo, () => schedule());
-const director = new Director();
+const director = new Director({ withStandings: settings.ranking === "each" });
 const countdown = new Countdown(() => schedule());
 /** @type {ReturnType<typeof setTimeout>|undefined} */
 let again;
@@ -111,10 +111,15 @@ function rankingAct(scene, subject, stale) {
   return {
     subject,
     panel: ranking,
-    shape: JSON.stringify(scene.rows.map(({ entry }) => entry.jeu_id)),
+    shape: JSON.stringify([scene.arrived, ...scene.rows.map(({ entry }) => entry.jeu_id)]),
     moment: "ranking",
     render: () => ranking.render(scene, stale),
-    enter: () => motion.slide(rows().filter((row) => !row.hidden)),
+    enter: () => {
+      const seen = rows().filter((row) => !row.hidden);
+      const arrived = seen.find((row) => row.matches(".is-new"));
+      if (arrived) motion.join(arrived, seen);
+      else motion.slide(seen);
+    },
     change: () => {},
   };
 }

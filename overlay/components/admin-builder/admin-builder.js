@@ -3,7 +3,7 @@
 /** @import { Admin, OverlayKey } from "../../lib/admin.js" */
 /** @import { OverlayChoice } from "../../lib/builder.js" */
 import { actionButton } from "../../lib/actions.js";
-import { checkedChoice, DEFAULT_CHOICE, LANGS, MOMENTS, MOTIONS, obsAddress, overlayAddress, PLACES, QRS, SCALE, THEMES } from "../../lib/builder.js";
+import { checkedChoice, DEFAULT_CHOICE, LANGS, MOMENTS, MOTIONS, obsAddress, overlayAddress, PLACES, QRS, RANKINGS, SCALE, THEMES } from "../../lib/builder.js";
 import { choices } from "../../lib/choices.js";
 import { readHex, rgbOf } from "../../lib/colours.js";
 import { copyButton, copyLine, copyText } from "../../lib/copy.js";
@@ -34,6 +34,7 @@ const WORDS = {
   lang: { "": "admin.builder.lang.auto", fr: "admin.builder.lang.fr", en: "admin.builder.lang.en" },
   motion: { "": "admin.builder.motion.auto", on: "admin.builder.motion.on", off: "admin.builder.motion.off" },
   qr: { off: "admin.builder.qr.off", idle: "admin.builder.qr.idle", on: "admin.builder.qr.on" },
+  ranking: { each: "admin.builder.ranking.each", end: "admin.builder.ranking.end" },
   ground: { dark: "admin.builder.ground.dark", bright: "admin.builder.ground.bright", checker: "admin.builder.ground.checker" },
   moment: {
     pending: "admin.builder.moment.pending",
@@ -159,6 +160,7 @@ export class AdminBuilder extends HTMLElement {
       choices(t("admin.builder.lang"), LANGS.map((value) => ({ value, label: t(WORDS.lang[value]) })), choice.lang, (lang) => this.#change({ lang })),
       choices(t("admin.builder.motion"), MOTIONS.map((value) => ({ value, label: t(WORDS.motion[value]) })), choice.motion, (motion) => this.#change({ motion })),
       choices(t("admin.builder.qr"), QRS.map((value) => ({ value, label: t(WORDS.qr[value]) })), choice.qr, (qr) => this.#change({ qr })),
+      choices(t("admin.builder.ranking"), RANKINGS.map((value) => ({ value, label: t(WORDS.ranking[value]) })), choice.ranking, (ranking) => this.#change({ ranking })),
       criteres.length === 0 ? null : this.#critereChecks(criteres),
     ];
   }

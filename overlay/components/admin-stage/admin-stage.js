@@ -57,7 +57,7 @@ export class AdminStage extends HTMLElement {
     setText(liveTitle, live.title);
     setText(pod, snapshot.admin ? t("admin.pod", { pod: snapshot.admin.pod.slice(-6) }) : "");
     pod.title = snapshot.admin?.pod ?? "";
-    rebuildKeepingFocus(foot, JSON.stringify([live.live_id, live.test, live.ends_at_us !== undefined]), () => (live.test || live.ends_at_us !== undefined ? [] : [this.#closeLive(live.live_id)]), heading);
+    rebuildKeepingFocus(foot, JSON.stringify([live.live_id, live.test, endOf(live)]), () => (live.test || endOf(live) !== null ? [] : [this.#closeLive(live.live_id)]), heading);
     return Math.min(...countdowns.filter((ms) => ms > 0), Infinity);
   }
 
@@ -111,9 +111,10 @@ export class AdminStage extends HTMLElement {
   #renderEnding(live, ending, heading) {
     const { admin, t, format } = this;
     if (!admin || !t || !format) return 0;
-    const isEnding = live.ends_at_us !== undefined;
+    const endsAtUs = endOf(live);
+    const isEnding = endsAtUs !== null;
     ending.hidden = !isEnding;
-    const msLeft = live.ends_at_us === undefined ? 0 : (admin.clock?.msUntil(live.ends_at_us) ?? 0);
+    const msLeft = endsAtUs === null ? 0 : (admin.clock?.msUntil(endsAtUs) ?? 0);
     rebuildKeepingFocus(ending, JSON.stringify([live.live_id, isEnding]), () => {
       if (!isEnding) return [];
       const keep = () => admin.api.post(`admin/lives/${live.live_id}/reopen`);
@@ -137,6 +138,11 @@ export class AdminStage extends HTMLElement {
     const run = () => admin.api.post(`admin/lives/${live}/close`);
     return actionButton(t, t("admin.close_live"), run, { class: "is-quiet is-small", confirm: t("admin.close_live_confirm"), focus: "close-live", key: "e" });
   }
+}
+
+/** The announced end of a live; a rehearsal ends by itself, which the test mode says. @param {LiveState} live */
+function endOf(live) {
+  return live.test ? null : (live.ends_at_us ?? null);
 }
 
 define("admin-stage", AdminStage);

@@ -29,9 +29,7 @@ export class AdminTest extends HTMLElement {
   async #turn(on) {
     const { admin } = this;
     if (!admin) return;
-    const answer = await admin.api.post(admin.path("/test-mode"), { on });
-    admin.testEndsAtUs = answer.ends_at_us ?? 0;
-    admin.onChange();
+    await admin.api.post(admin.path("/test-mode"), { on });
   }
 
   /** @returns {number} milliseconds until it ends by itself */
@@ -43,8 +41,9 @@ export class AdminTest extends HTMLElement {
     button.setAttribute("aria-checked", String(isOn));
     running.hidden = !isOn;
     this.classList.toggle("is-on", isOn);
-    const endsAtUs = admin.testLive?.ends_at_us ?? admin.testEndsAtUs;
-    const leftMs = isOn && endsAtUs > 0 ? (admin.clock?.msUntil(endsAtUs) ?? 0) : 0;
+    // A server of an older build does not say when, in the middle of a rolling update.
+    const endsAtUs = admin.testLive?.ends_at_us;
+    const leftMs = endsAtUs === undefined ? 0 : (admin.clock?.msUntil(endsAtUs) ?? 0);
     setText(left, leftMs > 0 ? t("admin.test.left", { time: minutesSeconds(leftMs) }) : t("admin.test.on"));
     return leftMs;
   }

@@ -7,6 +7,7 @@ import { define, h, rebuild, setText } from "../../lib/dom.js";
  * @property {number} jeu_id
  * @property {string} place
  * @property {string} title
+ * @property {import("../../lib/types.js").Phase} phase
  * @property {string} words where it stands
  * @property {string} mine my note in words, or nothing
  * @property {string} mean
@@ -56,6 +57,7 @@ export class JeuStrip extends HTMLElement {
 
   /** @param {Element} item @param {StripRow} row */
   #fill(item, row) {
+    item.setAttribute("data-phase", row.phase);
     item.classList.toggle("is-current", row.current);
     item.classList.toggle("is-best", row.place === "1");
     const inside = item.children[0];

@@ -1,5 +1,5 @@
 // @ts-check
-/** The end of a live: its jeux, best first, the winner in the accent. */
+/** The jeux of a live, best first, the winner in the accent: at its end, and after a result, which stands out then. */
 /** @import { Ranked } from "../../lib/ranking.js" */
 /** @import { RankingScene } from "../../lib/overlay-scene.js" */
 /** @import { Kit } from "../../lib/overlay-panel.js" */
@@ -20,7 +20,7 @@ export class OverlayRanking extends HTMLElement {
   }
 
   /** @param {RankingScene} scene @param {boolean} stale */
-  render({ live, rows }, stale) {
+  render({ live, rows, arrived }, stale) {
     const { kit, total, rows: list } = this;
     if (!kit || !total || !list) return;
     const { t, format } = kit;
@@ -29,8 +29,9 @@ export class OverlayRanking extends HTMLElement {
     const jeux = t.n("overlay.ranking_jeux", rows.length, { n: format.count(rows.length) });
     const counted = t.n("overlay.ranking_notes", notes, { n: format.count(notes) });
     setText(total, stale ? t("link.reconnecting") : `${jeux} · ${counted}`);
-    this.ranked = rows;
+    this.classList.toggle("has-new", arrived !== null);
     rebuild(list, JSON.stringify([live.live_id, rows]), () => rows.map((row) => this.#row(row, live.scale)));
+    for (const [index, row] of rows.entries()) list.children[index].classList.toggle("is-new", row.entry.jeu_id === arrived);
   }
 
   /** @param {Ranked} row @param {import("../../lib/types.js").Scale} scale */
@@ -47,9 +48,9 @@ export class OverlayRanking extends HTMLElement {
     );
   }
 
-  /** As many rows as there is room for; the others are counted. @param {number} _width @param {number} height */
+  /** As many rows as there is room for, with the new one among them; the others are counted. @param {number} _width @param {number} height */
   fit(_width, height) {
-    const { kit, rows, more, ranked = [] } = this;
+    const { kit, rows, more } = this;
     const first = rows?.firstElementChild;
     if (!kit || !rows || !more || !(first instanceof HTMLElement)) return;
     for (const row of rows.children) row.toggleAttribute("hidden", false);
@@ -57,10 +58,10 @@ export class OverlayRanking extends HTMLElement {
     if (this.offsetHeight <= height) return;
     more.hidden = false;
     const tooMuch = () => this.offsetHeight > height;
-    for (let shown = ranked.length - 1; shown > 0; shown -= 1) {
-      rows.children[shown].toggleAttribute("hidden", true);
-      const left = ranked.length - shown;
-      setText(more, kit.t.n("overlay.more", left, { n: kit.format.count(left) }));
+    const lastFirst = [...rows.children].slice(1).reverse().filter((row) => !row.matches(".is-new"));
+    for (const [index, row] of lastFirst.entries()) {
+      row.toggleAttribute("hidden", true);
+      setText(more, kit.t.n("overlay.more", index + 1, { n: kit.format.count(index + 1) }));
       if (!tooMuch()) return;
     }
   }

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * A critere drawn as its own graduated scale: one column per step, a pin at the mean, the column nearest to the mean in
+ * A critere drawn as its own graduated scale: one column per step on a rule of as many pieces, a pin at the mean, the column nearest to the mean in
  * the accent colour.
  */
 /** @import { Critere, CritereSummary } from "../../lib/types.js" */
@@ -36,7 +36,7 @@ export class ScaleHistogram extends HTMLElement {
     this.setAttribute("aria-hidden", "true");
     this.#columns = Array.from({ length: count }, () => h("i", { class: "scale__column" }));
     this.#pin = h("i", { class: "scale__pin is-absent" });
-    this.replaceChildren(h("span", { class: "scale__columns" }, this.#columns), this.#pin);
+    this.replaceChildren(h("span", { class: "scale__columns" }, this.#columns.map((column) => h("span", { class: "scale__step" }, column))), this.#pin);
   }
 }
 

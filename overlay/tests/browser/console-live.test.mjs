@@ -156,7 +156,13 @@ test("test mode shows a made-up live that says so, drives nothing and can be sto
   await until("made-up votes", async () => Number(await page.locator(".jeu-card.is-large .jeu-card__value").nth(1).textContent()) > 0, 10_000);
   assert.equal(await lever.getAttribute("aria-checked"), "true");
   assert.match(await page.locator(".top__air").textContent(), /^Essai/);
-  assert.match(await page.locator(".test-mode__left").textContent(), /^Encore 1[45]:\d\d$/);
+  const left = /^Encore 1[45]:\d\d$/;
+  assert.match(await page.locator(".test-mode__left").textContent(), left);
+  const other = await openConsole(server, browser, "rehearsal");
+  t.after(() => other.context().close());
+  await other.locator('[data-tab="live"]').click();
+  await until("whoever did not begin it sees how long it lasts", async () => left.test(await other.locator(".test-mode__left").textContent()));
+  assert.equal(await other.locator(".stage-panel__ends:visible").count(), 0, "no live is ending");
   assert.equal(await page.locator("admin-stage button:visible, admin-programme button:visible:enabled").count(), 0, "nothing of it can be driven");
   await page.getByRole("button", { name: "Arrêter l’essai" }).click();
   await page.getByRole("heading", { name: "Aucun live en cours" }).waitFor();

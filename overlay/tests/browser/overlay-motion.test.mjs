@@ -16,9 +16,9 @@ after(async () => {
   await server.stop();
 });
 
-/** The demo takes forty seconds; its clock runs this many times faster here. Movements take their own time. */
+/** The demo takes fifty seconds; its clock runs this many times faster here. Movements take their own time. */
 const FASTER = 5;
-const LOOP_MS = 42_000;
+const LOOP_MS = 50_500;
 
 /** Opens the demo and notes, at each frame, what is animated and which moments are shown. */
 async function watchDemo(theme, query = "", more = {}) {
@@ -53,7 +53,7 @@ test("over the whole demo only transform and opacity are animated, in every them
     const { properties, animated, moments } = await seenBy(page);
     assert.deepEqual(properties, ["opacity", "transform"], THEMES[index]);
     assert.deepEqual(moments, ["closing", "final", "finalising", "open", "pending", "ranking", "stale"], THEMES[index]);
-    for (const name of ["overlay__panel", `${THEMES[index]}__mean`, `${THEMES[index]}__line`, "ranking__row", "bar__fill"]) {
+    for (const name of ["overlay__panel", `${THEMES[index]}__mean`, `${THEMES[index]}__line`, "ranking__row", "is-new", "bar__fill"]) {
       assert.ok(name === "bar__fill" && THEMES[index] !== "band" ? true : animated.includes(name), `${THEMES[index]}: ${name} in ${animated}`);
     }
     assert.deepEqual(page.problems, []);

@@ -41,9 +41,10 @@ test("the preview is the overlay's own page, without a key, and shows every sett
   await until("English in the frame", () => framed(page).evaluate(() => document.documentElement.lang === "en").catch(() => false));
   await choose(page, "Mouvement", "Non");
   await choose(page, "QR code à l’écran", "Toujours");
+  await choose(page, "Classement", "À la fin du live");
   await page.getByRole("slider", { name: "Taille", exact: true }).fill("1.3");
   await page.getByRole("checkbox", { name: "Graphismes" }).uncheck();
-  await awaitQuery(page, { motion: "off", qr: "on", scale: "1.3", criteres: "fun,duree,son,scenario" });
+  await awaitQuery(page, { motion: "off", qr: "on", ranking: "end", scale: "1.3", criteres: "fun,duree,son,scenario" });
   await page.getByLabel("Couleur d’accent", { exact: true }).fill("#2b59ff");
   await awaitQuery(page, { accent: "2b59ff" });
   const accent = () => framed(page).evaluate(() => getComputedStyle(document.documentElement).getPropertyValue("--accent").trim()).catch(() => "");

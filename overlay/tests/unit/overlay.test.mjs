@@ -11,17 +11,17 @@ import { Snapshot } from "../../lib/snapshot.js";
 const settings = (query, still = false) => readOverlaySettings(new URL(`https://example.org/overlay/max?${query}`), still);
 
 test("settings of an overlay are read from its URL", () => {
-  assert.deepEqual(settings("key=k&theme=band&pos=tr&scale=1.5&criteres=fun,%20graph&motion=off&demo=final&qr=idle&accent=%2300AAff"), {
-    key: "k", theme: "band", pos: "tr", scale: 1.5, criteres: ["fun", "graph"], motion: false, demo: "final", qr: "idle", accent: "#00aaff",
+  assert.deepEqual(settings("key=k&theme=band&pos=tr&scale=1.5&criteres=fun,%20graph&motion=off&demo=final&qr=idle&ranking=end&accent=%2300AAff"), {
+    key: "k", theme: "band", pos: "tr", scale: 1.5, criteres: ["fun", "graph"], motion: false, demo: "final", qr: "idle", ranking: "end", accent: "#00aaff",
   });
   assert.equal(settings("accent=fc0").accent, "#fc0");
 });
 
 test("a setting that is not understood counts as not said", () => {
   const usual = settings("");
-  assert.deepEqual(usual, { key: "", theme: "card", pos: "bl", scale: 1, criteres: null, motion: true, demo: "off", qr: "off", accent: null });
+  assert.deepEqual(usual, { key: "", theme: "card", pos: "bl", scale: 1, criteres: null, motion: true, demo: "off", qr: "off", ranking: "each", accent: null });
   for (const bad of ["", "no", "ON", "%00", "<b>", "-1", "NaN", "1e99", "constructor", "__proto__", ",", " , "]) {
-    const query = ["theme", "pos", "scale", "motion", "demo", "qr", "accent"].map((name) => `${name}=${bad}`).join("&");
+    const query = ["theme", "pos", "scale", "motion", "demo", "qr", "ranking", "accent"].map((name) => `${name}=${bad}`).join("&");
     assert.deepEqual(settings(query), usual, bad);
   }
   assert.deepEqual(settings("criteres=,%20,"), usual);
@@ -62,11 +62,10 @@ test("the ranking has final jeux with a mean, best first; equal means share a pl
 });
 
 /** A stage with a clock of its own. */
-function play() {
+function play(director = new Director()) {
   let nowMs = 1_000_000;
   const clock = new ServerClock(() => nowMs);
   const snapshot = new Snapshot();
-  const director = new Director();
   let rev = 0;
   return {
     director,
@@ -116,6 +115,57 @@ test("an ended live shows its last result, then the ranking for a while, then no
   assert.equal(look().scene.kind, "ranking");
   pass(look().againInMs);
   assert.equal(look().scene.kind, "none");
+});
+
+/** A second result, made while the page looks on. */
+function secondResult(director) {
+  const stage = play(director);
+  stage.state(live("open", 2, [entry(1, "final"), entry(2, "open"), entry(3, "pending")]));
+  stage.tally(1, 3, 5);
+  stage.tally(2, 4, 5);
+  stage.look();
+  stage.state(live("open", 2, [entry(1, "final"), entry(2, "final"), entry(3, "pending")]));
+  return stage;
+}
+
+test("a result is followed by the ranking so far, and comes back after it", () => {
+  const { look, pass } = secondResult();
+  assert.deepEqual([look().scene.kind, look().againInMs], ["jeu", REVEAL_MS]);
+  pass(REVEAL_MS);
+  const { scene, againInMs } = look();
+  assert.deepEqual([scene.kind, scene.arrived, scene.rows.map((row) => row.entry.jeu_id)], ["ranking", 2, [2, 1]]);
+  pass(againInMs - 1);
+  assert.equal(look().scene.kind, "ranking");
+  pass(1);
+  assert.deepEqual([look().scene.kind, look().scene.moment, look().againInMs], ["jeu", "final", null]);
+});
+
+test("the next jeu does not wait for the ranking so far", () => {
+  const { look, pass, state } = secondResult();
+  look();
+  pass(REVEAL_MS + 1_000);
+  assert.equal(look().scene.kind, "ranking");
+  state(live("open", 3, [entry(1, "final"), entry(2, "final"), entry(3, "open")]));
+  assert.deepEqual([look().scene.kind, look().scene.entry.jeu_id], ["jeu", 3]);
+  state(live("open", 2, [entry(1, "final"), entry(2, "final"), entry(3, "open")]));
+  assert.equal(look().scene.kind, "jeu", "an old result is no news");
+});
+
+test("no ranking so far after the first result, after one that was there already, nor where it is not wanted", () => {
+  const first = play();
+  first.state(live("open", 1, [entry(1, "open"), entry(2, "pending")]));
+  first.tally(1, 3, 5);
+  first.look();
+  first.state(live("open", 1, [entry(1, "final"), entry(2, "pending")]));
+  const there = play();
+  there.state(live("open", 2, [entry(1, "final"), entry(2, "final")]));
+  there.tally(1, 3, 5);
+  there.tally(2, 4, 5);
+  for (const { look, pass } of [first, there, secondResult(new Director({ withStandings: false }))]) {
+    assert.deepEqual([look().scene.kind, look().againInMs], ["jeu", null]);
+    pass(REVEAL_MS);
+    assert.equal(look().scene.kind, "jeu");
+  }
 });
 
 test("a page that opens after the end shows the ranking only when it knows when that was", () => {

@@ -10,11 +10,11 @@ const ADDRESS = "https://vote.example.org/notes/overlay/max?key=secret";
 
 test("an overlay's address says what differs from the overlay's own defaults, and keeps its key", () => {
   assert.equal(overlayAddress(ADDRESS, DEFAULT_CHOICE), ADDRESS);
-  const choice = { theme: "band", lang: "en", pos: "tr", scale: 1.2, criteres: ["fun", "duree"], motion: "off", qr: "idle", accent: "#00aaff" };
+  const choice = { theme: "band", lang: "en", pos: "tr", scale: 1.2, criteres: ["fun", "duree"], motion: "off", qr: "idle", ranking: "end", accent: "#00aaff" };
   const url = new URL(overlayAddress(ADDRESS, choice, { demo: "final" }));
   assert.equal(url.pathname, "/notes/overlay/max");
   assert.deepEqual(Object.fromEntries(url.searchParams), {
-    key: "secret", theme: "band", lang: "en", pos: "tr", motion: "off", qr: "idle", scale: "1.2", criteres: "fun,duree", accent: "00aaff", demo: "final",
+    key: "secret", theme: "band", lang: "en", pos: "tr", motion: "off", qr: "idle", ranking: "end", scale: "1.2", criteres: "fun,duree", accent: "00aaff", demo: "final",
   });
 });
 

@@ -97,13 +97,10 @@ impl Conductor {
             return Err(ConductError::UnknownChannel(channel.clone()));
         }
         let env = self.env();
-        let mut round = Round::new(env, channel, bareme);
-        let fresh = Rehearsal {
-            votes_per_s,
-            ends_at_us: round.started_us + u64::try_from(LENGTH.as_micros()).unwrap_or(u64::MAX),
-            view: round.at(Duration::ZERO),
-            run: env.uuid(),
-        };
+        let length_us = u64::try_from(LENGTH.as_micros()).unwrap_or(u64::MAX);
+        let ends_at_us = env.now_us().saturating_add(length_us);
+        let mut round = Round::new(env, channel, bareme, ends_at_us);
+        let fresh = Rehearsal { votes_per_s, ends_at_us, view: round.at(Duration::ZERO), run: env.uuid() };
         let begun = self.change_view(channel, |view| match view.on_air() {
             Some(live) => Err(live),
             None => Ok(view.rehearsal.get_or_insert_with(|| fresh.clone()).clone()),
@@ -135,7 +132,7 @@ impl Conductor {
             let now = Instant::now();
             if now.duration_since(round_begun) >= round.length() {
                 round_begun = now;
-                round = Round::new(self.env(), &channel, &bareme);
+                round = Round::new(self.env(), &channel, &bareme, rehearsal.ends_at_us);
             }
             let elapsed = now.duration_since(round_begun);
             round.simulate(self.env(), elapsed, now.duration_since(looked), rehearsal.votes_per_s);
@@ -167,7 +164,8 @@ struct Round {
 }
 
 impl Round {
-    fn new(env: &Env, channel: &Slug, bareme: &Bareme) -> Self {
+    /// The first or another round of a rehearsal that ends at `ends_at_us`: every page tells from it how long it lasts.
+    fn new(env: &Env, channel: &Slug, bareme: &Bareme, ends_at_us: u64) -> Self {
         let ballot = Arc::new(Ratings::new(Arc::new(bareme.clone())));
         let programme: Vec<_> =
             (1..).zip(JeuDetails::samples()).map(|(number, details)| Jeu { jeu_id: JeuId(number), details }).collect();
@@ -189,7 +187,7 @@ impl Round {
                 status: LiveStatus::Open,
                 current: None,
                 closes_at_us: BTreeMap::new(),
-                ends_at_us: None,
+                ends_at_us: Some(ends_at_us),
                 created_at_us: started_us,
                 opened_at_us: Some(started_us),
                 closed_at_us: None,

@@ -449,13 +449,18 @@ async fn a_rehearsal_shows_every_moment_of_a_live_and_begins_again_until_its_tim
     let conductor = start(&store, 1).await;
     let mut shown = shown(&conductor).await;
     let begun = tokio::time::Instant::now();
-    conductor.rehearse(&slug(), &presets()[0], 20).await.unwrap();
+    let ends_at_us = conductor.rehearse(&slug(), &presets()[0], 20).await.unwrap().ends_at_us;
     let (mut moments, mut lives, mut most) = (Vec::new(), Vec::new(), 0);
     loop {
         let view = Arc::clone(&shown.borrow_and_update());
         let Some(rehearsal) = &view.rehearsal else { break };
         let state = rehearsal.view.state();
         assert!(state.test, "{state:?}");
+        assert_eq!(
+            state.ends_at_us,
+            Some(ends_at_us),
+            "each round says when the rehearsal ends, not when the round does"
+        );
         let counts = |entry: &crate::protocol::ProgrammeEntry| (entry.phase, entry.closes_at_us.is_some());
         let moment = (state.status, state.current, state.programme.iter().map(counts).collect::<Vec<_>>());
         if lives.last() != Some(&state.live_id) {

@@ -40,7 +40,7 @@ const tab = (name, tabName, viewport, make, then, options = {}) => ({
   },
 });
 
-const built = (page) => page.locator(".preview__frame").waitFor();
+const built = (page) => page.frameLocator(".preview__frame").locator(".overlay__panel > .panel").waitFor();
 const ranked = (page) => page.locator(".ranking__row").first().waitFor();
 const peopled = (page) => page.locator("admin-access .key").first().waitFor();
 

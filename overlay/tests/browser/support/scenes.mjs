@@ -91,8 +91,11 @@ export class Stage {
     return server;
   }
 
+  /** Clears everything away, also when a part of it cannot be. @returns {Promise<Error[]>} what went wrong */
   async close() {
-    for (const close of this.closing.reverse()) await close();
+    const problems = [];
+    for (const close of this.closing.reverse()) await Promise.resolve().then(close).catch((error) => problems.push(error));
+    return problems;
   }
 }
 
@@ -105,9 +108,15 @@ export class Stage {
  */
 export async function onStage(given, look) {
   const stage = new Stage(given);
+  let seen;
   try {
-    return await look(await given.scene.show(stage));
-  } finally {
+    seen = await look(await given.scene.show(stage));
+  } catch (error) {
+    // Why the scene failed says more than what failed after it.
     await stage.close();
+    throw error;
   }
+  const [problem] = await stage.close();
+  if (problem) throw problem;
+  return seen;
 }

@@ -83,6 +83,7 @@ struct Row {
     title: String,
     words: String,
     mean: String,
+    is_open: bool,
     on_air: bool,
 }
 
@@ -201,6 +202,7 @@ fn rows(page: &Page, shown: &Shown, is_ranking: bool) -> Vec<Row> {
             title: entry.jeu.details.title.clone(),
             words,
             mean: shown.mean(page, mean),
+            is_open: entry.phase == Phase::Open,
             on_air: !is_ranking && Some(entry.jeu.jeu_id.0) == shown.live.current,
         }
     };

@@ -369,7 +369,7 @@ mod tests {
         let rows: Vec<_> = page.rows.iter().map(|row| (row.rank.as_str(), row.title.as_str(), &*row.mean)).collect();
         assert_eq!(rows, [("1", "trois", "4.0"), ("1", "deux", "4.0"), ("3", "un", "2.0"), ("", "quatre", "–")]);
         assert_eq!(page.description, "1. trois 4.0 · 1. deux 4.0 · 3. un 2.0");
-        assert_eq!(page.facts, "4 games · 6 notes");
+        assert_eq!(page.facts, "4\u{a0}games · 6\u{a0}ratings");
     }
 
     #[test]
