@@ -5,7 +5,7 @@
 
 mod scripts;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -78,7 +78,9 @@ pub(crate) fn run(steps: &Steps, names: &[String]) -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let outcome = cluster.up().and_then(|()| {
         let mut rows = Vec::new();
-        for script in scripts::ALL.iter().filter(|script| names.is_empty() || names.iter().any(|name| name == script.name)) {
+        for script in
+            scripts::ALL.iter().filter(|script| names.is_empty() || names.iter().any(|name| name == script.name))
+        {
             say(&format!("\n=== {}: {}", script.name, script.what));
             let row = play(steps, &cluster, script, &folder.join(script.name))?;
             say(&line(&row));
@@ -101,7 +103,7 @@ pub(crate) fn list() {
     }
 }
 
-fn play(steps: &Steps, cluster: &Cluster, script: &'static Script, folder: &PathBuf) -> Result<Row> {
+fn play(steps: &Steps, cluster: &Cluster, script: &'static Script, folder: &Path) -> Result<Row> {
     // Each run has a keyspace of its own, on a cluster that may have been up before.
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let keyspace = format!("faults_{}_{seconds}", script.name.replace('-', "_"));

@@ -66,7 +66,11 @@ impl Namespace {
             let mut within = Command::new("ip");
             within.args(["netns", "exec", &made.name]).arg(&xtask).args(["forward", &near, &far]);
             for command in [&mut out, &mut within] {
-                command.current_dir(steps.root()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+                command
+                    .current_dir(steps.root())
+                    .stdin(Stdio::null())
+                    .stdout(log.try_clone()?)
+                    .stderr(log.try_clone()?);
                 made.forwarders.push(command.spawn().context("cannot start a forwarder")?);
             }
             wait_for(&far)?;

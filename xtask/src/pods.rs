@@ -111,7 +111,15 @@ impl Pod {
             command.env("FAKETIME_DISABLE_SHM", "1");
         }
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        command.args(["serve", "--log", "info", "--log-format", "human", "--trusted-proxies", "127.0.0.0/8,10.213.0.0/16"]);
+        command.args([
+            "serve",
+            "--log",
+            "info",
+            "--log-format",
+            "human",
+            "--trusted-proxies",
+            "127.0.0.0/8,10.213.0.0/16",
+        ]);
         command.args(["--listen", &self.address(), "--store", &self.store, "--data-dir"]);
         command.arg(self.folder.join(format!("pod-{}", self.number)));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -20,11 +20,8 @@ const DEBIAN: [(&str, &str); 5] = [
 const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), ("maven", "/usr/bin/mvn")];
 
 /// The balancer, wall clocks that are wrong, and networks that can be cut.
-const PODS: [(&str, &str); 3] = [
-    ("haproxy", "/usr/sbin/haproxy"),
-    ("libfaketime", "/usr/share/doc/libfaketime"),
-    ("iproute2", "/usr/bin/ip"),
-];
+const PODS: [(&str, &str); 3] =
+    [("haproxy", "/usr/sbin/haproxy"), ("libfaketime", "/usr/share/doc/libfaketime"), ("iproute2", "/usr/bin/ip")];
 
 /// PyPI packages of the API fuzzer and of the OpenAPI validator.
 const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];

@@ -480,7 +480,11 @@ async fn a_pod_that_missed_a_reopening_shows_the_result_of_the_newer_epoch() {
     let store = shared();
     let one = open_pod(&store, 1).await;
     // The other one reads seldom: it sees the first result, and then only the second.
-    let seldom = Cadence { poll_interval: Duration::from_secs(60), idle_poll_interval: Duration::from_secs(60), ..Cadence::shared() };
+    let seldom = Cadence {
+        poll_interval: Duration::from_secs(60),
+        idle_poll_interval: Duration::from_secs(60),
+        ..Cadence::shared()
+    };
     let other = Engine::with_cadence(Arc::clone(&store), test_env(2), seldom).start(item(), ballot());
     assert_eq!(vote_until_final(&one, 1, 1, 4).await, Outcome::Ok);
     one.close().await.unwrap();

@@ -160,9 +160,7 @@ pub fn check(shape: &Shape, notes: &[Note], frames: &[Seen], knowledge: Knowledg
                 sweep.left(sent);
                 sent += 1;
             }
-            while let Some(&index) =
-                by_acked.get(acked).filter(|&&index| by_sent[index].acked_us + error < as_of_us)
-            {
+            while let Some(&index) = by_acked.get(acked).filter(|&&index| by_sent[index].acked_us + error < as_of_us) {
                 sweep.acked(index);
                 acked += 1;
             }

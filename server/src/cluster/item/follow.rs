@@ -51,7 +51,8 @@ impl<B: Ballot> Item<B> {
         if !self.loaded {
             return;
         }
-        let started = if mutant!(LeaseFromEndOfReading) { self.engine.env.clock.since_boot() } else { began.since_boot };
+        let started =
+            if mutant!(LeaseFromEndOfReading) { self.engine.env.clock.since_boot() } else { began.since_boot };
         let holds_until = Some(started + self.engine.cadence.lease);
         if rank > self.rank {
             self.enter(rank);
