@@ -50,6 +50,23 @@ pub(crate) enum Action {
     Start(Which),
     /// Runs the tests that need a cluster, on one that it starts unless there is one
     Test,
+    /// Writes the notes of a large live and holds every partition to its bound, on a cluster that it starts unless there
+    /// is one; prints the tables of docs/cluster.md
+    Partitions {
+        /// Notes on the first jeu, each of another viewer
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        notes: u64,
+    },
+    /// What the files of each node hold of a keyspace, for the tests
+    #[command(hide = true)]
+    Sizes { keyspace: String },
+}
+
+impl Action {
+    /// Whether it may start nodes, and so needs what they run on.
+    pub(crate) fn starts_nodes(&self) -> bool {
+        matches!(self, Self::Up | Self::Start(_) | Self::Test | Self::Partitions { .. })
+    }
 }
 
 #[derive(clap::Args)]
@@ -93,7 +110,9 @@ impl Cluster {
     /// Does what was asked.
     pub(crate) fn run(&self, steps: &Steps, action: &Action) -> Result<()> {
         match action {
-            Action::Test => self.test(steps),
+            Action::Test => self.with(|| steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE))),
+            Action::Partitions { notes } => self.with(|| steps.cluster_partitions(URL, *notes)),
+            Action::Sizes { keyspace } => self.sizes(keyspace),
             Action::Up => self.up(),
             Action::Down { keep_data } => self.down(*keep_data),
             Action::Status => {
@@ -186,12 +205,29 @@ impl Cluster {
         Ok(())
     }
 
+<<<<<<< HEAD
     /// Runs the tests that need a cluster. One that was up stays up.
     pub(crate) fn test(&self, steps: &Steps) -> Result<()> {
         let was_up = self.is_up();
         let outcome = self.up().and_then(|()| steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE)));
+=======
+    /// Does what needs a cluster. One that was up stays up.
+    fn with(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let was_up = self.nodes.iter().all(|node| node.state() == State::Running);
+        let outcome = self.up().and_then(|()| work());
+>>>>>>> w-part
         let ended = if was_up { Ok(()) } else { self.down(false) };
         outcome.and(ended)
+    }
+
+    /// Lines `partition NODE TABLE KEY BYTES ROWS`.
+    fn sizes(&self, keyspace: &str) -> Result<()> {
+        for node in &self.nodes {
+            for (table, key, bytes, rows) in node.sizes(keyspace)? {
+                say(&format!("partition {} {table} {key} {bytes} {rows}", node.number()));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until each running node answers: for all three while all run, else for itself.

@@ -116,7 +116,7 @@ fn main() -> Result<()> {
             steps.fuzz(seed)
         }
         Command::Cluster { action } => {
-            if matches!(action, cluster::Action::Up | cluster::Action::Start(_) | cluster::Action::Test) {
+            if action.starts_nodes() {
                 setup::cluster(&steps)?;
             }
             cluster::Cluster::new(&steps).run(&steps, &action)

@@ -87,6 +87,16 @@ impl Steps {
         self.run("Rust tests: a real cluster", &mut tests)
     }
 
+    /// How large partitions are on a real cluster, with this many notes on one jeu.
+    pub(crate) fn cluster_partitions(&self, url: &str, notes: u64) -> Result<()> {
+        let name = "cql::partitions::no_partition_of_a_live_passes_its_bound_and_each_is_on_the_nodes_of_its_token";
+        let mut test = self.cargo_command(&["test", "--package", "bareme", "--test", "it", "--locked", "--", name]);
+        test.args(["--ignored", "--exact", "--nocapture"]);
+        test.env("BAREME_CQL", url).env("BAREME_XTASK", std::env::current_exe()?);
+        test.env("BAREME_PARTITIONS_NOTES", notes.to_string());
+        self.run("partitions of a real cluster", &mut test)
+    }
+
     /// The program under test, unless there is one already.
     pub(crate) fn release(&self) -> Result<()> {
         if let Some(binary) = given_binary() {

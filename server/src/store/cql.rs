@@ -8,10 +8,10 @@
 //! - a note is written with its version as the timestamp, and equal timestamps keep the greater bytes;
 //! - what replaces what came before it (a heartbeat) has a timestamp that never goes back within this process.
 //!
-//! Invariant: no statement touches two partitions, and no partition grows without bound: 16 for the notes of a jeu,
-//! 1,024 chunks for one of the journal.
+//! Invariant: no statement touches two partitions, and no partition grows without bound (see [`bounds`]).
 
 mod attempt;
+pub mod bounds;
 mod connect;
 mod documents;
 mod meters;
@@ -36,6 +36,7 @@ use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 use self::attempt::{Attempt, Class, InFlight, Watch, error};
+use self::bounds::{BUCKETS, SEGMENT_BITS};
 pub use self::schema::SCHEMA_VERSION;
 use self::statements::{Profiles, Statements};
 pub use self::url::{CqlUrl, UrlError};
@@ -49,12 +50,6 @@ use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;
 
 const BACKEND: &str = "cql";
-
-/// Chunks in one partition of the journal: at 64 KiB each, and they are mostly a hundredth of that, 64 MiB.
-const SEGMENT_BITS: u32 = 10;
-
-/// Partitions of the notes of one jeu: 62,500 rows, some 5 MB, in each for a million viewers.
-const BUCKETS: u8 = 16;
 
 /// Most rows and bytes of one batch. Cassandra warns of batches above 5 KiB and refuses those above 50 KiB unless told
 /// otherwise; all rows of ours are of one partition, where a batch is one mutation.
@@ -509,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_ends_before_its_partition_is_too_large() {
+    fn segments_are_numbered_up_to_the_last_chunk_there_can_be() {
         assert_eq!((segment(0), segment(1023), segment(1024), segment(MAX_SEQ)), (0, 0, 1, (1 << 26) - 1));
     }
 }

@@ -5,6 +5,7 @@
 
 mod faults;
 mod namespaced;
+mod partitions;
 mod schema;
 mod servers;
 

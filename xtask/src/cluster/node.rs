@@ -29,6 +29,33 @@ const YAML: &str = include_str!("../../cassandra/cassandra.yaml");
 const JVM: &str = include_str!("../../cassandra/jvm.options");
 const LOGBACK: &str = include_str!("../../cassandra/logback.xml");
 
+/// The tools' own log: errors only.
+const LOGBACK_TOOLS: &str = "logback-tools.xml";
+const QUIET: &str = "<configuration><root level=\"OFF\"/></configuration>\n";
+
+/// The columns of `sstablepartitions --csv` that are wanted, by their names in its first line.
+fn partitions(csv: &str) -> Result<Vec<(String, String, u64, u64)>> {
+    let mut lines = csv.lines().skip_while(|line| !line.starts_with("key,"));
+    let names: Vec<_> = lines.next().context("sstablepartitions said nothing")?.split(',').collect();
+    let mut found = Vec::new();
+    for line in lines {
+        // The first column is quoted and may hold commas; none of the others does.
+        let (_, rest) = line.split_once("\",").with_context(|| format!("not a line of a table: {line}"))?;
+        let fields: Vec<_> = std::iter::once("").chain(rest.split(',')).collect();
+        let field = |name: &str| {
+            let at = names.iter().position(|known| *known == name);
+            at.and_then(|at| fields.get(at)).copied().with_context(|| format!("no {name} in: {line}"))
+        };
+        found.push((
+            field("table")?.to_owned(),
+            field("keyBinary")?.to_owned(),
+            field("size")?.parse()?,
+            field("rowCount")?.parse()?,
+        ));
+    }
+    Ok(found)
+}
+
 /// What a node is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -182,7 +209,7 @@ impl Node {
         // In a session of its own, so that signals from a terminal miss it.
         let mut java = Command::new("setsid");
         java.arg("java").arg(format!("@{}", self.folder.join("jvm.options").display())).arg(self.mark());
-        java.arg(format!("-Dcassandra.jmx.local.port={}", FIRST_JMX_PORT + u16::from(self.number) - 1));
+        java.arg(format!("-Dcassandra.jmx.local.port={}", self.jmx_port()));
         for (property, file) in [
             ("cassandra.config", "cassandra.yaml"),
             ("cassandra-rackdc.properties", "rackdc.properties"),
@@ -242,6 +269,43 @@ impl Node {
         Ok(())
     }
 
+    /// Runs one of the jars' own tools.
+    fn tool(&self, class: &str, arguments: &[&str]) -> Result<String> {
+        let mut java = Command::new("java");
+        java.arg(format!("@{}", self.folder.join("jvm.options").display())).args(["-Xms64m", "-Xmx256m"]);
+        // Later Java versions refuse the brackets that the tools put around an address; and they keep a history.
+        java.arg("-Dcom.sun.jndi.rmiURLParsing=legacy").arg(format!("-Duser.home={}", self.folder.display()));
+        java.arg(format!("-Dlogback.configurationFile=file://{}", self.folder.join(LOGBACK_TOOLS).display()));
+        java.arg("-cp").arg(format!("{}/*", self.jars.display())).arg(class).args(arguments);
+        let done = java.stdin(Stdio::null()).output().context("cannot run java")?;
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        if !done.status.success() {
+            bail!("{class} {arguments:?}: {said}{}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(said)
+    }
+
+    /// Writes a keyspace to files, one for each table if that can be done, and lists the partitions in them: table, key in
+    /// hexadecimal digits, bytes before compression, rows. A partition in several files comes several times.
+    pub(super) fn sizes(&self, keyspace: &str) -> Result<Vec<(String, String, u64, u64)>> {
+        std::fs::write(self.folder.join(LOGBACK_TOOLS), QUIET)?;
+        let port = self.jmx_port().to_string();
+        for command in ["flush", "compact"] {
+            let class = "org.apache.cassandra.tools.NodeTool";
+            self.tool(class, &["-h", "127.0.0.1", "-p", &port, command, keyspace])?;
+        }
+        let files = self.folder.join("data").join(keyspace);
+        let files = files.to_str().context("a path that is not UTF-8")?;
+        // It lists what is above a threshold only, and has none unless one is given.
+        let class = "org.apache.cassandra.tools.SSTablePartitions";
+        let text = self.tool(class, &["--recursive", "--csv", "--min-size", "0", files])?;
+        partitions(&text)
+    }
+
+    fn jmx_port(&self) -> u16 {
+        FIRST_JMX_PORT + u16::from(self.number) - 1
+    }
+
     /// Deletes its folder.
     pub(super) fn forget(&self) -> Result<()> {
         match std::fs::remove_dir_all(&self.folder) {
@@ -261,5 +325,20 @@ impl Node {
             text = format!("{text}\n{last}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_found_by_the_names_of_their_columns() -> Result<()> {
+        let csv = "key,keyBinary,live,offset,size,rowCount,cellCount,directory,keyspace,table,index\n\
+                   \"019b:1:\"\"3,\"\"\",0010aa,true,0,4096,62,62,/data/k/notes-1/nc-1-big-Data.db,k,notes,\n";
+        assert_eq!(partitions(csv)?, [("notes".to_owned(), "0010aa".to_owned(), 4096, 62)]);
+        assert!(partitions("").is_err());
+        assert!(partitions("key,keyBinary\n\"a\",00\n").is_err(), "another layout is refused");
+        Ok(())
     }
 }

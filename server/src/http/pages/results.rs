@@ -356,8 +356,8 @@ mod tests {
     #[test]
     fn a_day_is_said_in_words_and_as_machines_read_it() {
         let day = |lang| page(lang).day(1_767_225_600_000_000);
-        assert_eq!(day(Lang::Fr), ("1 janvier 2026".to_owned(), "2026-01-01".to_owned()));
-        assert_eq!(day(Lang::En).0, "1 January 2026");
+        assert_eq!(day(Lang::Fr), ("1 janvier 2026 (UTC)".to_owned(), "2026-01-01".to_owned()));
+        assert_eq!(day(Lang::En).0, "1 January 2026 (UTC)");
     }
 
     #[test]
