@@ -205,17 +205,10 @@ impl Cluster {
         Ok(())
     }
 
-<<<<<<< HEAD
-    /// Runs the tests that need a cluster. One that was up stays up.
-    pub(crate) fn test(&self, steps: &Steps) -> Result<()> {
-        let was_up = self.is_up();
-        let outcome = self.up().and_then(|()| steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE)));
-=======
     /// Does what needs a cluster. One that was up stays up.
-    fn with(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let was_up = self.nodes.iter().all(|node| node.state() == State::Running);
+    pub(crate) fn with(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let was_up = self.is_up();
         let outcome = self.up().and_then(|()| work());
->>>>>>> w-part
         let ended = if was_up { Ok(()) } else { self.down(false) };
         outcome.and(ended)
     }

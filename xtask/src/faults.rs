@@ -73,10 +73,9 @@ pub(crate) fn run(steps: &Steps, names: &[String]) -> Result<()> {
         bail!("there is no fault called {name}; there are: {}", known.join(", "));
     }
     let cluster = Cluster::new(steps);
-    let was_up = cluster.is_up();
     let folder = steps.target().join("faults");
     std::fs::create_dir_all(&folder)?;
-    let outcome = cluster.up().and_then(|()| {
+    cluster.with(|| {
         let mut rows = Vec::new();
         for script in
             scripts::ALL.iter().filter(|script| names.is_empty() || names.iter().any(|name| name == script.name))
@@ -91,9 +90,7 @@ pub(crate) fn run(steps: &Steps, names: &[String]) -> Result<()> {
         std::fs::write(folder.join("results.md"), &table)?;
         let failed: Vec<_> = rows.iter().filter(|row| !row.passed).map(|row| row.script.name).collect();
         if failed.is_empty() { Ok(()) } else { bail!("not well: {}", failed.join(", ")) }
-    });
-    let ended = if was_up { Ok(()) } else { cluster.down(false) };
-    outcome.and(ended)
+    })
 }
 
 /// Names and what they do.
