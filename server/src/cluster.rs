@@ -20,6 +20,7 @@ pub mod item;
 pub(crate) mod load;
 pub(crate) mod mutant;
 mod pulse;
+mod ranks;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Cluster {
     /// Does what was asked.
     pub(crate) fn run(&self, steps: &Steps, action: &Action) -> Result<()> {
         match action {
-            Action::Test => self.with(|| steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE))),
+            Action::Test => self.with(|| self.test(steps)),
             Action::Partitions { notes } => self.with(|| steps.cluster_partitions(URL, *notes)),
             Action::Sizes { keyspace } => self.sizes(keyspace),
             Action::Up => self.up(),
@@ -203,6 +203,11 @@ impl Cluster {
             say(&format!("deleted the data in {}/node*", self.folder.display()));
         }
         Ok(())
+    }
+
+    /// The tests of the store on these nodes, some of which they break.
+    pub(crate) fn test(&self, steps: &Steps) -> Result<()> {
+        steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE))
     }
 
     /// Does what needs a cluster. One that was up stays up.

@@ -16,6 +16,9 @@ use crate::cluster::Cluster;
 use crate::pods::{Balance, Habitat, PODS, Pods};
 use crate::steps::{Steps, say};
 
+/// The fault that belongs to the ordinary tests.
+pub(crate) const SHORT: &str = "short";
+
 /// Beyond the planned votes, for joining, answers, closings and the recount.
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
 
@@ -107,7 +110,7 @@ fn play(steps: &Steps, cluster: &Cluster, script: &'static Script, folder: &Path
     let mut pods = Pods::start(steps, folder, &keyspace, script.balance, script.habitats.clone())?;
     let out = folder.join("audience");
     let seconds = script.seconds.to_string();
-    let mut stress = Command::new(steps.target().join("release/bareme-stress"));
+    let mut stress = Command::new(steps.stress());
     stress.args(script.audience.iter().map(|&argument| if argument == "SECONDS" { &*seconds } else { argument }));
     stress.args(["--quiet", "--settle", "60", "--url", &pods.url(), "--watch", &pods.urls().join(",")]);
     stress.arg("--out").arg(&out).env("STRESS_TOKEN", pods.token());

@@ -1,7 +1,7 @@
 //! The project's commands. `cargo xtask --help` lists them.
 //!
 //! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
-//! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
+//! variable `BAREME_BIN` names a program to test instead of a build, such as `target/debug/bareme`.
 
 mod cluster;
 mod faults;
@@ -15,6 +15,9 @@ mod steps;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::cluster::Cluster;
+use crate::steps::{Profile, Steps};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The commands of this project", version)]
@@ -88,8 +91,13 @@ enum Command {
 }
 
 fn main() -> Result<()> {
-    let steps = steps::Steps::new()?;
-    match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    let profile = match command {
+        Command::Test | Command::Quick | Command::Simulate { .. } | Command::Cluster { .. } => Profile::Checked,
+        _ => Profile::Release,
+    };
+    let steps = Steps::new(profile)?;
+    match command {
         Command::Setup => setup::all(&steps),
         Command::Quick => {
             steps.lint()?;
@@ -97,29 +105,29 @@ fn main() -> Result<()> {
         }
         Command::Browser => {
             setup::browser(&steps)?;
-            steps.release()?;
+            steps.build()?;
             steps.pages()
         }
         Command::Screenshots { part } => {
             setup::browser(&steps)?;
-            steps.release()?;
+            steps.build()?;
             steps.screenshots(&part)
         }
         Command::Contracts => {
             setup::all(&steps)?;
-            steps.release()?;
+            steps.build()?;
             steps.contracts()
         }
         Command::Fuzz { seed } => {
             setup::python(&steps)?;
-            steps.release()?;
+            steps.build()?;
             steps.fuzz(seed)
         }
         Command::Cluster { action } => {
             if action.starts_nodes() {
                 setup::cluster(&steps)?;
             }
-            cluster::Cluster::new(&steps).run(&steps, &action)
+            Cluster::new(&steps).run(&steps, &action)
         }
         Command::Faults { list: true, .. } => {
             faults::list();
@@ -127,26 +135,34 @@ fn main() -> Result<()> {
         }
         Command::Faults { names, .. } => {
             setup::pods(&steps)?;
-            steps.release()?;
-            steps.release_stress()?;
+            steps.build()?;
+            steps.build_stress()?;
             faults::run(&steps, &names)
         }
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
         Command::Bench => {
-            steps.release()?;
+            steps.build()?;
             steps.bench()
         }
-        Command::Test => {
-            setup::all(&steps)?;
-            steps.lint()?;
-            steps.rust_tests()?;
-            steps.release()?;
-            steps.pages()?;
-            steps.contracts()?;
-            steps.fuzz(fuzz::SEED)?;
-            steps.done()
-        }
+        Command::Test => test(&steps),
     }
+}
+
+/// Everything that has to pass. The Rust tests build the programs that the rest runs.
+fn test(steps: &Steps) -> Result<()> {
+    setup::all(steps)?;
+    steps.lint()?;
+    steps.rust_tests()?;
+    simulate::seeds(steps, 0, simulate::SEEDS, None)?;
+    let cluster = Cluster::new(steps);
+    cluster.with(|| {
+        cluster.test(steps)?;
+        faults::run(steps, &[faults::SHORT.to_owned()])
+    })?;
+    steps.pages()?;
+    steps.contracts()?;
+    steps.fuzz(fuzz::SEED)?;
+    steps.done()
 }

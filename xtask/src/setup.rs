@@ -29,7 +29,8 @@ const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
     browser(steps)?;
-    python(steps)
+    python(steps)?;
+    pods(steps)
 }
 
 /// What the cluster for development and tests runs on.

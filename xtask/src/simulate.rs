@@ -1,6 +1,4 @@
-//! The deterministic simulation, in a release build of the library's tests: `docs/simulation.md`.
-
-use std::process::Command;
+//! The deterministic simulation, in an optimised build of the library's tests: `docs/simulation.md`.
 
 use anyhow::Result;
 
@@ -20,11 +18,9 @@ pub(crate) fn mutants(steps: &Steps, from: u64, seeds: u64) -> Result<()> {
 }
 
 fn run(steps: &Steps, heading: &str, test: &str, from: u64, seeds: u64, mutant: Option<&str>) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["test", "--release", "--locked", "--package", "bareme", "--lib", "--"]);
-    command.args(["--ignored", "--exact", "--nocapture"]).arg(format!("cluster::simulation::runs::{test}"));
+    let mut command = steps.tests(&["--lib", "--", "--ignored", "--exact", "--nocapture"]);
+    command.arg(format!("cluster::simulation::runs::{test}"));
     command.env("BAREME_SIMULATE_FROM", from.to_string()).env("BAREME_SIMULATE_SEEDS", seeds.to_string());
     command.env("BAREME_SIMULATE_MUTANT", mutant.unwrap_or_default());
-    steps.run(heading, command.current_dir(steps.root()))
+    steps.run(heading, &mut command)
 }

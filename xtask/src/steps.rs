@@ -9,9 +9,30 @@ use anyhow::{Context as _, Result, bail};
 use crate::fuzz::{Fuzzer, in_venv};
 use crate::served::Server;
 
-/// Where the steps run.
+/// How what is run or measured is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As it is delivered: for measurements, and for what takes hours.
+    Release,
+    /// With every assertion left in. The tests of the whole workspace build the programs as well, so that dependencies
+    /// are compiled once.
+    Checked,
+}
+
+impl Profile {
+    /// Its name, for cargo and as a folder.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Checked => "checked",
+        }
+    }
+}
+
+/// Where the steps run, and on what.
 pub(crate) struct Steps {
     root: PathBuf,
+    profile: Profile,
     started: Instant,
 }
 
@@ -27,9 +48,9 @@ fn given_binary() -> Option<PathBuf> {
 
 impl Steps {
     /// Steps at the root of this workspace.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(profile: Profile) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has a parent folder")?.to_owned();
-        Ok(Self { root, started: Instant::now() })
+        Ok(Self { root, profile, started: Instant::now() })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -44,9 +65,18 @@ impl Steps {
         self.target().join("python")
     }
 
-    /// The program under test: `BAREME_BIN`, else the release build.
+    /// The program under test: `BAREME_BIN`, else that of the profile.
     pub(crate) fn binary(&self) -> PathBuf {
-        given_binary().unwrap_or_else(|| self.target().join("release/bareme"))
+        given_binary().unwrap_or_else(|| self.built("bareme"))
+    }
+
+    /// The load tool.
+    pub(crate) fn stress(&self) -> PathBuf {
+        self.built("bareme-stress")
+    }
+
+    fn built(&self, name: &str) -> PathBuf {
+        self.target().join(self.profile.name()).join(name)
     }
 
     /// Runs one step under a heading; nothing of it reads from the terminal.
@@ -77,12 +107,19 @@ impl Steps {
     }
 
     pub(crate) fn rust_tests(&self) -> Result<()> {
-        self.cargo("Rust tests: unit, property, conformance, integration", &["test", "--workspace", "--locked"])
+        self.run("Rust tests: unit, property, conformance, integration", &mut self.tests(&[]))
+    }
+
+    /// Tests of the workspace, all of it each time: other packages would want other features of dependencies.
+    pub(crate) fn tests(&self, arguments: &[&str]) -> Command {
+        let mut tests = self.cargo_command(&["test", "--workspace", "--locked", "--profile", self.profile.name()]);
+        tests.args(arguments);
+        tests
     }
 
     /// The store on a real cluster, which may be broken by this very program.
     pub(crate) fn cluster_tests(&self, url: &str, certificate: &Path) -> Result<()> {
-        let mut tests = self.cargo_command(&["test", "--package", "bareme", "--test", "it", "--locked", "--", "cql::"]);
+        let mut tests = self.tests(&["--test", "it", "--", "cql::"]);
         tests.env("BAREME_CQL", url).env("BAREME_CQL_TLS", certificate).env("BAREME_XTASK", std::env::current_exe()?);
         self.run("Rust tests: a real cluster", &mut tests)
     }
@@ -90,25 +127,25 @@ impl Steps {
     /// How large partitions are on a real cluster, with this many notes on one jeu.
     pub(crate) fn cluster_partitions(&self, url: &str, notes: u64) -> Result<()> {
         let name = "cql::partitions::no_partition_of_a_live_passes_its_bound_and_each_is_on_the_nodes_of_its_token";
-        let mut test = self.cargo_command(&["test", "--package", "bareme", "--test", "it", "--locked", "--", name]);
-        test.args(["--ignored", "--exact", "--nocapture"]);
+        let mut test = self.tests(&["--test", "it", "--", name, "--ignored", "--exact", "--nocapture"]);
         test.env("BAREME_CQL", url).env("BAREME_XTASK", std::env::current_exe()?);
         test.env("BAREME_PARTITIONS_NOTES", notes.to_string());
         self.run("partitions of a real cluster", &mut test)
     }
 
     /// The program under test, unless there is one already.
-    pub(crate) fn release(&self) -> Result<()> {
+    pub(crate) fn build(&self) -> Result<()> {
         if let Some(binary) = given_binary() {
             say(&format!("\ntests {}", binary.display()));
             return Ok(());
         }
-        self.cargo("release build", &["build", "--release", "--locked"])
+        self.cargo("build", &["build", "--locked", "--profile", self.profile.name()])
     }
 
     /// The load tool.
-    pub(crate) fn release_stress(&self) -> Result<()> {
-        self.cargo("release build of the load tool", &["build", "--release", "--locked", "--package", "bareme-stress"])
+    pub(crate) fn build_stress(&self) -> Result<()> {
+        let arguments = ["build", "--locked", "--profile", self.profile.name(), "--package", "bareme-stress"];
+        self.cargo("build of the load tool", &arguments)
     }
 
     /// A script of the package of tests.

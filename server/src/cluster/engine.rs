@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::env::{Env, Tasks};
 use super::item::{self, Control, ItemView, Outcome, Submission};
 use super::pulse::Pulses;
+use super::ranks::Ranks;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
@@ -31,8 +32,11 @@ pub struct Cadence {
     pub checkpoint_interval: Duration,
     /// How often a shared store is read for other pods' chunks and phases.
     pub poll_interval: Duration,
-    /// How often that of an item is read on which nobody votes: not yet, or not any more.
+    /// How often the phase of an item is read on which nobody votes: not yet, or not any more.
     pub idle_poll_interval: Duration,
+    /// How often which lanes there are is read with it: less than `registration_wait`, so that a lane is known before
+    /// anything in it is acknowledged.
+    pub lanes_interval: Duration,
     /// How long after the start of a successful reading of the phase a pod may still acknowledge.
     pub lease: Duration,
     /// How long a closer waits before it reads: longer than any lease.
@@ -56,6 +60,7 @@ impl Cadence {
             checkpoint_interval: Duration::from_millis(1000),
             poll_interval: Duration::from_millis(100),
             idle_poll_interval: Duration::from_millis(100),
+            lanes_interval: Duration::ZERO,
             lease: Duration::MAX,
             close_wait: Duration::ZERO,
             registration_wait: Duration::ZERO,
@@ -73,6 +78,7 @@ impl Cadence {
             checkpoint_interval: Duration::from_millis(500),
             poll_interval: Duration::from_millis(90),
             idle_poll_interval: Duration::from_millis(450),
+            lanes_interval: Duration::from_millis(200),
             lease: Duration::from_millis(1000),
             close_wait: Duration::from_millis(1200),
             registration_wait: Duration::from_millis(500),
@@ -92,6 +98,7 @@ pub struct Engine {
     pub(super) cadence: Arc<Cadence>,
     pub(super) tasks: Arc<dyn Tasks>,
     pulses: Pulses,
+    ranks: Ranks,
 }
 
 impl Engine {
@@ -109,7 +116,15 @@ impl Engine {
     /// As [`Engine::with_cadence`], with its tasks run elsewhere.
     pub fn with_tasks(store: Arc<dyn Store>, env: Env, cadence: Cadence, tasks: Arc<dyn Tasks>) -> Self {
         let writer = WriterId(env.uuid());
-        Self { store, env, writer, cadence: Arc::new(cadence), tasks, pulses: Pulses::default() }
+        Self {
+            store,
+            env,
+            writer,
+            cadence: Arc::new(cadence),
+            tasks,
+            pulses: Pulses::default(),
+            ranks: Ranks::default(),
+        }
     }
 
     /// This incarnation.
@@ -128,7 +143,8 @@ impl Engine {
     pub fn start<B: Ballot>(&self, item: ItemId, ballot: Arc<B>) -> ItemHandle<B> {
         let (votes, vote_inbox) = mpsc::channel(MAX_WAITING_VOTES);
         let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
-        let (task, view) = item::Item::new(self.clone(), item, ballot, vote_inbox, control_inbox);
+        let (task, view) =
+            item::Item::new(self.clone(), item, ballot, self.ranks.of(item.live), vote_inbox, control_inbox);
         self.spawn(task.run());
         if self.store.is_shared() {
             self.pulses.follow(self, item, controls.downgrade());

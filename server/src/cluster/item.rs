@@ -24,13 +24,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use self::checkpoint::Batch;
-use self::follow::{Moment, Polled};
+use self::follow::Polled;
 use self::vitals::{Peers, Recent, Vitals};
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
 use super::close::{EpochResult, Finalised, stored_result};
 use super::engine::{Engine, ItemError};
 use super::load::{Cursor, Extent, LoadError, Loaded, load, stored_rank};
 use super::mutant::mutant;
+use super::ranks::LiveRanks;
 use crate::domain::ballot::Ballot;
 use crate::domain::note::Version;
 use crate::domain::phase::{Phase, Rank};
@@ -52,6 +53,9 @@ const MAX_QUEUED_CONTROLS: usize = 64;
 
 /// How often the item looks at what is due.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How far apart two looks at two clocks may be, in microseconds.
+const CLOCKS_APART_US: u64 = 1000;
 
 /// How often, and up to how many entries, the tally is folded anew while the item runs.
 const REFOLD_INTERVAL: Duration = Duration::from_secs(30);
@@ -143,8 +147,8 @@ pub enum Control {
 
 /// What the store held of an item when it was read.
 struct Stored<B: Ballot> {
-    /// When the reading began, microseconds since 1970.
-    began_us: u64,
+    /// When the reading began, by the clock since boot.
+    began: Duration,
     loaded: Loaded<B>,
     rank: Rank,
     result: Option<EpochResult<B::Tally>>,
@@ -161,7 +165,7 @@ enum Done<B: Ballot> {
     Raised(Rank, Instant, RankAnswer, Result<(), StoreError>),
     Confirmed(Rank, Result<(), StoreError>),
     Finalised(u64, Result<Finalised<B::Tally>, LoadError>),
-    Polled(Moment, Result<Polled, StoreError>),
+    Polled(Result<Polled, StoreError>),
     Due,
 }
 
@@ -170,6 +174,7 @@ pub struct Item<B: Ballot> {
     engine: Engine,
     id: ItemId,
     ballot: Arc<B>,
+    ranks: Arc<LiveRanks>,
     votes: mpsc::Receiver<Submission>,
     controls: mpsc::Receiver<Control>,
     view: watch::Sender<Arc<ItemView<B::Tally>>>,
@@ -191,8 +196,11 @@ pub struct Item<B: Ballot> {
     trouble_until: Option<Instant>,
     lease_until: Option<Duration>,
     heard_until: Option<Duration>,
-    heard_at_us: u64,
+    /// Until when, by the clock since boot, everything that other pods acknowledged is in the map.
+    heard: Duration,
     unsettled_since: Option<Duration>,
+    /// When the list of lanes was last asked for.
+    lanes_read: Option<Duration>,
 
     dirty: Vec<NoteRow>,
     checkpointing: bool,
@@ -218,6 +226,7 @@ impl<B: Ballot> Item<B> {
         engine: Engine,
         id: ItemId,
         ballot: Arc<B>,
+        ranks: Arc<LiveRanks>,
         votes: mpsc::Receiver<Submission>,
         controls: mpsc::Receiver<Control>,
     ) -> (Self, watch::Receiver<Arc<ItemView<B::Tally>>>) {
@@ -237,6 +246,7 @@ impl<B: Ballot> Item<B> {
             engine,
             id,
             ballot,
+            ranks,
             votes,
             controls,
             view,
@@ -256,7 +266,8 @@ impl<B: Ballot> Item<B> {
             trouble_until: None,
             lease_until: None,
             heard_until: None,
-            heard_at_us: 0,
+            heard: Duration::ZERO,
+            lanes_read: None,
             unsettled_since: None,
             dirty: Vec::new(),
             checkpointing: false,
@@ -330,19 +341,19 @@ impl<B: Ballot> Item<B> {
     }
 
     async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, LoadError> {
-        let began_us = engine.env.now_us();
+        let began = engine.env.clock.since_boot();
         let loaded = load(&*engine.store, ballot, id, Extent::Visible).await?;
         let rank = stored_rank(&*engine.store, id).await?;
         let result = match rank.phase() {
             Phase::Final => stored_result::<B>(&*engine.store, id, rank.epoch()).await?,
             _ => None,
         };
-        Ok(Stored { began_us, loaded, rank, result })
+        Ok(Stored { began, loaded, rank, result })
     }
 
     fn on_loaded(&mut self, stored: Stored<B>) {
-        let Stored { began_us, loaded, rank, result } = stored;
-        self.heard_at_us = self.heard_at_us.max(began_us);
+        let Stored { began, loaded, rank, result } = stored;
+        self.heard = self.heard.max(began);
         if self.loaded {
             // Read again after trouble, while our own lanes went on: merging what is stored cannot take anything back.
             for (viewer, held) in loaded.notebook.iter() {
@@ -420,7 +431,7 @@ impl<B: Ballot> Item<B> {
                     }
                 }
             }
-            Done::Polled(began, result) => self.on_polled(began, result),
+            Done::Polled(result) => self.on_polled(result),
             Done::Due => {}
         }
     }
@@ -524,10 +535,7 @@ impl<B: Ballot> Item<B> {
         // Final numbers are those of the result, and until it is read the jeu is still being closed.
         let lacks_result = self.rank.phase() == Phase::Final && self.result.is_none() && !mutant!(FinalWithoutResult);
         let rank = if lacks_result { Rank::new(self.rank.epoch(), Phase::Closing) } else { self.rank };
-        // What other pods acknowledged since they were last asked is not in it; when it is final, nobody does any more.
-        let is_all = !self.is_shared() || self.result.is_some();
-        let now_us = self.engine.env.now_us();
-        let as_of_us = if is_all { now_us } else { self.heard_at_us.max(before.as_of_us.min(now_us)) };
+        let as_of_us = self.as_of_us(&before);
         let view = ItemView {
             rank,
             tally: tally.clone(),
@@ -538,7 +546,31 @@ impl<B: Ballot> Item<B> {
             stale,
         };
         #[cfg(test)]
-        super::simulation::probe::published(self.engine.writer, &self.vector(), &self.notebook.digest().to_string());
+        {
+            let behind_us = self.engine.env.now_us().saturating_sub(as_of_us);
+            let claim = (self.loaded && !self.knows_all()).then_some(behind_us);
+            let digest = self.notebook.digest().to_string();
+            super::simulation::probe::published(self.engine.writer, &self.vector(), &digest, claim);
+        }
         self.view.send_replace(Arc::new(view));
+    }
+
+    /// Whether nobody else acknowledges: it is the only pod, or the item is final.
+    fn knows_all(&self) -> bool {
+        !self.is_shared() || self.result.is_some()
+    }
+
+    /// Until when everything that was acknowledged is in the numbers, by the wall clock. What other pods acknowledged
+    /// since they were last asked is not. How long ago that was is known from the other clock: this one may jump.
+    fn as_of_us(&self, before: &ItemView<B::Tally>) -> u64 {
+        let (clock, now_us) = (&self.engine.env.clock, self.engine.env.now_us());
+        if self.knows_all() || mutant!(ClaimsNow) {
+            return now_us;
+        }
+        let age = clock.since_boot().saturating_sub(self.heard);
+        let as_of_us = now_us.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
+        // Two clocks are not read at the same moment.
+        let goes_back_us = before.as_of_us.saturating_sub(as_of_us);
+        if before.loaded && goes_back_us <= CLOCKS_APART_US { as_of_us.max(before.as_of_us) } else { as_of_us }
     }
 }

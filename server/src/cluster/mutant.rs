@@ -119,6 +119,12 @@ mod under_test {
         RatchetsClock,
         /// Numbers are never marked stale.
         NeverStale,
+        /// Numbers claim to be all there is at the moment they are made.
+        ClaimsNow,
+        /// Which lanes there are is asked less often than a new one takes to be used.
+        SeldomAsksForLanes,
+        /// The lanes of a final jeu are not followed to the end of its result, which it lacks when it is reopened.
+        FollowsNoFinal,
         /// A reading of the phase alone, begun before the notes were read, makes numbers look fresh.
         FollowsBeforeLoading,
         // Phases, close, reopening

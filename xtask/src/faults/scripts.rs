@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Scene, Script};
+use super::{SHORT, Scene, Script};
 use crate::pods::{Balance, Habitat, PODS};
 
 const PLAIN: Habitat = Habitat { clock: None, apart: false };
@@ -19,6 +19,26 @@ const fn seconds(number: u64) -> Duration {
 
 /// All of them, in the order in which they run.
 pub(super) const ALL: &[Script] = &[
+    Script {
+        name: SHORT,
+        what: "half a minute in which a pod is killed and a node of the database stands still",
+        audience: &[
+            "flood",
+            "--rate",
+            "300",
+            "--sockets",
+            "60",
+            "--seconds",
+            "SECONDS",
+            "--jeux",
+            "3",
+            "--expect-restarts",
+        ],
+        seconds: 30,
+        balance: Balance::Sticky,
+        habitats: ALL_PLAIN,
+        harm: a_little_of_it,
+    },
     Script {
         name: "none",
         what: "nothing breaks, 2,000 votes a second",
@@ -102,12 +122,12 @@ pub(super) const ALL: &[Script] = &[
     },
     Script {
         name: "closes",
-        what: "100 jeux close while votes on them are under way",
-        audience: &["flood", "--rate", "1000", "--seconds", "SECONDS", "--jeux", "100", "--race", "0.5"],
-        seconds: 200,
+        what: "200 jeux close while votes on them are under way",
+        audience: &["flood", "--rate", "1000", "--seconds", "SECONDS", "--jeux", "200", "--race", "0.5"],
+        seconds: 400,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
-        harm: |_| Ok("100 closes".to_owned()),
+        harm: |_| Ok("200 closes".to_owned()),
     },
     Script {
         name: "clock-ahead",
@@ -128,6 +148,16 @@ pub(super) const ALL: &[Script] = &[
         harm: |_| Ok("−1 h".to_owned()),
     },
 ];
+
+fn a_little_of_it(scene: &mut Scene<'_>) -> Result<String> {
+    scene.wait(seconds(5))?;
+    scene.pods.pod(0).kill();
+    scene.wait(Duration::from_millis(500))?;
+    scene.pods.pod(0).start()?;
+    scene.pods.pod(0).wait()?;
+    scene.cluster.freeze_node(1, seconds(4))?;
+    Ok("1 kill, 1 stop".to_owned())
+}
 
 fn pods_killed(scene: &mut Scene<'_>) -> Result<String> {
     let mut kills = 0;

@@ -65,6 +65,7 @@ struct Shown {
     rank: Rank,
     revision: u64,
     checked_acks: usize,
+    claimed_acks: usize,
     went_on_ms: u64,
 }
 
@@ -289,9 +290,16 @@ impl Oracle {
         Some(content)
     }
 
-    /// I3, and that a view never goes back.
-    pub(super) fn published(&mut self, writer: WriterId, vector: &BTreeMap<LaneId, u64>, digest: &str) {
+    /// I3, that a view never goes back, and that it has everything acknowledged before the moment it names.
+    pub(super) fn published(
+        &mut self,
+        writer: WriterId,
+        vector: &BTreeMap<LaneId, u64>,
+        digest: &str,
+        claims_ms: Option<u64>,
+    ) {
         self.figures.views += 1;
+        self.check_claim(writer, vector, claims_ms.unwrap_or(0));
         let shown = self.shown.entry(writer).or_default();
         let goes_back = shown.vector.iter().any(|(lane, chunks)| vector.get(lane).is_none_or(|now| now < chunks));
         shown.vector.clone_from(vector);
@@ -323,6 +331,29 @@ impl Oracle {
         }
     }
 
+    fn check_claim(&mut self, writer: WriterId, vector: &BTreeMap<LaneId, u64>, claims_ms: u64) {
+        let from = self.shown.get(&writer).map_or(0, |shown| shown.claimed_acks);
+        let mut checked = from;
+        while let Some(ack) = self.acks.get(checked).filter(|ack| ack.at_ms < claims_ms) {
+            if !self.shows(vector, ack) {
+                let (viewer, wish) = (ack.viewer, ack.wish.clone());
+                self.violated(&format!(
+                    "{writer} claims to show all until {claims_ms} ms, and not {wish:?} of {viewer}"
+                ));
+                break;
+            }
+            checked += 1;
+        }
+        self.shown.entry(writer).or_default().claimed_acks = checked;
+    }
+
+    /// Whether chunks up to these have what was acknowledged.
+    fn shows(&self, vector: &BTreeMap<LaneId, u64>, ack: &Ack) -> bool {
+        let places = self.places.get(&(ack.viewer, ack.wish.clone()));
+        let has = |(lane, seq): &(LaneId, u64)| vector.get(lane).is_some_and(|chunks| chunks > seq);
+        places.is_some_and(|places| places.iter().any(has))
+    }
+
     /// What a running pod shows at this moment.
     pub(super) fn looked_at(&mut self, pod: &Pod, thoroughly: bool) {
         let view = pod.item.view();
@@ -332,18 +363,17 @@ impl Oracle {
         (shown.rank, shown.revision) = (view.rank, view.revision);
         let just_went_on = now_ms < shown.went_on_ms + 200;
         let mut unseen = None;
+        let (vector, mut checked) = (shown.vector.clone(), shown.checked_acks);
         if !view.stale && view.loaded && view.rank.phase() == Phase::Open && !just_went_on {
-            while let Some(ack) = self.acks.get(shown.checked_acks).filter(|ack| ack.at_ms + FRESH_MS < now_ms) {
-                let places = self.places.get(&(ack.viewer, ack.wish.clone()));
-                let has = |(lane, seq): &(LaneId, u64)| shown.vector.get(lane).is_some_and(|chunks| chunks > seq);
-                if !places.is_some_and(|places| places.iter().any(has)) {
+            while let Some(ack) = self.acks.get(checked).filter(|ack| ack.at_ms + FRESH_MS < now_ms) {
+                if !self.shows(&vector, ack) {
                     unseen = Some((ack.viewer, ack.wish.clone()));
                     break;
                 }
-                shown.checked_acks += 1;
+                checked += 1;
             }
         }
-        let vector = shown.vector.clone();
+        self.shown.entry(pod.writer).or_default().checked_acks = checked;
         if goes_back {
             self.violated(&format!("the phase or the revision of {} went back", pod.writer));
         }

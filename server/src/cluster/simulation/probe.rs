@@ -24,9 +24,14 @@ fn tell(what: impl FnOnce(&World)) {
     });
 }
 
-/// A view was published of a map with that digest, made of so many chunks of each lane.
-pub(crate) fn published(writer: WriterId, vector: &BTreeMap<LaneId, u64>, digest: &str) {
-    tell(|world| world.oracle().published(writer, vector, digest));
+/// A view was published of a map with that digest, made of so many chunks of each lane, which says that it has all that
+/// was acknowledged up to so many microseconds before; nothing if its numbers are not those of the map.
+pub(crate) fn published(writer: WriterId, vector: &BTreeMap<LaneId, u64>, digest: &str, claims_behind_us: Option<u64>) {
+    tell(|world| {
+        let now_ms = world.now_ms();
+        let claims_ms = claims_behind_us.map(|behind_us| now_ms.saturating_sub(behind_us.div_ceil(1000)));
+        world.oracle().published(writer, vector, digest, claims_ms);
+    });
 }
 
 /// The alarm.
