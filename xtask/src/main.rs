@@ -136,7 +136,6 @@ fn main() -> Result<()> {
         Command::Faults { names, .. } => {
             setup::pods(&steps)?;
             steps.build()?;
-            steps.build_stress()?;
             faults::run(&steps, &names)
         }
         Command::Forward { listen, to } => namespace::forward(&listen, &to),

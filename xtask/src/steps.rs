@@ -133,19 +133,19 @@ impl Steps {
         self.run("partitions of a real cluster", &mut test)
     }
 
-    /// The program under test, unless there is one already.
+    /// The programs; that under test only unless there is one already. Both at once: each alone would want other features
+    /// of dependencies, and have them compiled again.
     pub(crate) fn build(&self) -> Result<()> {
         if let Some(binary) = given_binary() {
             say(&format!("\ntests {}", binary.display()));
-            return Ok(());
+            if self.stress().exists() {
+                return Ok(());
+            }
         }
-        self.cargo("build", &["build", "--locked", "--profile", self.profile.name()])
-    }
-
-    /// The load tool.
-    pub(crate) fn build_stress(&self) -> Result<()> {
-        let arguments = ["build", "--locked", "--profile", self.profile.name(), "--package", "bareme-stress"];
-        self.cargo("build of the load tool", &arguments)
+        let profile = self.profile.name();
+        let arguments =
+            ["build", "--locked", "--profile", profile, "--package", "bareme", "--package", "bareme-stress"];
+        self.cargo("build", &arguments)
     }
 
     /// A script of the package of tests.
