@@ -71,12 +71,12 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
-    /// Measures the store and the sockets on this machine
+    /// Measures the store on this machine
     #[command(hide = true)]
     Bench {
-        /// Serves the baseline of a measurement on this port instead
-        #[arg(long, hide = true)]
-        echo: Option<u16>,
+        /// Serves a WebSocket echo on this port of the loopback instead, for conformance suites
+        #[arg(long, hide = true, value_name = "PORT")]
+        echo_ws: Option<u16>,
     },
 }
 
@@ -166,8 +166,8 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
-        Command::Bench { echo: Some(port) } => Ok(runtime()?.block_on(crate::bench::socket::serve_echo(port))?),
-        Command::Bench { echo: None } => tools::bench(&settings.data_dir),
+        Command::Bench { echo_ws: Some(port) } => Ok(runtime()?.block_on(crate::bench::echo_ws::serve_portable(port))?),
+        Command::Bench { echo_ws: None } => tools::bench(&settings.data_dir),
     }
 }
 

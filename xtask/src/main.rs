@@ -3,10 +3,14 @@
 //! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod cluster;
+mod conformance;
 mod faults;
 mod fuzz;
 mod namespace;
+mod paths;
 mod pods;
 mod served;
 mod setup;
@@ -41,6 +45,16 @@ enum Command {
     },
     /// The AsyncAPI and OpenAPI documents, their examples, and the frames of a real server
     Contracts,
+    /// The Autobahn test suite against every socket path of the program
+    Conformance {
+        /// Cases, if not all, such as `6.4.*`
+        cases: Vec<String>,
+        /// Without those that move megabytes
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Python's `websockets`, and a peer that does it wrong, against a real server on every socket path
+    Peers,
     /// Schema-driven fuzzing of the HTTP API
     Fuzz {
         /// Where chance begins; another number finds other cases
@@ -110,6 +124,15 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.contracts()
         }
+        Command::Conformance { cases, quick } => {
+            steps.release()?;
+            conformance::run(&steps, &cases, quick)
+        }
+        Command::Peers => {
+            setup::python(&steps)?;
+            steps.release()?;
+            steps.peers()
+        }
         Command::Fuzz { seed } => {
             setup::python(&steps)?;
             steps.release()?;
@@ -145,6 +168,7 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.pages()?;
             steps.contracts()?;
+            steps.peers()?;
             steps.fuzz(fuzz::SEED)?;
             steps.done()
         }

@@ -23,8 +23,8 @@ const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), (
 const PODS: [(&str, &str); 3] =
     [("haproxy", "/usr/sbin/haproxy"), ("libfaketime", "/usr/share/doc/libfaketime"), ("iproute2", "/usr/bin/ip")];
 
-/// PyPI packages of the API fuzzer and of the OpenAPI validator.
-const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
+/// PyPI packages of the API fuzzer, of the OpenAPI validator, and of a WebSocket client that is not ours.
+const PYTHON: [&str; 3] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "websockets==15.0.1"];
 
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
@@ -44,14 +44,18 @@ pub(crate) fn pods(steps: &Steps) -> Result<()> {
     debian(steps, &PODS)
 }
 
+/// Whether this user may install Debian packages.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
 fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if !is_root {
+    if !is_root() {
         bail!("install these Debian packages, then try again: {}", missing.join(" "));
     }
     steps.run("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;

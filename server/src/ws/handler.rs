@@ -253,7 +253,7 @@ async fn read_own_notes(
 }
 
 /// The close code for what actix-ws could not read.
-fn close_of(error: &ProtocolError) -> Close {
+pub(crate) fn close_of(error: &ProtocolError) -> Close {
     match error {
         ProtocolError::Overflow => close::TOO_BIG,
         ProtocolError::Io(error) if is_overflow(error) => close::TOO_BIG,
