@@ -2,5 +2,6 @@
 //!
 //! Invariant: every figure comes with a baseline taken in the same run, so that it means something elsewhere.
 
+pub mod echo_ws;
 pub mod socket;
 pub mod store;

@@ -77,6 +77,9 @@ enum Command {
         /// Serves the baseline of a measurement on this port instead
         #[arg(long, hide = true)]
         echo: Option<u16>,
+        /// Serves a WebSocket that echoes on this port instead, on the path that --sockets names
+        #[arg(long, hide = true)]
+        echo_ws: Option<u16>,
     },
 }
 
@@ -166,8 +169,11 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
-        Command::Bench { echo: Some(port) } => Ok(runtime()?.block_on(crate::bench::socket::serve_echo(port))?),
-        Command::Bench { echo: None } => tools::bench(&settings.data_dir),
+        Command::Bench { echo: Some(port), .. } => Ok(runtime()?.block_on(crate::bench::socket::serve_echo(port))?),
+        Command::Bench { echo_ws: Some(port), .. } => {
+            Ok(runtime()?.block_on(crate::bench::echo_ws::serve(port, settings.sockets))?)
+        }
+        Command::Bench { echo: None, echo_ws: None } => tools::bench(&settings.data_dir),
     }
 }
 
