@@ -306,3 +306,46 @@ pub(super) fn echo_close(code: Option<u16>) -> Bytes {
     let code = code.map(u16::to_be_bytes);
     frame(CLOSE, code.as_ref().map_or(&[], |code| &code[..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_takes_no_more_than_its_budget() {
+        let bytes = size_of::<Connection>();
+        assert!(bytes <= 296, "{bytes} bytes for each of a hundred thousand");
+    }
+
+    #[test]
+    fn a_goodbye_is_a_close_frame_with_code_and_reason() {
+        let frame = close_frame(crate::protocol::close::RESTART);
+        assert_eq!(&frame[..], [&[0x88, 12, 0x03, 0xF4][..], b"restarting"].concat());
+        assert_eq!(&echo_close(None)[..], [0x88, 0]);
+    }
+
+    #[test]
+    fn a_write_that_was_cut_short_goes_on_where_it_stopped_and_keeps_the_bytes_of_everybody() {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let writer = OwnedFd::from(writer);
+        let frame = Bytes::from(vec![7; 1 << 20]);
+        let mut output = Output::default();
+        output.push(frame.clone());
+        output.push(Bytes::from_static(b"next"));
+        let now = Duration::from_secs(5);
+        assert_eq!(output.write(&writer, now), Written::Some);
+        assert!(output.bytes() < frame.len() && output.since == Duration::ZERO, "nothing is through as a whole");
+        let reading = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            std::io::Read::read_to_end(&mut { reader }, &mut all).map(|_| all)
+        });
+        while output.write(&writer, now) == Written::Some {
+            std::thread::yield_now();
+        }
+        assert_eq!((output.bytes(), output.since), (0, now));
+        drop(writer);
+        let all = reading.join().unwrap().unwrap();
+        assert_eq!((all.len(), &all[1 << 20..]), ((1 << 20) + 4, &b"next"[..]));
+    }
+}

@@ -144,12 +144,13 @@ impl Serving {
         };
         let mut reader = std::mem::take(&mut connection.reader);
         let outcome = reader.read(bytes, limits, |heard| self.on_heard(key, connection, &heard));
-        connection.reader = reader;
         match outcome {
-            Ok(read) if read < bytes.len() && connection.phase == Phase::Open => {
-                connection.input = Some(Box::new(bytes[read..].to_vec()));
+            Ok(read) => {
+                connection.reader = reader;
+                if read < bytes.len() && connection.phase == Phase::Open {
+                    connection.input = Some(Box::new(bytes[read..].to_vec()));
+                }
             }
-            Ok(_) => {}
             Err(violation) => match connection.phase {
                 Phase::Open => self.say_goodbye(key, connection, close_of(violation)),
                 _ => self.peer_has_closed(connection),
@@ -217,8 +218,9 @@ impl Serving {
                 self.leave(key, connection, close::NORMAL, answer, true);
             }
         }
+        // After a goodbye the rest is read to its end, where the client's own may be.
         let waits = connection.output.as_ref().map_or(0, |output| output.bytes());
-        if connection.phase == Phase::Open && waits < ENOUGH { Flow::On } else { Flow::Pause }
+        if connection.phase != Phase::Open || waits < ENOUGH { Flow::On } else { Flow::Pause }
     }
 
     // What goes out ---------------------------------------------------------------------------------------------------
@@ -251,17 +253,14 @@ impl Serving {
 
     fn read_own_notes(&mut self, key: Key, connection: &mut Connection, viewer: ViewerId) {
         let Some(live) = connection.session().and_then(|session| session.live()) else { return };
-        let Some(conductor) = self.conductor.clone() else { return };
-        let reading = connection.reading.get_or_insert_with(Arc::default);
-        let (reading, inbox) = (Arc::downgrade(reading), Arc::clone(&self.inbox));
-        self.conductor.iter().for_each(|spawner| {
-            let (conductor, reading, inbox) = (conductor.clone(), reading.clone(), Arc::clone(&inbox));
-            spawner.spawn(async move {
-                let is_there = || reading.strong_count() > 0;
-                if let Some(notes) = read_own_notes(&conductor, LiveId(live), viewer, is_there).await {
-                    inbox.send(Command::OwnNotes(key, viewer, notes));
-                }
-            });
+        let Some(conductor) = &self.conductor else { return };
+        let reading = Arc::downgrade(connection.reading.get_or_insert_with(Arc::default));
+        let (inbox, asked) = (Arc::clone(&self.inbox), conductor.clone());
+        conductor.spawn(async move {
+            let is_there = || reading.strong_count() > 0;
+            if let Some(notes) = read_own_notes(&asked, LiveId(live), viewer, is_there).await {
+                inbox.send(Command::OwnNotes(key, viewer, notes));
+            }
         });
     }
 
