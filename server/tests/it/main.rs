@@ -9,26 +9,6 @@ mod recount;
 mod studio;
 mod wire;
 
-/// Everything that is said over sockets, once more on the portable path.
-#[cfg(target_os = "linux")]
-#[expect(clippy::duplicate_mod, reason = "the same tests, on another path")]
-mod portable {
-    #[path = "../frames.rs"]
-    mod frames;
-    #[path = "../masking.rs"]
-    mod masking;
-    #[path = "../pressure.rs"]
-    mod pressure;
-    #[path = "../rehearsal.rs"]
-    mod rehearsal;
-    #[path = "../sockets.rs"]
-    mod sockets;
-    #[path = "../undo.rs"]
-    mod undo;
-    #[path = "../upgrade.rs"]
-    mod upgrade;
-}
-
 mod api;
 mod cql;
 mod crash;
@@ -36,6 +16,8 @@ mod disk;
 mod frames;
 mod loop_;
 mod masking;
+#[cfg(target_os = "linux")]
+mod portable;
 mod pressure;
 mod rehearsal;
 mod sockets;

@@ -6,7 +6,7 @@
 //! - Of a frame that is too big nothing is kept: its head is enough.
 //! - What breaks the rules is said once, as soon as it can be known; nothing is read after it.
 
-use super::frame::Violation::{NotUtf8, Protocol, TooBig};
+use Violation::{NotUtf8, Protocol, TooBig};
 
 /// Longest head of a client's frame: two bytes, a length of eight, a mask of four.
 const MAX_HEAD_BYTES: usize = 14;

@@ -64,11 +64,11 @@ fn reference(bytes: &[u8], limits: Limits) -> (Vec<Said>, Option<Violation>) {
         let (fin, opcode) = (first >> 7 == 1, first & 15);
         let is_control = opcode >= 8;
         if first & 0x70 != 0 || ![0, 1, 2, 8, 9, 10].contains(&opcode) || (is_control && !fin) {
-            return (said, Some(Violation::Protocol));
+            return (said, Some(Protocol));
         }
         let Some(second) = bytes.get(1) else { return (said, None) };
         if second >> 7 == 0 || (is_control && second & 127 > 125) {
-            return (said, Some(Violation::Protocol));
+            return (said, Some(Protocol));
         }
         let length_bytes = match second & 127 {
             126 => 2,
@@ -83,7 +83,7 @@ fn reference(bytes: &[u8], limits: Limits) -> (Vec<Said>, Option<Violation>) {
             _ => bytes[2..2 + length_bytes].iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
         };
         match (opcode, &message) {
-            (0, None) | (1 | 2, Some(_)) => return (said, Some(Violation::Protocol)),
+            (0, None) | (1 | 2, Some(_)) => return (said, Some(Protocol)),
             _ => {}
         }
         if opcode == 2 && !limits.binary {
@@ -91,7 +91,7 @@ fn reference(bytes: &[u8], limits: Limits) -> (Vec<Said>, Option<Violation>) {
         }
         let before = if is_control { 0 } else { message.as_ref().map_or(0, |(_, data)| data.len()) };
         if !is_control && (before as u64).saturating_add(length) > limits.message_bytes as u64 {
-            return (said, Some(Violation::TooBig));
+            return (said, Some(TooBig));
         }
         let start = 2 + length_bytes + 4;
         let mask: Vec<u8> = bytes.get(2 + length_bytes..start).unwrap_or_default().to_vec();
@@ -110,10 +110,10 @@ fn reference(bytes: &[u8], limits: Limits) -> (Vec<Said>, Option<Violation>) {
                     let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                     let is_known = |code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
                     if payload.len() == 1 || code.is_some_and(|code| !is_known(code)) {
-                        return (said, Some(Violation::Protocol));
+                        return (said, Some(Protocol));
                     }
                     if std::str::from_utf8(payload.get(2..).unwrap_or_default()).is_err() {
-                        return (said, Some(Violation::NotUtf8));
+                        return (said, Some(NotUtf8));
                     }
                     said.push(Said::Close(code));
                     return (said, None);
@@ -127,7 +127,7 @@ fn reference(bytes: &[u8], limits: Limits) -> (Vec<Said>, Option<Violation>) {
                 && let Err(error) = std::str::from_utf8(data)
                 && (at_end || error.error_len().is_some())
             {
-                return (said, Some(Violation::NotUtf8));
+                return (said, Some(NotUtf8));
             }
             if !is_whole {
                 return (said, None);
@@ -255,10 +255,10 @@ fn between_messages_a_client_takes_no_memory() {
 #[test]
 fn a_frame_too_big_is_refused_by_its_head_before_its_mask() {
     let mut reader = Reader::default();
-    assert_eq!(reader.read(&mut [0x81, 0xFE, 0xFF, 0xFF], LIMITS, |_| Flow::On), Err(Violation::TooBig));
+    assert_eq!(reader.read(&mut [0x81, 0xFE, 0xFF, 0xFF], LIMITS, |_| Flow::On), Err(TooBig));
     let mut reader = Reader::default();
     let huge = [0x81, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
-    assert_eq!(reader.read(&mut huge.clone(), LIMITS, |_| Flow::On), Err(Violation::TooBig));
+    assert_eq!(reader.read(&mut huge.clone(), LIMITS, |_| Flow::On), Err(TooBig));
 }
 
 #[test]
@@ -267,5 +267,5 @@ fn text_that_cannot_become_utf8_is_refused_before_its_frame_ends() {
     let bytes = frame(0x81, [0; 4], b"\xC3\xA9\xF4\x90\x80\x80", false);
     let (mut good, mut bad) = (bytes[..9].to_vec(), bytes[9..10].to_vec());
     assert_eq!(reader.read(&mut good, LIMITS, |_| Flow::On), Ok(9));
-    assert_eq!(reader.read(&mut bad, LIMITS, |_| Flow::On), Err(Violation::NotUtf8));
+    assert_eq!(reader.read(&mut bad, LIMITS, |_| Flow::On), Err(NotUtf8));
 }
