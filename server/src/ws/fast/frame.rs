@@ -239,10 +239,13 @@ impl Reader {
         hear: &mut impl FnMut(Heard<'_>) -> Flow,
     ) -> Result<Option<(usize, Next)>, Violation> {
         let Some(head) = Head::read(bytes)? else { return Ok(None) };
+        // Nothing was begun that could go on.
+        if head.opcode == Opcode::Continuation {
+            return Err(Protocol);
+        }
         check_length(&head, 0, limits)?;
         let end = head.bytes.saturating_add(head.length);
-        let whole = head.fin && head.opcode != Opcode::Continuation;
-        let Some(payload) = bytes.get_mut(head.bytes..end).filter(|_| whole) else { return Ok(None) };
+        let Some(payload) = bytes.get_mut(head.bytes..end).filter(|_| head.fin) else { return Ok(None) };
         unmask(payload, head.mask, 0);
         let next = match head.opcode {
             Opcode::Data(Kind::Text) => hear(Heard::Text(std::str::from_utf8(payload).map_err(|_| NotUtf8)?)).into(),
