@@ -205,7 +205,7 @@ def open_files():
 
 def released(before):
     deadline = time.monotonic() + PATIENCE_S
-    while open_files() > before + 2:
+    while open_files() > before + 5:
         assert time.monotonic() < deadline, f"{open_files()} open files, {before} before"
         time.sleep(0.05)
 

@@ -27,8 +27,7 @@ struct Case {
     behavior_close: String,
 }
 
-/// The suite gave up waiting for the server to end the connection, behind a close handshake that was in order. It waits
-/// for one second, which is longer than a server needs and shorter than a busy machine can take.
+/// The suite gave up waiting for the server to end the connection, behind a close handshake that was in order.
 const SLOW_END: &str = "FAILED BY CLIENT";
 
 /// How a case counts.
@@ -120,7 +119,7 @@ impl Report {
         let all = self.cases.len();
         let _ = writeln!(text, "| all | {all} | {ok} | {informational} | {lesser} | {failed} |");
         if self.with(Verdict::Failed).any(|(_, case)| case.behavior_close == SLOW_END) {
-            let _ = writeln!(text, "close: {SLOW_END} means that the connection did not end within a second of the handshake");
+            let _ = writeln!(text, "close: {SLOW_END} means that the connection did not end in time after the close handshake");
         }
         for (name, case) in self.with(Verdict::Failed) {
             let _ = writeln!(text, "{name}: {} (close: {})", case.behavior, case.behavior_close);
