@@ -24,9 +24,9 @@ use crate::http::{AppState, State, assets, configure, not_found, security};
 use crate::hub::Hub;
 use crate::metrics;
 use crate::records::Records;
+use crate::settings::Settings;
 #[cfg(target_os = "linux")]
 use crate::settings::Sockets;
-use crate::settings::Settings;
 use crate::store::Store;
 use crate::ws::Loops;
 use crate::ws::admission::Admission;

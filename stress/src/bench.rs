@@ -33,9 +33,10 @@ use clap::{Args, ValueEnum};
 use crate::result::write_whole;
 use sockets::Plan;
 use subject::{Place, Subject};
-use table::Table;
+use table::{Plots, Table};
 
 const INBOUND_SOCKETS: usize = 1000;
+const GROWTH_MINUTES: f64 = 10.0;
 const CURVE_SECONDS: Duration = Duration::from_secs(3);
 
 /// What can be measured.
@@ -70,6 +71,9 @@ pub struct Request {
     /// What is compared, the baseline first [default: floor, portable, fast]
     #[arg(long, value_enum, value_delimiter = ',')]
     subjects: Vec<Subject>,
+    /// Also `ws` and Socket.IO on Node, whose packages have to be installed in --others
+    #[arg(long, conflicts_with = "subjects")]
+    with_others: bool,
     /// Rounds, in each of which every program is measured once
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
     rounds: u8,
@@ -143,14 +147,17 @@ impl Request {
         } else {
             progress("this server has no fast path: the portable one is measured alone");
         }
+        if self.with_others {
+            subjects.extend([Subject::Ws, Subject::SocketIo]);
+        }
         subjects
     }
 }
 
-/// Measures what was asked for and prints it; says whether every goal was met.
+/// Measures what was asked for and prints it; says whether all of it could be measured and every goal was met.
 ///
 /// # Errors
-/// What the system or a measured program says; nothing is printed of what could not be measured.
+/// When nothing can be measured here at all, or the output cannot be written.
 pub fn run(request: &Request) -> Result<bool> {
     let place = request.place()?;
     process::pin(process::CLIENTS)?;
@@ -163,34 +170,48 @@ pub fn run(request: &Request) -> Result<bool> {
         seconds: Duration::from_secs(request.seconds.into()),
     };
     let mut output = Output { folder: request.out.clone(), text: String::new(), met: true };
-    let most = request.sockets.iter().copied().max().unwrap_or(1000) as usize;
     for what in request.wanted() {
-        match what {
-            What::FanOut => {
-                for sockets in &request.sockets {
-                    output.add(&sockets::fan_out_table(&plan, *sockets as usize)?)?;
+        // What takes half an hour does not end because one thing of it could not be measured.
+        match measure(what, request, &plan, &own) {
+            Ok(tables) => {
+                for (table, plots) in tables {
+                    output.add(&table, &plots)?;
                 }
             }
-            What::Inbound => output.add(&sockets::inbound_table(&plan, INBOUND_SOCKETS)?)?,
-            What::Arrivals => output.add(&sockets::arrive_table(&plan, most)?)?,
-            What::Growth => {
-                let length = Duration::from_secs_f64(request.growth.unwrap_or(10.0) * 60.0);
-                output.add(&growth::table(&place, &own, most, length)?)?;
-            }
-            What::Storms => output.add(&storm::table(&place, &own)?)?,
-            What::Curves => {
-                let (table, plot) = curves::work_table(&place, &own, CURVE_SECONDS)?;
-                output.add(&table)?;
-                output.plot("work", &plot)?;
-                let (table, plots) = curves::votes_table(&place, &own, CURVE_SECONDS)?;
-                output.add(&table)?;
-                for (name, plot) in plots {
-                    output.plot(name, &plot)?;
-                }
-            }
+            Err(error) => output.failed(what, &error)?,
         }
     }
     output.end()
+}
+
+type Tables = Vec<(Table, Plots)>;
+
+/// One thing, with all programs.
+fn measure(what: What, request: &Request, plan: &Plan<'_>, own: &[Subject]) -> Result<Tables> {
+    let most = request.sockets.iter().copied().max().unwrap_or(1000) as usize;
+    let alone = |table| vec![(table, Vec::new())];
+    Ok(match what {
+        What::FanOut => {
+            let mut tables = Vec::new();
+            for sockets in &request.sockets {
+                tables.push((sockets::fan_out_table(plan, *sockets as usize)?, Vec::new()));
+            }
+            tables
+        }
+        What::Inbound => alone(sockets::inbound_table(plan, INBOUND_SOCKETS)?),
+        What::Arrivals => alone(sockets::arrive_table(plan, most)?),
+        What::Growth => {
+            let length = Duration::from_secs_f64(request.growth.unwrap_or(GROWTH_MINUTES) * 60.0);
+            alone(growth::table(plan.place, own, most, length)?)
+        }
+        What::Storms => alone(storm::table(plan.place, own)?),
+        What::Curves => {
+            vec![
+                curves::work_table(plan.place, own, CURVE_SECONDS)?,
+                curves::votes_table(plan.place, own, CURVE_SECONDS)?,
+            ]
+        }
+    })
 }
 
 /// What comes out: each table as soon as it is there, so that a run that is stopped leaves what it has.
@@ -206,21 +227,29 @@ impl Output {
         write_whole(&self.folder.join(name), bytes)
     }
 
-    fn add(&mut self, table: &Table) -> Result<()> {
-        self.met &= table.checks.iter().all(|check| check.met);
-        let markdown = table.markdown();
+    fn say(&mut self, markdown: &str) -> Result<()> {
         writeln!(std::io::stdout(), "{markdown}").context("cannot write to standard output")?;
-        self.text.push_str(&markdown);
+        self.text.push_str(markdown);
         self.text.push('\n');
-        self.write(&format!("{}.json", table.name), &serde_json::to_vec_pretty(table)?)
+        self.write("sockets.md", self.text.as_bytes())
     }
 
-    fn plot(&self, name: &str, svg: &str) -> Result<()> {
-        self.write(&format!("{name}.svg"), svg.as_bytes())
+    fn add(&mut self, table: &Table, plots: &Plots) -> Result<()> {
+        self.met &= table.checks.iter().all(|check| check.met);
+        self.say(&table.markdown())?;
+        self.write(&format!("{}.json", table.name), &serde_json::to_vec_pretty(table)?)?;
+        for (name, svg) in plots {
+            self.write(&format!("{name}.svg"), svg.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, what: What, error: &anyhow::Error) -> Result<()> {
+        self.met = false;
+        self.say(&format!("NOT MEASURED: {what:?}: {error:#}\n"))
     }
 
     fn end(self) -> Result<bool> {
-        self.write("sockets.md", self.text.as_bytes())?;
         let folder: &Path = &self.folder;
         progress(&format!("tables and plots are in {}", folder.display()));
         Ok(self.met)

@@ -97,8 +97,29 @@ enum Command {
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
     },
-    /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
-    Bench,
+    /// Measurements on the machine at hand: of the store, and of sockets beside the least that is possible
+    Bench {
+        #[command(subcommand)]
+        what: Option<Bench>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Durable votes a second of the embedded store
+    Store,
+    /// CPU and memory of sockets on every path; `-- --help` shows what there is, `--all` measures it
+    Sockets {
+        /// For `bareme-stress bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The same beside `ws` and Socket.IO 4 on Node
+    Others {
+        /// For `bareme-stress bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -157,9 +178,26 @@ fn main() -> Result<()> {
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
-        Command::Bench => {
+        Command::Bench { what } => {
             steps.release()?;
-            steps.bench()
+            match what {
+                Some(Bench::Store) => steps.bench_store(),
+                Some(Bench::Sockets { arguments }) => {
+                    steps.release_stress()?;
+                    steps.bench_sockets(&arguments)
+                }
+                Some(Bench::Others { mut arguments }) => {
+                    setup::others(&steps)?;
+                    steps.release_stress()?;
+                    arguments.push("--with-others".to_owned());
+                    steps.bench_sockets(&arguments)
+                }
+                None => {
+                    steps.bench_store()?;
+                    steps.release_stress()?;
+                    steps.bench_sockets(&[])
+                }
+            }
         }
         Command::Test => {
             setup::all(&steps)?;

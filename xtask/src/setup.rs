@@ -67,14 +67,21 @@ fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
 /// Chromium and the packages of the page tests.
 pub(crate) fn browser(steps: &Steps) -> Result<()> {
     debian(steps, &DEBIAN)?;
-    let tests = steps.root().join("overlay/tests");
-    let installed = tests.join("node_modules/.package-lock.json");
-    let lock = tests.join("package-lock.json");
-    let is_current = newer(&installed, &lock);
-    if is_current {
+    npm(steps, "overlay/tests")
+}
+
+/// What the load tool compares this project with.
+pub(crate) fn others(steps: &Steps) -> Result<()> {
+    npm(steps, "stress/others")
+}
+
+/// The packages that a folder's lock file names.
+fn npm(steps: &Steps, folder: &str) -> Result<()> {
+    let folder = steps.root().join(folder);
+    if newer(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
         return Ok(());
     }
-    steps.run("npm ci", Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(tests))
+    steps.run("npm ci", Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))
 }
 
 /// A virtual environment with the API fuzzer.

@@ -180,8 +180,15 @@ impl Steps {
         Ok(())
     }
 
-    pub(crate) fn bench(&self) -> Result<()> {
-        self.run("benchmarks", Command::new(self.binary()).arg("bench"))
+    pub(crate) fn bench_store(&self) -> Result<()> {
+        self.run("benchmarks of the store", Command::new(self.binary()).arg("bench"))
+    }
+
+    /// Sockets from outside, by the load tool.
+    pub(crate) fn bench_sockets(&self, arguments: &[String]) -> Result<()> {
+        let mut bench = Command::new(self.target().join("release/bareme-stress"));
+        bench.arg("bench").arg("--server").arg(self.binary()).arg("--work").arg(self.target()).args(arguments);
+        self.run("benchmarks of the sockets", bench.current_dir(&self.root))
     }
 
     pub(crate) fn done(&self) -> Result<()> {

@@ -79,8 +79,8 @@ where
             .on_connect_ext(|stream: &TcpStream, _| give_up_unread(stream))
             .finish(configured(app(), address));
         #[cfg(target_os = "linux")]
-        let service =
-            service.upgrade(loops.clone().map(|loops| crate::ws::fast::gate::factory(configured(app(), address), loops)));
+        let service = service
+            .upgrade(loops.clone().map(|loops| crate::ws::fast::gate::factory(configured(app(), address), loops)));
         #[cfg(not(target_os = "linux"))]
         let _ = &loops;
         service.tcp()

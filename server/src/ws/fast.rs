@@ -33,8 +33,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
 use crate::hub::Hub;
-pub use connection::{Accepted, Member};
 use connection::Newcomer;
+pub use connection::{Accepted, Member};
 use event_loop::EventLoop;
 use inbox::{Batch, Command, Inbox};
 

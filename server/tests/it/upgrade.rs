@@ -176,7 +176,8 @@ async fn requests_that_only_look_like_upgrades_are_answered_as_requests() {
     let (server, path) = demo(&dir).await;
     let ask = async |head: &str| {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
-        let request = format!("{head}\r\nHost: 127.0.0.1:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", server.port());
+        let request =
+            format!("{head}\r\nHost: 127.0.0.1:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", server.port());
         stream.write_all(request.as_bytes()).await.unwrap();
         stream.write_all(b"Sec-WebSocket-Version: 12\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
@@ -207,15 +208,27 @@ async fn two_rooms_hear_their_own_only() {
     let heard = there.listen(Duration::from_millis(500)).await;
     assert!(heard.iter().all(|heard| heard["voters"] != 1), "{heard:?}");
     drop(here);
-    assert_eq!(there.ask(&json!({"t": "note", "live": there.live(), "jeu": 99, "v": now_us(), "scores": {"fun": 1}})).await["status"], "invalid");
+    assert_eq!(
+        there.ask(&json!({"t": "note", "live": there.live(), "jeu": 99, "v": now_us(), "scores": {"fun": 1}})).await["status"],
+        "invalid"
+    );
 }
 
 #[tokio::test]
 async fn one_address_gets_so_many_sockets_and_the_next_is_told_to_wait() {
     let dir = data_dir();
     let sockets = if module_path!().contains("::portable::") { "portable" } else { "fast" };
-    let command =
-        ["demo", "--viewers", "0", "--sockets", sockets, "--sockets-per-address", "3", "--trusted-proxies", "127.0.0.1"];
+    let command = [
+        "demo",
+        "--viewers",
+        "0",
+        "--sockets",
+        sockets,
+        "--sockets-per-address",
+        "3",
+        "--trusted-proxies",
+        "127.0.0.1",
+    ];
     let server = Server::start(&command, dir.path()).await;
     let (channel, _) = server.open_live().await;
     let path = format!("/ws/{channel}");
@@ -233,11 +246,6 @@ async fn one_address_gets_so_many_sockets_and_the_next_is_told_to_wait() {
     for _ in 0..5 {
         pages.push(Page::viewer(&server, &channel).await);
     }
-    let refused = client()
-        .get(server.url(&path))
-        .header("X-Forwarded-For", "192.0.2.7")
-        .send()
-        .await
-        .unwrap();
+    let refused = client().get(server.url(&path)).header("X-Forwarded-For", "192.0.2.7").send().await.unwrap();
     assert!(refused.status().is_client_error());
 }

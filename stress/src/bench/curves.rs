@@ -10,7 +10,7 @@ use super::crowd::Crowd;
 use super::figures::grouped;
 use super::sockets::tick_for;
 use super::subject::{Place, Subject, Wanted};
-use super::table::{Table, row};
+use super::table::{Plots, Table, row};
 use crate::limits;
 use crate::report::plot::{Plot, Scale, Series};
 
@@ -79,7 +79,7 @@ fn point(place: &Place, subject: Subject, sockets: usize, rooms: u32, length: Du
 
 /// CPU and memory by sockets and rooms.
 #[expect(clippy::cast_precision_loss, reason = "counts of sockets")]
-pub(super) fn work_table(place: &Place, subjects: &[Subject], length: Duration) -> Result<(Table, String)> {
+pub(super) fn work_table(place: &Place, subjects: &[Subject], length: Duration) -> Result<(Table, Plots)> {
     limits::raise_open_files(11_000)?;
     let mut points = Vec::new();
     for subject in subjects {
@@ -135,7 +135,10 @@ pub(super) fn work_table(place: &Place, subjects: &[Subject], length: Duration) 
         "resident bytes per socket",
     ]);
     let numbers = json!({ "points": points });
-    Ok((Table { name: "work".to_owned(), caption, head, rows, numbers, checks: Vec::new() }, plot.document()))
+    Ok((
+        Table { name: "work".to_owned(), caption, head, rows, numbers, checks: Vec::new() },
+        vec![("work", plot.document())],
+    ))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of votes")]
@@ -167,11 +170,7 @@ fn votes(place: &Place, subject: Subject, offered: u32, length: Duration) -> Res
 }
 
 /// CPU and acknowledgements by votes a second, up to the limit.
-pub(super) fn votes_table(
-    place: &Place,
-    subjects: &[Subject],
-    length: Duration,
-) -> Result<(Table, Vec<(&'static str, String)>)> {
+pub(super) fn votes_table(place: &Place, subjects: &[Subject], length: Duration) -> Result<(Table, Plots)> {
     limits::raise_open_files(u64::try_from(VOTERS)? + 1_000)?;
     let mut points: Vec<Votes> = Vec::new();
     for subject in subjects {

@@ -22,6 +22,9 @@ pub(super) struct Table {
     pub checks: Vec<Check>,
 }
 
+/// Plots that go with a table: name and SVG.
+pub(super) type Plots = Vec<(&'static str, String)>;
+
 /// A goal, and what was reached.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Check {

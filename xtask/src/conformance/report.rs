@@ -17,7 +17,8 @@ const EXPLAINED: [(&str, &str, &str); 5] = [
     ("portable", "5.15", ONE_READ),
     ("portable", "6.4", WHOLE_MESSAGES),
 ];
-const ONE_READ: &str = "what came before the wrong frame in the same read is not answered any more, which RFC 6455 allows";
+const ONE_READ: &str =
+    "what came before the wrong frame in the same read is not answered any more, which RFC 6455 allows";
 const WHOLE_MESSAGES: &str = "text is looked at when the message is whole, not as it comes, which RFC 6455 allows";
 
 /// One case: the suite's words for what was done, and for how the connection was closed.
@@ -119,7 +120,10 @@ impl Report {
         let all = self.cases.len();
         let _ = writeln!(text, "| all | {all} | {ok} | {informational} | {lesser} | {failed} |");
         if self.with(Verdict::Failed).any(|(_, case)| case.behavior_close == SLOW_END) {
-            let _ = writeln!(text, "close: {SLOW_END} means that the connection did not end in time after the close handshake");
+            let _ = writeln!(
+                text,
+                "close: {SLOW_END} means that the connection did not end in time after the close handshake"
+            );
         }
         for (name, case) in self.with(Verdict::Failed) {
             let _ = writeln!(text, "{name}: {} (close: {})", case.behavior, case.behavior_close);

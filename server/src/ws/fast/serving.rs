@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, SendFlags, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::connection::{
     Connection, Interest, Mind, Output, PING_FRAME, Phase, Written, close_frame, echo_binary, echo_close, echo_text,
@@ -109,7 +109,9 @@ impl Serving {
     /// The first bytes of a connection: the answer to its upgrade, and what the room shows, in one write.
     pub(super) fn greet(&mut self, key: Key, connection: &mut Connection, answer: bytes::Bytes, welcome: Option<Text>) {
         self.output(connection).push(answer);
-        let (Some(Mind::Participant(participant)), Some(conductor)) = (&connection.mind, &self.conductor) else { return };
+        let (Some(Mind::Participant(participant)), Some(conductor)) = (&connection.mind, &self.conductor) else {
+            return;
+        };
         connection.room = self.rooms.enter(&participant.seat, key, conductor, &self.inbox);
         let frames = connection.room.and_then(|room| self.rooms.frames(room)).cloned();
         self.actions.extend(welcome.map(Action::Send));
