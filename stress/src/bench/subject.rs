@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -195,11 +195,28 @@ impl Subject {
     }
 }
 
+/// Waits until a server has read its store: it listens before.
+fn wait_until_ready(server: &Path, address: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let ask = || quiet(server).args(["healthcheck", "--ready", "--listen", &address.to_string()]).status();
+    while !ask().is_ok_and(|status| status.success()) {
+        if Instant::now() > deadline {
+            bail!("the measured server is not ready after {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Puts lives on air.
 fn rooms(server: &Path, data: &Path, address: SocketAddr, count: u32) -> Result<Vec<Room>> {
+    wait_until_ready(server, address)?;
     let mut token = quiet(server);
     token.args(["token", "new", "--name", "bench", "--role", "admin", "--data-dir"]).arg(data);
     let made = token.stdout(Stdio::piped()).output().context("cannot make a token")?;
+    if !made.status.success() {
+        bail!("cannot make a token beside the measured server");
+    }
     let token = String::from_utf8(made.stdout)?.trim().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
