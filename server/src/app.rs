@@ -3,6 +3,8 @@
 //! **Invariant**: the engine and the rooms run on the runtime that built the app, not on the threads that serve
 //! connections; a slow handler cannot delay a commit.
 
+pub(crate) mod http_server;
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::{App as ActixApp, HttpServer, web};
+use actix_web::{App as ActixApp, web};
 
 use crate::auth::Auth;
 use crate::auth::limits::Limiter;
@@ -23,24 +25,20 @@ use crate::hub::Hub;
 use crate::metrics;
 use crate::records::Records;
 use crate::settings::Settings;
+#[cfg(target_os = "linux")]
+use crate::settings::Sockets;
 use crate::store::Store;
+use crate::ws::Loops;
+use crate::ws::admission::Admission;
+use crate::ws::session::Terms;
+use http_server::{Size, http_server};
 
-/// How long requests under way may take after the sockets were told to go.
-const STOP_TIMEOUT_S: u64 = 5;
 /// How long votes under way may take to become durable when stopping.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// An idle connection is closed after this long.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A client must have sent the head of its request after this long.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often rate limits forget who has been quiet.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How often sessions whose time is over are looked for: about as long as their sockets outlive them.
 const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
-/// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
-#[cfg(target_os = "linux")]
-const UNREAD_TIMEOUT_MS: u32 = 20_000;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
@@ -84,6 +82,8 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     // A restart must not wait for connections of the last run to be forgotten.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
+    // Frames are whole messages: what waits for more of them to fill a packet comes late. Connections inherit it.
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
 }
@@ -102,9 +102,13 @@ impl App {
         let viewers = auth.viewer_secret().await?;
         let conductor = Conductor::start(Arc::clone(&store), Env::system()).await?;
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
+        let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
         let state = web::Data::new(AppState {
             vote_limiter: Arc::new(Limiter::per_second(settings.vote_rate)),
+            terms: Arc::new(Terms { secret: viewers.clone(), rate: settings.socket_rate() }),
+            admission: Admission::new(settings.max_connections, settings.sockets_per_address),
+            loops,
             settings: Arc::new(settings),
             store,
             records,
@@ -178,6 +182,9 @@ async fn drain(state: &State, handle: &ServerHandle) {
     if tokio::time::timeout(SETTLE_TIMEOUT, state.conductor.settle()).await.is_err() {
         tracing::warn!(pending = state.conductor.pending_votes(), "some votes did not become durable in time");
     }
+    if let Some(loops) = &state.loops {
+        loops.stop().await;
+    }
     handle.stop(true).await;
 }
 
@@ -204,11 +211,10 @@ async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {
 }
 
 fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
-    let settings = Arc::clone(&state.settings);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = if settings.workers == 0 { processors } else { settings.workers };
+    let size = Size { workers: workers(&state.settings), connections: state.settings.max_connections };
+    let loops = state.loops.clone();
     let state = state.clone();
-    let server = HttpServer::new(move || {
+    http_server(listener, size, loops, move || {
         let state = state.clone();
         ActixApp::new()
             .wrap(Compress::default())
@@ -216,27 +222,24 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
             .configure(|config| configure(&state, config))
             .default_service(web::to(not_found))
     })
-    .on_connect(|connection, _| give_up_unread(connection))
-    .workers(workers)
-    .max_connections(settings.max_connections.div_ceil(workers))
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .shutdown_timeout(STOP_TIMEOUT_S)
-    .disable_signals()
-    .listen(listener)?;
-    Ok(server.run())
 }
 
-/// Limits how long bytes for this connection's peer may wait in the system.
-fn give_up_unread(connection: &dyn std::any::Any) {
-    #[cfg(target_os = "linux")]
-    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>()
-        && let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, UNREAD_TIMEOUT_MS)
-    {
-        tracing::debug!(%error, "a connection has no limit for unread bytes");
+/// How many threads serve requests, and as many sockets.
+fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = connection;
+}
+
+/// The event loops that sockets are served by, if they are.
+fn loops(settings: &Settings, hub: &Hub) -> std::io::Result<Option<Loops>> {
+    #[cfg(target_os = "linux")]
+    if settings.sockets == Sockets::Fast {
+        return Loops::start(workers(settings), Some(hub)).map(Some);
+    }
+    let _ = (settings, hub);
+    Ok(None)
 }
 
 /// Waits for SIGTERM or Ctrl-C.

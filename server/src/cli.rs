@@ -71,12 +71,12 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
-    /// Measures the store and the sockets on this machine
+    /// Measures the store on this machine
     #[command(hide = true)]
     Bench {
-        /// Serves the baseline of a measurement on this port instead
-        #[arg(long, hide = true)]
-        echo: Option<u16>,
+        /// Serves a WebSocket that echoes on this port instead, on the path that --sockets names
+        #[arg(long, hide = true, value_name = "PORT")]
+        echo_ws: Option<u16>,
     },
 }
 
@@ -166,8 +166,10 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
-        Command::Bench { echo: Some(port) } => Ok(runtime()?.block_on(crate::bench::socket::serve_echo(port))?),
-        Command::Bench { echo: None } => tools::bench(&settings.data_dir),
+        Command::Bench { echo_ws: Some(port) } => {
+            Ok(runtime()?.block_on(crate::bench::echo_ws::serve(port, settings.sockets))?)
+        }
+        Command::Bench { echo_ws: None } => tools::bench(&settings.data_dir),
     }
 }
 
@@ -177,8 +179,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn init_logs(settings: &Settings) {
-    // What these say at `info` is of interest to their authors; naming them in --log brings it back.
-    let quiet = format!("actix_server=warn,rusqlite_migration=warn,scylla=warn,{}", settings.log);
+    // What these say at `info` is of interest to their authors; naming them in --log brings it back. What a client does
+    // wrong on a socket, which actix-http calls an error, is the client's own affair: anybody could fill the log with it.
+    let quiet = format!("actix_server=warn,actix_http::ws=off,rusqlite_migration=warn,scylla=warn,{}", settings.log);
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_json = match settings.log_format {
         LogFormat::Json => true,

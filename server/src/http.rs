@@ -32,6 +32,9 @@ use crate::hub::Hub;
 use crate::records::Records;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::ws::Loops;
+use crate::ws::admission::Admission;
+use crate::ws::session::Terms;
 use error::Problem;
 use health::Readiness;
 use openapi::Api;
@@ -59,6 +62,12 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Votes over HTTP, by client address.
     pub vote_limiter: Arc<Limiter<ClientKey>>,
+    /// What all sockets have in common.
+    pub terms: Arc<Terms>,
+    /// How many sockets there may be.
+    pub admission: Admission,
+    /// The event loops that serve them; `None` on the portable path.
+    pub loops: Option<Loops>,
     /// What `/metrics` prints.
     pub metrics: PrometheusHandle,
     /// The OpenAPI document, and which methods each path has.
@@ -80,9 +89,15 @@ impl AppState {
         self.hub.channel_changed(channel);
     }
 
-    /// Whether a client is exempt from the vote limit: programs on the server's own machine.
+    /// Whether a client is exempt from limits by address: programs on the server's own machine.
     fn is_exempt(address: Option<IpAddr>) -> bool {
         address.is_some_and(|address| address.to_canonical().is_loopback())
+    }
+
+    /// What the sockets of a request's client are counted by; `None` for whoever is exempt.
+    pub fn socket_key(&self, request: &HttpRequest) -> Option<ClientKey> {
+        let address = identity::client_address(&self.settings, request);
+        (!Self::is_exempt(address)).then(|| ClientKey::new(address))
     }
 
     /// Takes one vote out of the bucket of a request's client.
@@ -142,11 +157,12 @@ pub fn configure(state: &State, config: &mut web::ServiceConfig) {
         crate::domain::Invalid::new("query", crate::domain::rule::Rule::WrongQuery, error.to_string(), "see /api/docs")
             .map_into()
     }));
+    // First, because the router tries one after the other and this is what most connections are for.
+    crate::ws::route::configure(config);
     let mut documented = utoipa_actix_web::service_config::ServiceConfig::new(config);
     configure_api(&mut documented);
     openapi::configure(config);
     health::configure(config);
-    crate::ws::route::configure(config);
     assets::configure(config);
     // Last, because `/{channel}` takes any single segment.
     pages::configure(config);

@@ -28,6 +28,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What sockets of a room share.
 pub struct Room {
+    channel: Arc<str>,
     frames: watch::Sender<Arc<Frames>>,
     sockets: AtomicU64,
     /// Changes of what admins prepared, for pages that show lists of it. Nobody reads it across two rooms.
@@ -41,17 +42,30 @@ impl Room {
     }
 }
 
+/// Tells rooms apart for as long as somebody is in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoomId(usize);
+
 /// A place in a room; giving it up frees it.
 pub struct Seat {
     room: Arc<Room>,
     hub: Hub,
-    frames: watch::Receiver<Arc<Frames>>,
 }
 
 impl Seat {
-    /// The room's frames as they change.
-    pub fn frames(&mut self) -> &mut watch::Receiver<Arc<Frames>> {
-        &mut self.frames
+    /// The room's frames as they change. One receiver serves all the seats that one thread looks after.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Frames>> {
+        self.room.frames.subscribe()
+    }
+
+    /// Slug of the room's channel, shared by everybody in it.
+    pub fn channel(&self) -> &Arc<str> {
+        &self.room.channel
+    }
+
+    /// What tells this room from every other one that is open.
+    pub fn room(&self) -> RoomId {
+        RoomId(Arc::as_ptr(&self.room).addr())
     }
 
     /// Sockets in this room.
@@ -145,8 +159,12 @@ impl Hub {
             return Ok(Some(take(room)));
         }
         let first = Arc::new(room::first_frames(&view.borrow()));
-        let room =
-            Arc::new(Room { frames: watch::Sender::new(first), sockets: AtomicU64::new(0), lists: AtomicU64::new(0) });
+        let room = Arc::new(Room {
+            channel: channel.as_str().into(),
+            frames: watch::Sender::new(first),
+            sockets: AtomicU64::new(0),
+            lists: AtomicU64::new(0),
+        });
         rooms.insert(channel.clone(), Arc::clone(&room));
         let taken = take(&room);
         metrics::gauge!("rooms_open").increment(1.0);
@@ -158,7 +176,7 @@ impl Hub {
         room.sockets.fetch_add(1, Ordering::Relaxed);
         self.inner.sockets.fetch_add(1, Ordering::Relaxed);
         self.inner.gauge.increment(1.0);
-        Seat { room: Arc::clone(room), hub: self.clone(), frames: room.frames.subscribe() }
+        Seat { room: Arc::clone(room), hub: self.clone() }
     }
 
     /// Closes an empty room; `false` when somebody came in meanwhile.

@@ -3,6 +3,8 @@
 //! Messages are JSON text frames with the type in `t`. Frames of the server are absolute: a page that has the newest
 //! `state` and the newest `tally` of each jeu knows everything. `docs/protocol.md` says the same for other languages.
 
+pub mod text;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;

@@ -49,6 +49,30 @@ pub enum LogFormat {
     Json,
 }
 
+/// How sockets are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Sockets {
+    /// By event loops of their own; Linux only.
+    Fast,
+    /// By actix-ws, as admins' sockets always are.
+    Portable,
+}
+
+impl Sockets {
+    /// The fast path where there is one.
+    pub const fn default_here() -> Self {
+        if cfg!(target_os = "linux") { Self::Fast } else { Self::Portable }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Portable => "portable",
+        }
+    }
+}
+
 /// Settings of a server.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -72,6 +96,10 @@ pub struct Settings {
     pub vote_rate: u32,
     /// Messages per second that one socket may send, four times as many at once.
     pub socket_rate: u32,
+    /// Most sockets of one address at once; loopback is exempt.
+    pub sockets_per_address: u32,
+    /// How sockets are served.
+    pub sockets: Sockets,
     /// Least time between two snapshots of a room, in milliseconds.
     pub tick_ms: u64,
     /// Most connections at once.
@@ -93,6 +121,8 @@ impl Default for Settings {
             log_format: LogFormat::Auto,
             vote_rate: 50,
             socket_rate: 10,
+            sockets_per_address: 1000,
+            sockets: Sockets::default_here(),
             tick_ms: 100,
             max_connections: 100_000,
             workers: 0,
@@ -147,6 +177,12 @@ pub struct Options {
     /// Messages per second that one socket may send [default: 10]
     #[arg(long, global = true, env = "BAREME_SOCKET_RATE", value_name = "NUMBER")]
     pub socket_rate: Option<u32>,
+    /// Most sockets of one address at once; loopback is exempt [default: 1000]
+    #[arg(long, global = true, env = "BAREME_SOCKETS_PER_ADDRESS", value_name = "NUMBER")]
+    pub sockets_per_address: Option<u32>,
+    /// How sockets are served: `fast` by event loops of their own (Linux), `portable` by the HTTP server [default: fast]
+    #[arg(long, global = true, env = "BAREME_SOCKETS", value_name = "PATH", value_enum, hide_possible_values = true)]
+    pub sockets: Option<Sockets>,
     /// Milliseconds between two snapshots that pages get, at least [default: 100]
     #[arg(long, global = true, env = "BAREME_TICK_MS", value_name = "MILLISECONDS")]
     pub tick_ms: Option<u64>,
@@ -159,7 +195,7 @@ pub struct Options {
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 15] = [
     "listen",
     "data_dir",
     "store",
@@ -170,6 +206,8 @@ pub const NAMES: [&str; 13] = [
     "log_format",
     "vote_rate",
     "socket_rate",
+    "sockets_per_address",
+    "sockets",
     "tick_ms",
     "max_connections",
     "workers",
@@ -259,6 +297,8 @@ pub fn resolve(
         log_format: layered!(log_format).unwrap_or(default.log_format),
         vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
         socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
+        sockets_per_address: layered!(sockets_per_address).unwrap_or(default.sockets_per_address),
+        sockets: layered!(sockets).unwrap_or(default.sockets),
         tick_ms: layered!(tick_ms).unwrap_or(default.tick_ms),
         max_connections: layered!(max_connections).unwrap_or(default.max_connections),
         workers: layered!(workers).unwrap_or(default.workers),
@@ -383,6 +423,13 @@ impl Settings {
         if self.socket_rate == 0 {
             return Err(SettingsError::new("socket_rate", "is 0, so nobody could vote", "use 1 or more"));
         }
+        if self.sockets_per_address == 0 {
+            let reason = "is 0, so nobody could connect";
+            return Err(SettingsError::new("sockets_per_address", reason, "use 1 or more"));
+        }
+        if self.sockets == Sockets::Fast && Sockets::default_here() != Sockets::Fast {
+            return Err(SettingsError::new("sockets", "`fast` needs Linux", "use `portable`"));
+        }
         if !(10..=3_600_000).contains(&self.tick_ms) {
             return Err(SettingsError::new("tick_ms", "is out of range", "use 10 to 3600000"));
         }
@@ -426,6 +473,8 @@ impl Settings {
             "log_format" => text(format!("{:?}", self.log_format).to_lowercase()),
             "vote_rate" => Some(self.vote_rate.to_string()),
             "socket_rate" => Some(self.socket_rate.to_string()),
+            "sockets_per_address" => Some(self.sockets_per_address.to_string()),
+            "sockets" => text(self.sockets.as_str().to_owned()),
             "tick_ms" => Some(self.tick_ms.to_string()),
             "max_connections" => Some(self.max_connections.to_string()),
             "workers" => Some(self.workers.to_string()),

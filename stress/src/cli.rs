@@ -5,6 +5,7 @@ mod arguments;
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -65,6 +66,11 @@ fn act(cli: Cli) -> Result<bool, Failure> {
         }
         Command::Null { listen } => {
             crate::null::serve(*listen).with_context(|| format!("cannot serve at {listen}"))?;
+            Ok(true)
+        }
+        Command::Bench(request) => Ok(crate::bench::run(request)?),
+        Command::Floor { listen, tick_ms, frame_bytes } => {
+            crate::bench::floor::serve(*listen, Duration::from_millis(*tick_ms), *frame_bytes)?;
             Ok(true)
         }
         Command::Report { result, out } => {

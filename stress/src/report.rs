@@ -1,6 +1,6 @@
 //! What a run says when it is over: some lines for the terminal, and a page that needs nothing but itself.
 
-mod plot;
+pub(crate) mod plot;
 
 use std::fmt::Write as _;
 

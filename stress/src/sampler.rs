@@ -61,7 +61,8 @@ pub fn cpu_s(pid: &str) -> Option<f64> {
     Some(nanoseconds as f64 / 1e9)
 }
 
-fn rss(pid: u32) -> Option<u64> {
+/// Resident memory of a process, in bytes.
+pub fn rss(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)

@@ -3,10 +3,14 @@
 //! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
 //! variable `BAREME_BIN` names a program to test instead of a build, such as `target/debug/bareme`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod cluster;
+mod conformance;
 mod faults;
 mod fuzz;
 mod namespace;
+mod paths;
 mod pods;
 mod served;
 mod setup;
@@ -44,6 +48,16 @@ enum Command {
     },
     /// The AsyncAPI and OpenAPI documents, their examples, and the frames of a real server
     Contracts,
+    /// The Autobahn test suite against every socket path of the program
+    Conformance {
+        /// Cases, if not all, such as `6.4.*`
+        cases: Vec<String>,
+        /// Without those that move megabytes
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Python's `websockets`, and a peer that does it wrong, against a real server on every socket path
+    Peers,
     /// Schema-driven fuzzing of the HTTP API
     Fuzz {
         /// Where chance begins; another number finds other cases
@@ -86,8 +100,29 @@ enum Command {
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
     },
-    /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
-    Bench,
+    /// Measurements on the machine at hand: of the store, and of sockets beside the least that is possible
+    Bench {
+        #[command(subcommand)]
+        what: Option<Bench>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Durable votes a second of the embedded store
+    Store,
+    /// CPU and memory of sockets on every path; `-- --help` shows what there is, `--all` measures it
+    Sockets {
+        /// For `bareme-stress bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The same beside `ws` and Socket.IO 4 on Node
+    Others {
+        /// For `bareme-stress bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -118,6 +153,15 @@ fn main() -> Result<()> {
             steps.build()?;
             steps.contracts()
         }
+        Command::Conformance { cases, quick } => {
+            steps.build()?;
+            conformance::run(&steps, &cases, quick)
+        }
+        Command::Peers => {
+            setup::python(&steps)?;
+            steps.build()?;
+            steps.peers()
+        }
         Command::Fuzz { seed } => {
             setup::python(&steps)?;
             steps.build()?;
@@ -141,9 +185,23 @@ fn main() -> Result<()> {
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
-        Command::Bench => {
+        Command::Bench { what } => {
             steps.build()?;
-            steps.bench()
+            match what {
+                Some(Bench::Store) => steps.bench_store(),
+                Some(Bench::Sockets { arguments }) => {
+                    steps.bench_sockets(&arguments)
+                }
+                Some(Bench::Others { mut arguments }) => {
+                    setup::others(&steps)?;
+                    arguments.push("--with-others".to_owned());
+                    steps.bench_sockets(&arguments)
+                }
+                None => {
+                    steps.bench_store()?;
+                    steps.bench_sockets(&[])
+                }
+            }
         }
         Command::Test => test(&steps),
     }
@@ -162,6 +220,7 @@ fn test(steps: &Steps) -> Result<()> {
     })?;
     steps.pages()?;
     steps.contracts()?;
+    steps.peers()?;
     steps.fuzz(fuzz::SEED)?;
     steps.done()
 }

@@ -54,8 +54,9 @@ pub(crate) fn curl(url: &str, path: &str, token: Option<&str>) -> Result<Vec<u8>
 }
 
 impl Server {
-    /// Starts it and waits until it is ready. Its data is in a new folder below `parent`.
-    pub(crate) fn start(binary: &Path, parent: &Path, store: &str) -> Result<Self> {
+    /// Starts it with these arguments beside the usual ones, and waits until it is ready. Its data is in a new folder below
+    /// `parent`.
+    pub(crate) fn start(binary: &Path, parent: &Path, store: &str, arguments: &[&str]) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let folder = parent.join(format!("served-{port}"));
         let _was_not_there = std::fs::remove_dir_all(&folder);
@@ -64,6 +65,7 @@ impl Server {
             .args(["demo", "--viewers", "0", "--store", store, "--log", "error", "--vote-rate", "100000"])
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
             .arg(folder.join("data"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(File::create(folder.join("banner"))?)
             .stderr(File::create(folder.join("log"))?)
@@ -86,6 +88,10 @@ impl Server {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has to say; with `--log error`, nothing but errors and panics.

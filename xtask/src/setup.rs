@@ -23,8 +23,8 @@ const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), (
 const PODS: [(&str, &str); 3] =
     [("haproxy", "/usr/sbin/haproxy"), ("libfaketime", "/usr/share/doc/libfaketime"), ("iproute2", "/usr/bin/ip")];
 
-/// PyPI packages of the API fuzzer and of the OpenAPI validator.
-const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
+/// PyPI packages of the API fuzzer, of the OpenAPI validator, and of a WebSocket client that is not ours.
+const PYTHON: [&str; 3] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "websockets==15.0.1"];
 
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
@@ -45,14 +45,18 @@ pub(crate) fn pods(steps: &Steps) -> Result<()> {
     debian(steps, &PODS)
 }
 
+/// Whether this user may install Debian packages.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
 fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if !is_root {
+    if !is_root() {
         bail!("install these Debian packages, then try again: {}", missing.join(" "));
     }
     steps.run("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
@@ -64,14 +68,21 @@ fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
 /// Chromium and the packages of the page tests.
 pub(crate) fn browser(steps: &Steps) -> Result<()> {
     debian(steps, &DEBIAN)?;
-    let tests = steps.root().join("overlay/tests");
-    let installed = tests.join("node_modules/.package-lock.json");
-    let lock = tests.join("package-lock.json");
-    let is_current = newer(&installed, &lock);
-    if is_current {
+    npm(steps, "overlay/tests")
+}
+
+/// What the load tool compares this project with.
+pub(crate) fn others(steps: &Steps) -> Result<()> {
+    npm(steps, "stress/others")
+}
+
+/// The packages that a folder's lock file names.
+fn npm(steps: &Steps, folder: &str) -> Result<()> {
+    let folder = steps.root().join(folder);
+    if newer(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
         return Ok(());
     }
-    steps.run("npm ci", Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(tests))
+    steps.run("npm ci", Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))
 }
 
 /// A virtual environment with the API fuzzer.

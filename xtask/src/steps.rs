@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::fuzz::{Fuzzer, in_venv};
+use crate::paths::SocketPath;
 use crate::served::Server;
 
 /// How what is run or measured is built.
@@ -196,8 +197,35 @@ impl Steps {
         Ok(())
     }
 
-    pub(crate) fn bench(&self) -> Result<()> {
-        self.run("benchmarks", Command::new(self.binary()).arg("bench"))
+    /// Peers that are not ours, and one that does it wrong, against a real server on each of its socket paths.
+    pub(crate) fn peers(&self) -> Result<()> {
+        for path in SocketPath::of(&self.binary()) {
+            let server = Server::start(&self.binary(), &self.target(), "sqlite", path.arguments())?;
+            let socket = format!("{}/ws/demo", server.url().replace("http://", "ws://"));
+            let (host, port) = server.url().trim_start_matches("http://").split_once(':').context("no port")?;
+            let python = |script: &str| {
+                let mut python = Command::new(self.venv().join("bin/python"));
+                python.arg(self.root.join("xtask/peers").join(script));
+                python
+            };
+            let pid = server.pid().to_string();
+            self.run(&format!("peers: Python's websockets, path {path}"), python("peer.py").args([&socket, &pid]))?;
+            let mut wrong = python("wrong_peer.py");
+            self.run(&format!("peers: one that does it wrong, path {path}"), wrong.args([host, port, &pid]))?;
+            server.check_and_stop()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn bench_store(&self) -> Result<()> {
+        self.run("benchmarks of the store", Command::new(self.binary()).arg("bench"))
+    }
+
+    /// Sockets from outside, by the load tool.
+    pub(crate) fn bench_sockets(&self, arguments: &[String]) -> Result<()> {
+        let mut bench = Command::new(self.target().join("release/bareme-stress"));
+        bench.arg("bench").arg("--server").arg(self.binary()).arg("--work").arg(self.target()).args(arguments);
+        self.run("benchmarks of the sockets", bench.current_dir(&self.root))
     }
 
     pub(crate) fn done(&self) -> Result<()> {
@@ -206,6 +234,6 @@ impl Steps {
     }
 
     fn serve(&self, store: &str) -> Result<Server> {
-        Server::start(&self.binary(), &self.target(), store)
+        Server::start(&self.binary(), &self.target(), store, &[])
     }
 }

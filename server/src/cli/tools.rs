@@ -113,7 +113,7 @@ pub(super) async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), F
     Err(Failure::running(format!("{address} is not well: {}", body.trim())))
 }
 
-/// Measures the store, then the sockets.
+/// Measures the store.
 pub(super) fn bench(folder: &Path) -> Result<(), Failure> {
     let folder = folder.join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
@@ -124,16 +124,11 @@ pub(super) fn bench(folder: &Path) -> Result<(), Failure> {
 }
 
 fn measure(folder: &Path) -> Result<(), Failure> {
-    // The store alone has one processor; then the measured server has it, and its clients have another.
     pin(0);
     let rows = crate::bench::store::store_bench(folder).map_err(|error| Failure::running(error.to_string()))?;
     for row in rows {
         writeln!(std::io::stdout(), "{row}")?;
     }
-    pin(1);
-    let figures = super::runtime()?.block_on(crate::bench::socket::socket_bench(folder));
-    let figures = figures.map_err(|error| Failure::running(error.to_string()))?;
-    writeln!(std::io::stdout(), "{figures}")?;
     Ok(())
 }
 

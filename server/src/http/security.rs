@@ -52,7 +52,7 @@ fn policy(path: &str) -> &'static str {
     }
 }
 
-/// Adds the headers to an answer that does not have its own.
+/// Adds the headers to an answer that does not have its own. A socket is no document and needs none.
 ///
 /// # Errors
 /// None of its own.
@@ -66,6 +66,9 @@ pub async fn secure(
     let is_file = request.path().starts_with("/assets/") && !request.path().ends_with(".svg");
     let mut response = next.call(request).await?;
     ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
+    }
     let headers = response.headers_mut();
     let mut add = |name: HeaderName, value: &'static str| {
         if !headers.contains_key(&name) {

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use bytestring::ByteString;
-
 use crate::conductor::LiveView;
 use crate::domain::live::Live;
 use crate::domain::phase::Phase;
+use crate::protocol::text::Text;
 use crate::protocol::{Masked, ServerMessage, State, TallyFrame};
 
 /// Who looks.
@@ -28,14 +27,13 @@ pub enum Audience {
 pub struct Encoded<T> {
     /// What it says.
     pub value: Arc<T>,
-    /// Its JSON text.
-    pub text: ByteString,
+    /// Its JSON text, with the head of the frame that carries it.
+    pub text: Text,
 }
 
 /// The JSON text of a message.
-pub fn encode(message: &ServerMessage) -> ByteString {
-    // Serialising plain data into memory has no way to fail; an empty object would be ignored by every client.
-    serde_json::to_string(message).unwrap_or_else(|_| "{}".to_owned()).into()
+pub fn encode(message: &ServerMessage) -> Text {
+    Text::of(message)
 }
 
 /// The numbers of one jeu for each audience.

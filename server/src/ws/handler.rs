@@ -11,25 +11,27 @@ use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReaso
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout};
 
+use super::admission::Ticket;
 use super::session::{Action, Role, Session};
 use crate::conductor::Conductor;
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
 use crate::hub::frames::{Frames, encode};
 use crate::hub::{Hub, Seat};
-use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, Welcome, close};
+use crate::protocol::text::Text;
+use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, close};
 
 /// Time between two pings of the server.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Silence after which a client is given up: three pings without a sign of life.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one message may wait for a reader that does not read.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a stopping pod waits for the answers of one socket.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause before a viewer's own notes are asked for again; it doubles.
 const OWN_NOTES_RETRY: Duration = Duration::from_millis(250);
@@ -43,6 +45,14 @@ enum News {
     OwnNotes(ViewerId, Vec<Mine>),
 }
 
+/// What a socket was opened with, and can be revoked.
+pub struct Credential {
+    /// Id of the overlay key, token or session.
+    pub id: String,
+    /// Revocations since before it was looked at.
+    pub revoked: broadcast::Receiver<Arc<str>>,
+}
+
 /// One accepted socket and everything it needs.
 pub struct Socket {
     /// Its decisions.
@@ -51,12 +61,12 @@ pub struct Socket {
     pub seat: Seat,
     /// The rooms.
     pub hub: Hub,
+    /// Its permission to be there.
+    pub ticket: Ticket,
     /// What it was opened with, if that can be revoked.
-    pub credential: Option<String>,
-    /// Revocations since before that was looked at.
-    pub revoked: broadcast::Receiver<Arc<str>>,
+    pub credential: Option<Credential>,
     /// The first message.
-    pub welcome: Welcome,
+    pub welcome: Text,
     /// Answers.
     pub sender: actix_ws::Session,
     /// Messages.
@@ -83,9 +93,10 @@ struct Loop {
 impl Socket {
     /// Serves the socket until one side ends it.
     pub async fn run(self) {
-        let Self { session, mut seat, hub, credential, revoked, welcome, sender, mut messages } = self;
+        let Self { session, seat, ticket, hub, credential, welcome, sender, mut messages } = self;
+        let mut room = seat.subscribe();
         let (news, mut inbox) = mpsc::channel(MAX_NEWS);
-        let mut revoked = credential.as_ref().map(|_| revoked);
+        let (credential, mut revoked) = credential.map(|held| (held.id, held.revoked)).unzip();
         let mut draining = hub.draining();
         let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,10 +114,9 @@ impl Socket {
             started: Instant::now(),
         };
 
-        let mut actions = vec![Action::Send(encode(&ServerMessage::Welcome(welcome)))];
-        let frames = Arc::clone(&seat.frames().borrow_and_update());
-        socket.session.on_frames(&frames, &mut actions);
-        socket.session.read_own_notes(&mut actions);
+        let mut actions = vec![Action::Send(welcome)];
+        let frames = Arc::clone(&room.borrow_and_update());
+        socket.session.begin(&frames, &mut actions);
         drop(frames);
         let goodbye = loop {
             if let Some(close) = socket.carry_out(&mut actions).await {
@@ -130,15 +140,15 @@ impl Socket {
                     }
                 }
                 Some(news) = inbox.recv() => {
-                    let frames = Arc::clone(&seat.frames().borrow());
+                    let frames = Arc::clone(&room.borrow());
                     socket.on_news(news, &frames, &mut actions);
                     // Several answers of one commit leave in one write.
                     while let Ok(news) = inbox.try_recv() {
                         socket.on_news(news, &frames, &mut actions);
                     }
                 }
-                Ok(()) = seat.frames().changed() => {
-                    let frames = Arc::clone(&seat.frames().borrow_and_update());
+                Ok(()) = room.changed() => {
+                    let frames = Arc::clone(&room.borrow_and_update());
                     socket.session.on_frames(&frames, &mut actions);
                 }
                 _ = ping.tick() => {
@@ -150,7 +160,7 @@ impl Socket {
                     }
                 }
                 () = next_second(&mut second) => {
-                    let frames = Arc::clone(&seat.frames().borrow());
+                    let frames = Arc::clone(&room.borrow());
                     if let Some(numbers) = speed.read(&socket.conductor, frames.for_staff(), &seat) {
                         actions.push(Action::Send(encode(&ServerMessage::Admin(numbers))));
                     }
@@ -163,10 +173,10 @@ impl Socket {
         };
         if let Some(close) = goodbye {
             metrics::counter!("ws_closed_total", "code" => close.code.to_string()).increment(1);
-            let reason = CloseReason { code: CloseCode::from(close.code), description: Some(close.reason.to_owned()) };
             // A reader that does not read gets no goodbye; the connection ends all the same.
-            let _sent = timeout(Duration::from_secs(1), socket.sender.close(Some(reason))).await;
+            let _sent = timeout(Duration::from_secs(1), socket.sender.close(Some(close.into()))).await;
         }
+        drop(ticket);
     }
 }
 
@@ -205,7 +215,7 @@ impl Loop {
     async fn carry_out(&mut self, actions: &mut Vec<Action>) -> Option<Close> {
         for action in actions.drain(..) {
             match action {
-                Action::Send(text) => match timeout(SEND_TIMEOUT, self.sender.text(text)).await {
+                Action::Send(text) => match timeout(SEND_TIMEOUT, self.sender.text(text.to_byte_string())).await {
                     Ok(Ok(())) => self.sent_total.increment(1),
                     // The socket is gone or does not read; both end it.
                     _ => return Some(close::SLOW),
@@ -220,7 +230,8 @@ impl Loop {
                     let (news, conductor) = (self.news.clone(), self.conductor.clone());
                     let Some(live) = self.session.live() else { continue };
                     actix_web::rt::spawn(async move {
-                        if let Some(notes) = read_own_notes(&conductor, LiveId(live), viewer, &news).await {
+                        let is_there = || !news.is_closed();
+                        if let Some(notes) = read_own_notes(&conductor, LiveId(live), viewer, is_there).await {
                             drop(news.send(News::OwnNotes(viewer, notes)).await);
                         }
                     });
@@ -234,14 +245,14 @@ impl Loop {
 
 /// A viewer's own notes, asked for again as long as the store cannot say and the socket is there: without them, a blind
 /// jeu would stay masked for somebody who has voted. `None` when the socket has ended.
-async fn read_own_notes(
+pub(super) async fn read_own_notes(
     conductor: &Conductor,
     live: LiveId,
     viewer: ViewerId,
-    news: &mpsc::Sender<News>,
+    is_there: impl Fn() -> bool,
 ) -> Option<Vec<Mine>> {
     let mut wait = OWN_NOTES_RETRY;
-    while !news.is_closed() {
+    while is_there() {
         match conductor.own_notes(live, viewer).await {
             Ok(notes) => return Some(notes),
             Err(error) => tracing::debug!(%error, "cannot read a viewer's own notes; trying again"),
@@ -252,8 +263,14 @@ async fn read_own_notes(
     None
 }
 
+impl From<Close> for CloseReason {
+    fn from(close: Close) -> Self {
+        Self { code: CloseCode::from(close.code), description: Some(close.reason.to_owned()) }
+    }
+}
+
 /// The close code for what actix-ws could not read.
-fn close_of(error: &ProtocolError) -> Close {
+pub(crate) fn close_of(error: &ProtocolError) -> Close {
     match error {
         ProtocolError::Overflow => close::TOO_BIG,
         ProtocolError::Io(error) if is_overflow(error) => close::TOO_BIG,

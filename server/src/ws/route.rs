@@ -1,12 +1,16 @@
 //! `GET /ws/{channel}`: who may open a socket, and as whom.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
-use super::handler::{self, PING_INTERVAL, Socket};
+use super::admission::Full;
+#[cfg(target_os = "linux")]
+use super::fast;
+use super::handler::{self, Credential, PING_INTERVAL, Socket};
 use super::session::{Role, Session};
 use super::sizes;
 use crate::auth::request::{admin_of, overlay_key};
@@ -16,7 +20,11 @@ use crate::http::AppState;
 use crate::http::assets;
 use crate::http::error::Problem;
 use crate::http::identity::{new_viewer, origin_allowed, viewer_of};
-use crate::protocol::{PROTOCOL_VERSION, Welcome};
+use crate::hub::frames::encode;
+use crate::protocol::{PROTOCOL_VERSION, ServerMessage, Welcome};
+
+/// How long an address with too many sockets is asked to wait, in seconds.
+const ADDRESS_WAIT_S: u64 = 10;
 
 /// What the address says beside the channel.
 #[derive(Debug, Deserialize)]
@@ -60,8 +68,9 @@ async fn connect(
     })?;
     let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
     let channel = Slug::new(&path).map_err(|_| unknown())?;
+    let ticket = state.admission.admit(state.socket_key(&request)).map_err(refuse)?;
     // Before the credential is looked at: what is revoked from here on closes the socket.
-    let revoked = state.hub.revocations();
+    let revocations = || state.hub.revocations();
     let (role, credential, token) = match query.role {
         AskedRole::Viewer => match viewer_of(&state, &request) {
             Some((viewer, _)) => (Role::Viewer(viewer), None, None),
@@ -71,35 +80,59 @@ async fn connect(
             }
         },
         AskedRole::Overlay => {
+            let revoked = revocations();
             let key = query.key.as_deref().unwrap_or_default();
             let remedy = "copy the overlay's address from the admin page again";
             let refused =
                 || Problem::forbidden(Rule::InvalidOverlayKey, "the overlay key is not valid, or not any more", remedy);
-            (Role::Overlay, Some(overlay_key(&state, &channel, key).await?.ok_or_else(refused)?), None)
+            let id = overlay_key(&state, &channel, key).await?.ok_or_else(refused)?;
+            (Role::Overlay, Some(Credential { id, revoked }), None)
         }
-        AskedRole::Admin => (Role::Admin, Some(admin_of(&state, &request).await?.credential), None),
+        AskedRole::Admin => {
+            let revoked = revocations();
+            let id = admin_of(&state, &request).await?.credential;
+            (Role::Admin, Some(Credential { id, revoked }), None)
+        }
     };
     let seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
-    let body = sizes::limited(&request, body).await.map_err(Problem::internal)?;
-    let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| {
-        Problem::malformed(
-            Rule::Unreadable,
-            format!("this is not a WebSocket handshake: {error}"),
-            "send an RFC 6455 upgrade request",
-        )
-    })?;
-    let welcome = Welcome {
+    let is_new = token.is_some();
+    let welcome = encode(&ServerMessage::Welcome(Welcome {
         protocol: PROTOCOL_VERSION,
         now_us: state.now_us(),
         build: assets::build().to_owned(),
         channel: channel.to_string(),
         viewer: token,
         ping_interval_s: PING_INTERVAL.as_secs(),
+    }));
+    let is_admin = role == Role::Admin;
+    let session = Session::on(Arc::clone(&state.terms), Arc::clone(seat.channel()), role, is_new, Duration::ZERO);
+    let no_handshake = |error: &dyn std::fmt::Display| {
+        Problem::malformed(
+            Rule::Unreadable,
+            format!("this is not a WebSocket handshake: {error}"),
+            "send an RFC 6455 upgrade request",
+        )
     };
-    let session =
-        Session::new(role, channel.as_str(), state.viewers.clone(), state.settings.socket_rate(), Duration::ZERO);
+    // Admins are few, and hear once a second how the room does: what the fast path is made to do without.
+    #[cfg(target_os = "linux")]
+    if !is_admin && fast::gate::is_at(&request) {
+        let member = fast::Member { session, seat, ticket, credential, welcome };
+        return fast::gate::accept(&request, fast::Accepted::Member(Box::new(member)))
+            .map_err(|error| no_handshake(&error));
+    }
+    let _ = is_admin;
+    let body = sizes::limited(&request, body).await.map_err(Problem::internal)?;
+    let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| no_handshake(&error))?;
     let hub = state.hub.clone();
     let messages = handler::limited(messages);
-    actix_web::rt::spawn(Socket { session, seat, hub, credential, revoked, welcome, sender, messages }.run());
+    actix_web::rt::spawn(Socket { session, seat, ticket, hub, credential, welcome, sender, messages }.run());
     Ok(response)
+}
+
+fn refuse(full: Full) -> Problem {
+    metrics::counter!("ws_refused_total", "reason" => full.as_str()).increment(1);
+    match full {
+        Full::Server => Problem::unavailable("this server has as many sockets as it may have"),
+        Full::Address => Problem::too_fast(ADDRESS_WAIT_S),
+    }
 }

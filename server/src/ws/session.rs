@@ -5,10 +5,8 @@
 //! - A viewer's reply comes from the engine or from a refusal here; each `note` gets exactly one.
 //! - Whoever did not vote on a blind jeu gets its public form only.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
-
-use bytestring::ByteString;
 
 use crate::conductor::{Vote, Wanted};
 use crate::domain::Invalid;
@@ -16,6 +14,7 @@ use crate::domain::object::Object;
 use crate::domain::rule::Rule;
 use crate::domain::viewer::{ViewerId, ViewerSecret};
 use crate::hub::frames::{Audience, Encoded, Frames, JeuFrames, encode};
+use crate::protocol::text::Text;
 use crate::protocol::{
     ClientMessage, Close, MAX_CLIENT_MESSAGE_BYTES, Masked, Mine, Reply, ServerMessage, Status, TallyFrame, close,
 };
@@ -60,7 +59,7 @@ impl Default for Rate {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Send this text.
-    Send(ByteString),
+    Send(Text),
     /// Hand this vote in; its reply comes back through [`Session::on_reply`].
     Submit(Vote),
     /// Read the viewer's own notes; they, or the failure, come back through [`Session::on_own_notes`].
@@ -69,49 +68,80 @@ pub enum Action {
     Close(Close),
 }
 
-/// Which form of which revision a client has.
-type Sent = HashMap<u32, (uuid::Uuid, u64, Option<Masked>)>;
+/// What all sockets of a server have in common.
+#[derive(Debug)]
+pub struct Terms {
+    /// Knows viewer tokens.
+    pub secret: ViewerSecret,
+    /// How much a socket may say.
+    pub rate: Rate,
+}
 
-/// One socket.
+/// What a socket and its viewer have to do with one jeu.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    jeu: u32,
+    voted: bool,
+    /// Which form of which revision the client has.
+    sent: bool,
+    masked: Option<Masked>,
+    rev: u64,
+}
+
+/// One socket. There are tens of thousands of them, most of them idle: what many share is shared, what is empty takes no
+/// memory of its own.
 pub struct Session {
+    terms: Arc<Terms>,
+    channel: Arc<str>,
     role: Role,
-    channel: String,
-    secret: ViewerSecret,
-    rate: Rate,
+    live: Option<uuid::Uuid>,
     tokens: f64,
     refilled: Duration,
     excess: u32,
     pending: usize,
     has_voted: bool,
-    voted: HashSet<u32>,
-    withdrawing: Vec<(u32, u64)>,
     reading: bool,
     read_again: bool,
-    live: Option<uuid::Uuid>,
+    /// The viewer was made for this socket: there are no notes to read.
+    is_new: bool,
     sent_state: Option<u64>,
-    sent: Sent,
+    jeux: Vec<Known>,
+    withdrawing: Vec<(u32, u64)>,
 }
 
 impl Session {
     /// A session at time `now` of any steady clock.
     pub fn new(role: Role, channel: &str, secret: ViewerSecret, rate: Rate, now: Duration) -> Self {
+        Self::on(Arc::new(Terms { secret, rate }), channel.into(), role, false, now)
+    }
+
+    /// A session on terms that others share. `is_new` says that the viewer was made just now, for this socket.
+    pub fn on(terms: Arc<Terms>, channel: Arc<str>, role: Role, is_new: bool, now: Duration) -> Self {
+        let tokens = terms.rate.burst;
         Self {
+            terms,
+            channel,
             role,
-            channel: channel.to_owned(),
-            secret,
-            rate,
-            tokens: rate.burst,
+            live: None,
+            tokens,
             refilled: now,
             excess: 0,
             pending: 0,
             has_voted: false,
-            voted: HashSet::new(),
-            withdrawing: Vec::new(),
             reading: false,
             read_again: false,
-            live: None,
+            is_new,
             sent_state: None,
-            sent: Sent::new(),
+            jeux: Vec::new(),
+            withdrawing: Vec::new(),
+        }
+    }
+
+    /// The first messages after `welcome`: what the room shows, and the viewer's own notes if there can be any.
+    pub fn begin(&mut self, frames: &Frames, actions: &mut Vec<Action>) {
+        self.on_frames(frames, actions);
+        if !self.is_new {
+            self.read_own_notes(actions);
         }
     }
 
@@ -134,7 +164,7 @@ impl Session {
         match self.role {
             Role::Admin => Audience::Admin,
             Role::Overlay => Audience::Public,
-            Role::Viewer(_) if self.voted.contains(&jeu) => Audience::Voter,
+            Role::Viewer(_) if self.jeux.iter().any(|known| known.jeu == jeu && known.voted) => Audience::Voter,
             Role::Viewer(_) => Audience::Public,
         }
     }
@@ -154,8 +184,7 @@ impl Session {
             // Another live: what was voted belongs to the one before.
             let first = self.live.is_none() && self.sent_state.is_none();
             self.live = live;
-            self.voted.clear();
-            self.sent.clear();
+            self.jeux.clear();
             if !first {
                 self.read_own_notes(actions);
             }
@@ -180,11 +209,23 @@ impl Session {
         }
     }
 
+    /// What is known of a jeu, from now on if nothing was.
+    fn known(&mut self, jeu: u32) -> &mut Known {
+        let index = self.jeux.iter().position(|known| known.jeu == jeu).unwrap_or_else(|| {
+            // Jeux come one by one in the course of an evening: room for exactly those there are.
+            self.jeux.reserve_exact(1);
+            self.jeux.push(Known { jeu, voted: false, sent: false, masked: None, rev: 0 });
+            self.jeux.len() - 1
+        });
+        &mut self.jeux[index]
+    }
+
     fn send_jeu(&mut self, jeu: &JeuFrames, actions: &mut Vec<Action>) {
         let Encoded { value, text } = jeu.for_audience(self.audience(jeu.jeu));
-        let TallyFrame { live, rev, masked, .. } = &**value;
-        let form = (*live, *rev, *masked);
-        if self.sent.insert(jeu.jeu, form) != Some(form) {
+        let TallyFrame { rev, masked, .. } = **value;
+        let known = self.known(jeu.jeu);
+        if !known.sent || (known.rev, known.masked) != (rev, masked) {
+            (known.sent, known.rev, known.masked) = (true, rev, masked);
             actions.push(Action::Send(text.clone()));
         }
     }
@@ -218,7 +259,7 @@ impl Session {
 
     fn too_fast(&self, reply: Reply) -> Action {
         metrics::counter!("notes_refused_total", "reason" => Status::TooFast.as_str()).increment(1);
-        let wait_s = (1.0 / self.rate.per_second.max(0.001)).clamp(0.05, 10.0);
+        let wait_s = (1.0 / self.terms.rate.per_second.max(0.001)).clamp(0.05, 10.0);
         let wait = Duration::from_secs_f64(wait_s).as_millis();
         send(Reply { retry_after_ms: u64::try_from(wait).ok(), ..reply })
     }
@@ -226,7 +267,8 @@ impl Session {
     fn take_token(&mut self, now: Duration) -> bool {
         let elapsed = now.saturating_sub(self.refilled);
         self.refilled = now;
-        self.tokens = (self.tokens + elapsed.as_secs_f64() * self.rate.per_second).min(self.rate.burst);
+        let Rate { per_second, burst } = self.terms.rate;
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * per_second).min(burst);
         let allowed = self.tokens >= 1.0;
         if allowed {
             self.tokens -= 1.0;
@@ -252,7 +294,7 @@ impl Session {
         let refused = |field: &str, rule: Rule, reason: &str, remedy: &str| {
             refuse(Reply::plain(None, None, None, Status::Invalid), Invalid::new(field, rule, reason, remedy), now_us)
         };
-        let refusal = match (&self.role, self.secret.verify(token)) {
+        let refusal = match (&self.role, self.terms.secret.verify(token)) {
             (Role::Overlay | Role::Admin, _) => {
                 refused("t", Rule::ViewersOnly, "only viewers say hello", "open a viewer's socket")
             }
@@ -270,7 +312,7 @@ impl Session {
             ),
             (Role::Viewer(_), Some(viewer)) => {
                 self.role = Role::Viewer(viewer);
-                self.voted.clear();
+                self.jeux.iter_mut().for_each(|known| known.voted = false);
                 return self.read_own_notes(actions);
             }
         };
@@ -321,7 +363,7 @@ impl Session {
         }
         actions.push(send(reply));
         if let Some(jeu) = noted
-            && self.voted.insert(jeu)
+            && !std::mem::replace(&mut self.known(jeu).voted, true)
             && let Some(known) = frames.jeux.iter().find(|known| known.jeu == jeu)
         {
             self.send_jeu(known, actions);
@@ -343,7 +385,7 @@ impl Session {
                 continue;
             }
             if !mine.scores.is_empty() {
-                self.voted.insert(mine.jeu);
+                self.known(mine.jeu).voted = true;
             }
             actions.push(Action::Send(encode(&ServerMessage::Mine(mine))));
         }

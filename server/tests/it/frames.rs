@@ -9,7 +9,7 @@ const LIMIT: usize = 4096;
 
 async fn server() -> (tempfile::TempDir, Server, String) {
     let dir = data_dir();
-    let server = Server::demo(dir.path()).await;
+    let server = Server::demo_of(module_path!(), dir.path()).await;
     let (channel, _) = server.open_live().await;
     (dir, server, format!("/ws/{channel}"))
 }

@@ -104,6 +104,11 @@ fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     }
 }
 
+/// The socket path that a module's tests are for: the portable one inside of `portable`, else this platform's own.
+fn sockets_of(module: &str) -> &'static str {
+    if module.contains("::portable::") || !cfg!(target_os = "linux") { "portable" } else { "fast" }
+}
+
 /// A running server. It is killed when the test ends, whatever became of the test.
 pub(crate) struct Server {
     child: Child,
@@ -136,6 +141,22 @@ impl Server {
     /// A demo without simulated viewers: a live with three open jeux.
     pub(crate) async fn demo(data_dir: &Path) -> Self {
         Self::start(&["demo", "--viewers", "0"], data_dir).await
+    }
+
+    /// A server on the socket path that the module of a test is for: see `main.rs`.
+    pub(crate) async fn serve_of(module: &str, data_dir: &Path) -> Self {
+        Self::start(&["serve", "--sockets", sockets_of(module)], data_dir).await
+    }
+
+    /// As [`Server::demo`], on the socket path that the module of a test is for.
+    pub(crate) async fn demo_of(module: &str, data_dir: &Path) -> Self {
+        Self::start(&["demo", "--viewers", "0", "--sockets", sockets_of(module)], data_dir).await
+    }
+
+    /// Files that the server holds open.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// Waits until `/readyz` says yes.

@@ -16,7 +16,10 @@ mod disk;
 mod frames;
 mod loop_;
 mod masking;
+#[cfg(target_os = "linux")]
+mod portable;
 mod pressure;
 mod rehearsal;
 mod sockets;
 mod undo;
+mod upgrade;

@@ -22,7 +22,7 @@ fn saw_numbers(page: &Page, jeu: u32) -> bool {
 async fn in_a_blind_live_nobody_sees_numbers_before_their_own_note_or_the_end() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     let (live, jeux) = studio.live(&server, "nuit", json!({"blind": true}), "all").await;
     let (_, key) = studio.overlay_key(&server, "nuit").await;
     let mut overlay = Page::open(&server, &format!("/ws/nuit?role=overlay&key={key}"), &[]).await.unwrap();
@@ -87,7 +87,7 @@ async fn in_a_blind_live_nobody_sees_numbers_before_their_own_note_or_the_end() 
 async fn below_the_minimum_of_votes_there_is_a_count_and_no_mean() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     let (live, jeux) = studio.live(&server, "petit", json!({"minimum_votes": 3}), "all").await;
     let mut watcher = Page::viewer(&server, "petit").await;
     let mut voters = Vec::new();

@@ -9,7 +9,7 @@ use crate::studio::Studio;
 use crate::wire::{Page, Raw, frame};
 
 async fn demo(dir: &tempfile::TempDir) -> (Server, String) {
-    let server = Server::demo(dir.path()).await;
+    let server = Server::demo_of(module_path!(), dir.path()).await;
     let (channel, _) = server.open_live().await;
     (server, channel)
 }
@@ -178,7 +178,7 @@ async fn a_server_that_stops_answers_what_it_owes_and_says_goodbye_to_everybody(
     let counted = crate::recount::by_sql(dir.path(), &live, 2, 5, 5);
     assert!(counted["voters"].as_u64().unwrap() >= acknowledged, "{counted}");
     // The next one goes on with the same live, and the same numbers.
-    let server = Server::demo(dir.path()).await;
+    let server = Server::demo_of(module_path!(), dir.path()).await;
     assert_eq!(server.open_live().await, (channel, live.clone()));
     assert_eq!(crate::recount::shown(&server.results(&live).await, 2), counted);
 }

@@ -28,7 +28,7 @@ fn is_test(heard: &Value) -> bool {
 async fn overlays_and_admins_see_a_rehearsal_and_neither_viewers_nor_the_file_do() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     let (live, _) = studio.draft(&server, "max", 2, json!({})).await;
     let (_, key) = studio.overlay_key(&server, "max").await;
     let path = "/api/admin/channels/max/test-mode";
@@ -96,7 +96,7 @@ async fn overlays_and_admins_see_a_rehearsal_and_neither_viewers_nor_the_file_do
 async fn only_those_who_drive_lives_rehearse() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     studio.draft(&server, "max", 1, json!({})).await;
     let path = "/api/admin/channels/max/test-mode";
     let nobody = client().post(server.url(path)).json(&json!({"on": true})).send().await.unwrap();

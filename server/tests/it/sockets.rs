@@ -8,7 +8,7 @@ use crate::wire::{Heard, Page, now_us};
 
 /// A demo server and the slug of its channel.
 async fn demo(dir: &tempfile::TempDir) -> (Server, String) {
-    let server = Server::demo(dir.path()).await;
+    let server = Server::demo_of(module_path!(), dir.path()).await;
     let (channel, _) = server.open_live().await;
     (server, channel)
 }
@@ -169,7 +169,7 @@ async fn a_note_of_another_live_is_refused_with_the_one_that_is_shown() {
 async fn a_jeu_takes_notes_only_while_it_is_open() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     let (live, jeux) = studio.live(&server, "soir", json!({}), "first").await;
     let mut page = Page::viewer(&server, "soir").await;
     assert_eq!(page.vote(jeux[1], json!({"fun": 3})).await["status"], "not_open");

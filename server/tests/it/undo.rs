@@ -16,7 +16,7 @@ async fn vote(server: &Server, live: &str, jeu: u32, fun: u32) -> u16 {
 async fn a_live_that_was_ended_by_mistake_goes_on_even_after_a_crash() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
     assert_eq!(vote(&server, &live, jeux[0], 5).await, 200);
     let drive = |action: &str| format!("/api/admin/lives/{live}/{action}");
@@ -34,7 +34,7 @@ async fn a_live_that_was_ended_by_mistake_goes_on_even_after_a_crash() {
     .await;
     server.kill();
 
-    let server = Server::start(&["serve"], dir.path()).await;
+    let server = Server::serve_of(module_path!(), dir.path()).await;
     let mut viewer = Page::viewer(&server, "max").await;
     assert_eq!(viewer.state["live"]["closed_at_us"], closed["live"]["closed_at_us"]);
     assert!(viewer.state["live"]["programme"][1]["closed_at_us"].is_u64(), "{}", viewer.state);

@@ -241,6 +241,11 @@ pub(crate) struct Raw {
 impl Raw {
     /// Upgrades a connection whose receive buffer is as small as the system allows if `narrow`.
     pub(crate) async fn upgrade(server: &Server, path: &str, narrow: bool) -> Self {
+        Self::upgrade_with(server, path, narrow, b"").await
+    }
+
+    /// As [`Raw::upgrade`], with bytes that follow the request in the same write.
+    pub(crate) async fn upgrade_with(server: &Server, path: &str, narrow: bool, early: &[u8]) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         if narrow {
             socket.set_recv_buffer_size(2304).unwrap();
@@ -252,7 +257,7 @@ impl Raw {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             server.port()
         );
-        raw.write(request.as_bytes()).await;
+        raw.write(&[request.as_bytes(), early].concat()).await;
         while !raw.buffer.windows(4).any(|end| end == b"\r\n\r\n") {
             assert!(raw.fill().await, "the head of a response");
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::Request;
 use crate::config::{Config, Scenario, Thresholds};
 use crate::plan::viewers_for;
 use crate::scores::Taste;
@@ -46,6 +47,21 @@ pub(super) enum Command {
         result: PathBuf,
         /// Report to write
         out: PathBuf,
+    },
+    /// Measures sockets of this project's server, which it starts itself, beside the least that is possible, and others
+    Bench(Request),
+    /// The least that is possible: what `bench` compares with
+    #[command(hide = true)]
+    Floor {
+        /// Where
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Milliseconds between two frames to everybody; 0: none
+        #[arg(long, default_value_t = 0)]
+        tick_ms: u64,
+        /// Length of a frame
+        #[arg(long, default_value_t = 280)]
+        frame_bytes: usize,
     },
     /// Answers every note and does nothing else: what this program can offer is measured against it
     #[command(hide = true)]
@@ -383,7 +399,9 @@ impl Command {
                 };
                 Ok((config, args.common))
             }
-            Self::Compare { .. } | Self::Report { .. } | Self::Null { .. } => bail!("no run"),
+            Self::Compare { .. } | Self::Report { .. } | Self::Null { .. } | Self::Bench(_) | Self::Floor { .. } => {
+                bail!("no run")
+            }
         }
     }
 }

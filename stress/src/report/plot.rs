@@ -8,9 +8,18 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 30.0;
+/// Room for the heading of a file of its own.
+const HEADING: f64 = 40.0;
+/// Lines that look different.
+const COLOURS: usize = 6;
+
+/// How a file of its own looks: it has no page to take its colours from.
+const STYLE: &str = "svg{font:12px system-ui,sans-serif}.paper{fill:#fff}text{fill:#5d5f66}.title{fill:#101218;font-weight:600;font-size:14px}\
+.end{text-anchor:end}.middle{text-anchor:middle}.grid{stroke:#ddd9cf}.line{fill:none;stroke-width:2;stroke-linejoin:round}\
+.s0{stroke:#ff5b35}.s1{stroke:#101218}.s2{stroke:#2f6fbf}.s3{stroke:#1f9d61}.s4{stroke:#9a5fc0}.s5{stroke:#8a7a2a}";
 
 /// One line.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// What it shows.
     pub name: String,
     /// Its points, in order of x.
@@ -19,7 +28,7 @@ pub(super) struct Series {
 
 /// How numbers become places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// Evenly, from zero.
     Linear,
     /// Evenly, between the least and the greatest value.
@@ -29,7 +38,7 @@ pub(super) enum Scale {
 }
 
 /// A plot.
-pub(super) struct Plot<'a> {
+pub(crate) struct Plot<'a> {
     /// Heading.
     pub title: &'a str,
     /// Unit of y.
@@ -131,12 +140,10 @@ impl Axis {
 }
 
 impl Plot<'_> {
-    /// A figure with heading, legend and plot; nothing when there is nothing to show.
-    pub(super) fn figure(&self) -> String {
+    /// Grid, labels and lines; nothing when there is nothing to show.
+    fn drawing(&self) -> Option<String> {
         let ys = || self.series.iter().flat_map(|series| &series.points).map(|&(_, y)| y);
-        if ys().next().is_none() {
-            return String::new();
-        }
+        ys().next()?;
         let y_axis = Axis::of(ys(), self.scale);
         let xs = || {
             let points = self.series.iter().flat_map(|series| &series.points).map(|&(x, _)| x);
@@ -146,7 +153,7 @@ impl Plot<'_> {
         let x_range = (x_high - x_low).max(1e-9);
         let x_of = |x: f64| LEFT + (x - x_low) / x_range * (WIDTH - LEFT - RIGHT);
         let y_of = |y: f64| HEIGHT - BOTTOM - y_axis.place(y) * (HEIGHT - TOP - BOTTOM);
-        let mut svg = format!(r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}">"#, escape(self.title));
+        let mut svg = String::new();
         // Writing to a string cannot fail.
         for tick in y_axis.ticks() {
             let y = y_of(tick);
@@ -166,20 +173,49 @@ impl Plot<'_> {
                 escape(text)
             );
         }
-        let mut legend = String::new();
         for (number, series) in self.series.iter().enumerate() {
-            let class = number % 6;
             let mut path = String::new();
             for &(x, y) in &series.points {
                 let verb = if path.is_empty() { 'M' } else { 'L' };
                 let _ = write!(path, "{verb}{:.1} {:.1}", x_of(x), y_of(y));
             }
-            let _ = write!(svg, r#"<path class="line s{class}" d="{path}"/>"#);
-            let _ = write!(legend, r#"<li><i class="s{class}"></i>{}</li>"#, escape(&series.name));
+            let _ = write!(svg, r#"<path class="line s{}" d="{path}"/>"#, number % COLOURS);
         }
-        svg.push_str("</svg>");
+        Some(svg)
+    }
+
+    /// A figure with heading, legend and plot; nothing when there is nothing to show.
+    pub(crate) fn figure(&self) -> String {
+        let Some(drawing) = self.drawing() else { return String::new() };
+        let mut legend = String::new();
+        for (number, series) in self.series.iter().enumerate() {
+            let _ = write!(legend, r#"<li><i class="s{}"></i>{}</li>"#, number % COLOURS, escape(&series.name));
+        }
         let (title, unit) = (escape(self.title), escape(self.unit));
-        format!(r#"<figure><figcaption><b>{title}</b> <span>{unit}</span><ul>{legend}</ul></figcaption>{svg}</figure>"#)
+        format!(
+            r#"<figure><figcaption><b>{title}</b> <span>{unit}</span><ul>{legend}</ul></figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{drawing}</svg></figure>"#
+        )
+    }
+
+    /// The same as a file of its own, in the colours of a page of either scheme; nothing when there is nothing to show.
+    pub(crate) fn document(&self) -> String {
+        let Some(drawing) = self.drawing() else { return String::new() };
+        let mut legend = String::new();
+        for (number, series) in self.series.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "a handful of lines")]
+            let y = HEIGHT + 16.0 * number as f64 + 14.0;
+            let (line_y, end, text_x) = (y - 4.0, LEFT + 14.0, LEFT + 22.0);
+            let class = number % COLOURS;
+            let _ = write!(legend, r#"<path class="line s{class}" d="M{LEFT} {line_y}H{end}"/>"#);
+            let _ = write!(legend, r#"<text x="{text_x}" y="{y}">{}</text>"#, escape(&series.name));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a handful of lines")]
+        let height = HEIGHT + HEADING + 16.0 * self.series.len() as f64 + 10.0;
+        let (title, unit) = (escape(self.title), escape(self.unit));
+        format!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -{HEADING} {WIDTH} {height}" width="{WIDTH}" role="img" aria-label="{title}"><style>{STYLE}</style><rect class="paper" x="0" y="-{HEADING}" width="{WIDTH}" height="{height}"/><text class="title" x="{LEFT}" y="-22">{title}</text><text x="{LEFT}" y="-6">{unit}</text>{drawing}{legend}</svg>
+"#
+        )
     }
 }
 
@@ -211,7 +247,8 @@ mod tests {
             x_ticks: time_ticks(1.0),
             marks: Vec::new(),
         };
-        let figure = plot.figure();
-        assert!(!figure.contains("<script>") && figure.contains("&lt;script&gt;") && figure.contains("a &amp; b"));
+        for text in [plot.figure(), plot.document()] {
+            assert!(!text.contains("<script>") && text.contains("&lt;script&gt;") && text.contains("a &amp; b"));
+        }
     }
 }

@@ -1,0 +1,125 @@
+//! The HTTP server: what `actix_web::HttpServer` sets up, with a gate through which sockets leave.
+//!
+//! **Invariant**: a request is answered by the same application whether it asks for an upgrade or not.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_http::body::MessageBody;
+use actix_http::{HttpService, Request};
+use actix_server::{Server, ServerBuilder};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, map_config};
+use actix_web::dev::{AppConfig, Service, ServiceResponse};
+use actix_web::rt::net::TcpStream;
+use actix_web::{Error, HttpResponse};
+
+use crate::ws::Loops;
+
+/// How long requests under way may take after the sockets were told to go.
+const STOP_TIMEOUT_S: u64 = 5;
+/// An idle connection is closed after this long.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A client must have sent the head of its request after this long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to end a connection that we ended.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
+/// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT_MS: u32 = 20_000;
+
+/// Size of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Threads that serve requests.
+    pub(crate) workers: usize,
+    /// Most connections with requests at once.
+    pub(crate) connections: usize,
+}
+
+/// A server on a listener. `app` makes an application, one or two for each worker; with `loops`, accepted upgrades are
+/// theirs.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn http_server<F, I, S, B>(
+    listener: TcpListener,
+    size: Size,
+    loops: Option<Loops>,
+    app: F,
+) -> std::io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Future: 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let builder: ServerBuilder = Server::build()
+        .workers(size.workers)
+        .max_concurrent_connections(size.connections.div_ceil(size.workers))
+        .shutdown_timeout(STOP_TIMEOUT_S)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let address = listener.local_addr()?;
+    let builder = builder.listen("http", listener, move || {
+        let stopping = stopping.clone();
+        let service = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .local_addr(address)
+            .on_connect_ext(|stream: &TcpStream, _| give_up_unread(stream))
+            .finish(configured(app(), address));
+        #[cfg(target_os = "linux")]
+        let service = service
+            .upgrade(loops.clone().map(|loops| crate::ws::fast::gate::factory(configured(app(), address), loops)));
+        #[cfg(not(target_os = "linux"))]
+        let _ = &loops;
+        service.tcp()
+    })?;
+    Ok(builder.run())
+}
+
+/// An application as a server's worker runs it.
+fn configured<I, S, B>(
+    app: I,
+    address: SocketAddr,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse<B>,
+    Error = HttpResponse,
+    InitError = S::InitError,
+    Service = impl Service<Request, Response = ServiceResponse<B>, Error = HttpResponse, Future = impl Future + 'static>,
+    Future = impl Future + 'static,
+>
+where
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error> + 'static,
+    S::Future: 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let app = app.into_factory().map_err(|error: Error| error.error_response());
+    // What `HttpServer` makes of an address; there is no other name for it outside of actix-web.
+    map_config(app, move |()| AppConfig::__priv_test_new(false, address.to_string(), address))
+}
+
+/// Limits how long bytes for this connection's peer may wait in the system.
+fn give_up_unread(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, UNREAD_TIMEOUT_MS) {
+        tracing::debug!(%error, "a connection has no limit for unread bytes");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}

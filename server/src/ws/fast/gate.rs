@@ -1,0 +1,238 @@
+//! Where sockets leave the HTTP server: every request that asks for an upgrade comes here, and is answered by the same
+//! application as all others.
+//!
+//! **Invariants**
+//! - The gate decides nothing. An answer that carries an [`Accepted`] takes the socket to an event loop; any other is
+//!   written as it is.
+//! - Nothing the client sent is lost: what came together with the request goes along with the socket.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_codec::{Encoder as _, Framed};
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::error::PayloadError;
+use actix_http::h1::{Codec, Message};
+use actix_http::{HttpMessage as _, Payload, Request, Response};
+use actix_web::dev::{Service, ServiceFactory, ServiceResponse, fn_factory};
+use actix_web::rt::net::TcpStream;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::oneshot;
+
+use super::{Accepted, Loops};
+
+/// Marks a request that came through the gate: its socket can leave.
+struct AtGate;
+
+/// How long a client that was refused has to read why.
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether the socket of this request can be given to an event loop.
+pub fn is_at(request: &HttpRequest) -> bool {
+    request.extensions().contains::<AtGate>()
+}
+
+/// The answer that takes the socket of a request to an event loop.
+///
+/// # Errors
+/// The request is no WebSocket handshake.
+pub fn accept(request: &HttpRequest, accepted: Accepted) -> Result<HttpResponse, actix_http::ws::HandshakeError> {
+    let answer = actix_http::ws::handshake(request.head())?.finish().map_body(|_, _| BoxBody::new(()));
+    let mut response = HttpResponse::from(answer);
+    response.extensions_mut().insert(accepted);
+    Ok(response)
+}
+
+/// The service that actix-http hands upgrades to, over an instance of the application.
+pub fn factory<F, S, B>(
+    app: F,
+    loops: Loops,
+) -> impl ServiceFactory<
+    (Request, Framed<TcpStream, Codec>),
+    Config = (),
+    Response = (),
+    Error = Never,
+    InitError = (),
+    Future = impl Future + 'static,
+>
+where
+    F: ServiceFactory<Request, Config = (), Response = ServiceResponse<B>, Error = HttpResponse, Service = S> + 'static,
+    S: Service<Request, Response = ServiceResponse<B>, Error = HttpResponse> + 'static,
+    S::Future: 'static,
+    F::Future: 'static,
+    B: MessageBody + 'static,
+{
+    fn_factory(move || {
+        let (app, loops) = (app.new_service(()), loops.clone());
+        async move { app.await.map(|app| Gate { app: Rc::new(app), loops }).map_err(drop) }
+    })
+}
+
+/// What a gate never does: fail.
+#[derive(Debug)]
+pub struct Never(Infallible);
+
+impl std::fmt::Display for Never {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {}
+    }
+}
+
+impl From<Never> for Response<BoxBody> {
+    fn from(never: Never) -> Self {
+        match never.0 {}
+    }
+}
+
+struct Gate<S> {
+    app: Rc<S>,
+    loops: Loops,
+}
+
+impl<S, B> Service<(Request, Framed<TcpStream, Codec>)> for Gate<S>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = HttpResponse> + 'static,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ();
+    type Error = Never;
+    type Future = Pin<Box<dyn Future<Output = Result<(), Never>>>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Never>> {
+        // An application whose routes are not ready says so in its answer.
+        self.app.poll_ready(context).map(|_| Ok(()))
+    }
+
+    fn call(&self, (mut request, framed): (Request, Framed<TcpStream, Codec>)) -> Self::Future {
+        let (body, socket) = oneshot::channel();
+        request.extensions_mut().insert(AtGate);
+        *request.payload() = Payload::Stream { payload: Box::pin(received(socket)) };
+        let answering = self.app.call(request);
+        let loops = self.loops.clone();
+        Box::pin(async move {
+            let outcome = match answering.await {
+                Ok(mut response) => {
+                    let accepted = response.response_mut().extensions_mut().remove::<Accepted>();
+                    match accepted {
+                        Some(accepted) => hand_over(framed, &response, &loops, accepted).await,
+                        None => answer(framed, response.into(), body).await,
+                    }
+                }
+                Err(refusal) => answer(framed, refusal.into(), body).await,
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a client left while its upgrade was answered");
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Gives the socket to an event loop, with the answer that is still to be sent.
+async fn hand_over<B>(
+    framed: Framed<TcpStream, Codec>,
+    response: &ServiceResponse<B>,
+    loops: &Loops,
+    accepted: Accepted,
+) -> std::io::Result<()> {
+    let mut parts = framed.into_parts();
+    // Answers to requests before this one, if it was pipelined behind them.
+    parts.io.write_all_buf(&mut parts.write_buf).await?;
+    let mut head = BytesMut::with_capacity(256);
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n");
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    loops.adopt(parts.io.into_std()?.into(), head.freeze(), parts.read_buf, accepted);
+    Ok(())
+}
+
+/// What a client sends after its request, once it is known that somebody here listens.
+fn received(
+    socket: oneshot::Receiver<(Bytes, OwnedReadHalf)>,
+) -> impl futures_util::Stream<Item = Result<Bytes, PayloadError>> {
+    enum From {
+        Waiting(oneshot::Receiver<(Bytes, OwnedReadHalf)>),
+        Socket(OwnedReadHalf),
+    }
+    futures_util::stream::unfold(Some(From::Waiting(socket)), |from| async move {
+        let mut socket = match from? {
+            From::Socket(socket) => socket,
+            From::Waiting(waiting) => {
+                let (early, socket) = waiting.await.ok()?;
+                if !early.is_empty() {
+                    return Some((Ok(early), Some(From::Socket(socket))));
+                }
+                socket
+            }
+        };
+        let mut bytes = BytesMut::with_capacity(4096);
+        match socket.read_buf(&mut bytes).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(bytes.freeze()), Some(From::Socket(socket)))),
+            Err(error) => Some((Err(PayloadError::Io(error)), None)),
+        }
+    })
+}
+
+/// Writes an answer as the HTTP server would; one that switches protocols goes on both ways until it ends.
+async fn answer<B: MessageBody>(
+    framed: Framed<TcpStream, Codec>,
+    mut response: Response<B>,
+    body_of_request: oneshot::Sender<(Bytes, OwnedReadHalf)>,
+) -> std::io::Result<()> {
+    let mut parts = framed.into_parts();
+    let switches = response.head().status == actix_http::StatusCode::SWITCHING_PROTOCOLS;
+    if !switches {
+        response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+    }
+    let size = response.body().size();
+    let mut body = None;
+    let head = response.map_body(|_, taken| body = Some(taken));
+    let mut out = parts.write_buf;
+    parts.codec.encode(Message::Item((head, size)), &mut out)?;
+    let (reading, mut writing) = parts.io.into_split();
+    let reading = if switches {
+        // When nobody listens, nothing more is read.
+        let _unread = body_of_request.send((parts.read_buf.freeze(), reading));
+        None
+    } else {
+        drop(body_of_request);
+        Some(reading)
+    };
+    if let Some(body) = body.filter(|_| !matches!(size, BodySize::None | BodySize::Sized(0))) {
+        let mut body = pin!(body);
+        loop {
+            while out.has_remaining() {
+                writing.write_buf(&mut out).await?;
+            }
+            match std::future::poll_fn(|context| body.as_mut().poll_next(context)).await {
+                Some(Ok(chunk)) => parts.codec.encode(Message::Chunk(Some(chunk)), &mut out)?,
+                Some(Err(_)) => return Err(std::io::Error::other("the body of an answer broke off")),
+                None => break,
+            }
+        }
+        parts.codec.encode(Message::Chunk(None), &mut out)?;
+    }
+    writing.write_all_buf(&mut out).await?;
+    writing.shutdown().await?;
+    if let Some(mut reading) = reading {
+        // To close with bytes unread would take the answer away from a client that has not read it yet.
+        let mut bytes = [0; 1024];
+        let unread = async { while matches!(reading.read(&mut bytes).await, Ok(1..)) {} };
+        let _given_up = tokio::time::timeout(REFUSED_TIMEOUT, unread).await;
+    }
+    Ok(())
+}
