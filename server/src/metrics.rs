@@ -93,8 +93,16 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
     describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
     describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
-    describe_counter!("ws_refused_total", Unit::Count, "Sockets refused for want of room, by reason: server or address.");
-    describe_gauge!("ws_worker_connections", Unit::Count, "Connections of one event loop, those that say goodbye with them.");
+    describe_counter!(
+        "ws_refused_total",
+        Unit::Count,
+        "Sockets refused for want of room, by reason: server or address."
+    );
+    describe_gauge!(
+        "ws_worker_connections",
+        Unit::Count,
+        "Connections of one event loop, those that say goodbye with them."
+    );
     describe_gauge!("ws_worker_inbox_length", Unit::Count, "Answers and orders an event loop found in its last round.");
     describe_counter!("ws_worker_frames_sent_total", Unit::Count, "Messages sent by one event loop.");
     describe_counter!("ws_worker_would_block_total", Unit::Count, "Writes of one event loop that found no room.");

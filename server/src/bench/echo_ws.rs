@@ -45,10 +45,8 @@ async fn echo(request: HttpRequest, body: web::Payload) -> actix_web::Result<Htt
         return Ok(crate::ws::fast::gate::accept(&request, crate::ws::fast::Accepted::Echo)?);
     }
     let (response, mut sender, messages) = actix_ws::handle(&request, body)?;
-    let mut messages = messages
-        .max_frame_size(MAX_MESSAGE_BYTES)
-        .aggregate_continuations()
-        .max_continuation_size(MAX_MESSAGE_BYTES);
+    let mut messages =
+        messages.max_frame_size(MAX_MESSAGE_BYTES).aggregate_continuations().max_continuation_size(MAX_MESSAGE_BYTES);
     actix_web::rt::spawn(async move {
         let goodbye = loop {
             let sent = match messages.recv().await {

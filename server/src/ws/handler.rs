@@ -11,13 +11,13 @@ use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReaso
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout};
 
+use super::admission::Ticket;
 use super::session::{Action, Role, Session};
 use crate::conductor::Conductor;
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
 use crate::hub::frames::{Frames, encode};
 use crate::hub::{Hub, Seat};
-use super::admission::Ticket;
 use crate::protocol::text::Text;
 use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, close};
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::connection::{Accepted, Connection, Mind, Newcomer, Participant, Phase};

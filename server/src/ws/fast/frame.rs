@@ -358,11 +358,7 @@ fn check_begin(kept: &Kept, head: &Head, limits: Limits) -> Result<(), Violation
     }
 }
 
-fn hear_control(
-    control: Control,
-    payload: &[u8],
-    hear: &mut impl FnMut(Heard<'_>) -> Flow,
-) -> Result<Next, Violation> {
+fn hear_control(control: Control, payload: &[u8], hear: &mut impl FnMut(Heard<'_>) -> Flow) -> Result<Next, Violation> {
     Ok(match control {
         Control::Ping => hear(Heard::Ping(payload)).into(),
         Control::Pong => hear(Heard::Pong).into(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, SendFlags, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::connection::{
     Connection, Interest, Mind, Output, PING_FRAME, Phase, Written, close_frame, echo_binary, echo_close, echo_text,
@@ -70,6 +70,7 @@ pub(super) struct Serving {
     pub(super) waiting: Vec<Key>,
     /// Who has until when to leave.
     pub(super) leaving: std::collections::VecDeque<(Duration, Key)>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
     spare: Vec<Box<Output>>,
 }
 
@@ -109,7 +110,9 @@ impl Serving {
     /// The first bytes of a connection: the answer to its upgrade, and what the room shows, in one write.
     pub(super) fn greet(&mut self, key: Key, connection: &mut Connection, answer: bytes::Bytes, welcome: Option<Text>) {
         self.output(connection).push(answer);
-        let (Some(Mind::Participant(participant)), Some(conductor)) = (&connection.mind, &self.conductor) else { return };
+        let (Some(Mind::Participant(participant)), Some(conductor)) = (&connection.mind, &self.conductor) else {
+            return;
+        };
         connection.room = self.rooms.enter(&participant.seat, key, conductor, &self.inbox);
         let frames = connection.room.and_then(|room| self.rooms.frames(room)).cloned();
         self.actions.extend(welcome.map(Action::Send));
@@ -148,7 +151,7 @@ impl Serving {
             Ok(read) => {
                 connection.reader = reader;
                 if read < bytes.len() && connection.phase == Phase::Open {
-                    connection.input = Some(Box::new(bytes[read..].to_vec()));
+                    connection.input = Some(bytes[read..].into());
                 }
             }
             Err(violation) => match connection.phase {
