@@ -39,6 +39,12 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How often sessions whose time is over are looked for: about as long as their sockets outlive them.
 const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
+/// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT_MS: u32 = 20_000;
+/// Most threads that actix serves with.
+const MAX_WORKERS: usize = 512;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
@@ -82,8 +88,11 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     // A restart must not wait for connections of the last run to be forgotten.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    // Frames are whole messages: what waits for more of them to fill a packet comes late. Connections inherit it.
+    // What the listener is set to, its connections are from the start. Frames are whole messages: one that waited for more
+    // to fill a packet would come late.
     socket.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(&socket, UNREAD_TIMEOUT_MS)?;
     socket.bind(address)?;
     socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
 }
@@ -226,10 +235,11 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
 
 /// How many threads serve requests, and as many sockets.
 fn workers(settings: &Settings) -> usize {
-    match settings.workers {
+    let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
-    }
+    };
+    workers.min(MAX_WORKERS)
 }
 
 /// The event loops that sockets are served by, if they are.

@@ -223,7 +223,7 @@ impl Steps {
 
     /// Sockets from outside, by the load tool.
     pub(crate) fn bench_sockets(&self, arguments: &[String]) -> Result<()> {
-        let mut bench = Command::new(self.target().join("release/bareme-stress"));
+        let mut bench = Command::new(self.stress());
         bench.arg("bench").arg("--server").arg(self.binary()).arg("--work").arg(self.target()).args(arguments);
         self.run("benchmarks of the sockets", bench.current_dir(&self.root))
     }

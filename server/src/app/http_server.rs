@@ -10,7 +10,6 @@ use actix_http::{HttpService, Request};
 use actix_server::{Server, ServerBuilder};
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, map_config};
 use actix_web::dev::{AppConfig, Service, ServiceResponse};
-use actix_web::rt::net::TcpStream;
 use actix_web::{Error, HttpResponse};
 
 use crate::ws::Loops;
@@ -23,10 +22,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to end a connection that we ended.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
-/// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
-#[cfg(target_os = "linux")]
-const UNREAD_TIMEOUT_MS: u32 = 20_000;
 
 /// Size of a server.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +61,7 @@ where
     let stopping = builder.graceful_shutdown_signal();
     let address = listener.local_addr()?;
     let builder = builder.listen("http", listener, move || {
-        let stopping = stopping.clone();
+        let (stopping, signal) = (stopping.clone(), stopping.clone());
         let service = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -76,14 +71,20 @@ where
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .local_addr(address)
-            .on_connect_ext(|stream: &TcpStream, _| give_up_unread(stream))
             .finish(configured(app(), address));
         #[cfg(target_os = "linux")]
-        let service = service
-            .upgrade(loops.clone().map(|loops| crate::ws::fast::gate::factory(configured(app(), address), loops)));
+        {
+            let gate = || {
+                let loops = loops.clone()?;
+                Some(crate::ws::fast::gate::factory(configured(app(), address), loops))
+            };
+            crate::ws::fast::front::factory(service.upgrade(gate()), gate(), signal, HEAD_TIMEOUT)
+        }
         #[cfg(not(target_os = "linux"))]
-        let _ = &loops;
-        service.tcp()
+        {
+            let _ = (&loops, &signal);
+            service.tcp()
+        }
     })?;
     Ok(builder.run())
 }
@@ -112,14 +113,4 @@ where
     let app = app.into_factory().map_err(|error: Error| error.error_response());
     // What `HttpServer` makes of an address; there is no other name for it outside of actix-web.
     map_config(app, move |()| AppConfig::__priv_test_new(false, address.to_string(), address))
-}
-
-/// Limits how long bytes for this connection's peer may wait in the system.
-fn give_up_unread(stream: &TcpStream) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, UNREAD_TIMEOUT_MS) {
-        tracing::debug!(%error, "a connection has no limit for unread bytes");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream;
 }

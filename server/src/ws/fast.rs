@@ -4,7 +4,7 @@
 //! more. Here, one thread for each worker waits with epoll for all of its sockets; a room's frames are encoded once, with
 //! the head of their WebSocket frame, and handed to the system from the same bytes for everybody.
 //!
-//! `gate` is where sockets come in, `frame` reads what clients send, `serving` does what `ws/session` decides, as the
+//! `front` and `gate` are where sockets come in, `frame` reads what clients send, `serving` does what `ws/session` decides, as the
 //! portable path in `ws/handler` does.
 //!
 //! **Invariants**
@@ -15,6 +15,7 @@
 mod connection;
 mod event_loop;
 mod frame;
+pub mod front;
 pub mod gate;
 mod inbox;
 mod meters;

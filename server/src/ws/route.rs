@@ -23,6 +23,9 @@ use crate::http::identity::{new_viewer, origin_allowed, viewer_of};
 use crate::hub::frames::encode;
 use crate::protocol::{PROTOCOL_VERSION, ServerMessage, Welcome};
 
+/// Before the channel in the path of a socket.
+const PREFIX: &str = "/ws";
+
 /// How long an address with too many sockets is asked to wait, in seconds.
 const ADDRESS_WAIT_S: u64 = 10;
 
@@ -46,13 +49,14 @@ enum AskedRole {
 
 /// Adds the route.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config.route("/ws/{channel}", web::get().to(connect));
+    // The prefix is compared as it is. A pattern for the channel would be a regular expression, which costs a connection
+    // more than its signature.
+    config.service(web::scope(PREFIX).default_service(web::to(connect)));
 }
 
 async fn connect(
     request: HttpRequest,
     body: web::Payload,
-    path: web::Path<String>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     if !origin_allowed(&state.settings, &request) {
@@ -67,7 +71,8 @@ async fn connect(
         )
     })?;
     let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
-    let channel = Slug::new(&path).map_err(|_| unknown())?;
+    let name = request.path().strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
+    let channel = Slug::new(name).map_err(|_| unknown())?;
     let ticket = state.admission.admit(state.socket_key(&request)).map_err(refuse)?;
     // Before the credential is looked at: what is revoked from here on closes the socket.
     let revocations = || state.hub.revocations();

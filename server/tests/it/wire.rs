@@ -241,11 +241,11 @@ pub(crate) struct Raw {
 impl Raw {
     /// Upgrades a connection whose receive buffer is as small as the system allows if `narrow`.
     pub(crate) async fn upgrade(server: &Server, path: &str, narrow: bool) -> Self {
-        Self::upgrade_with(server, path, narrow, b"").await
+        Self::upgrade_with(server, path, narrow, b"", 0).await
     }
 
-    /// As [`Raw::upgrade`], with bytes that follow the request in the same write.
-    pub(crate) async fn upgrade_with(server: &Server, path: &str, narrow: bool, early: &[u8]) -> Self {
+    /// As [`Raw::upgrade`], with bytes that follow the request in the same write, and so many of its own in one before.
+    pub(crate) async fn upgrade_with(server: &Server, path: &str, narrow: bool, early: &[u8], first: usize) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         if narrow {
             socket.set_recv_buffer_size(2304).unwrap();
@@ -257,7 +257,10 @@ impl Raw {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             server.port()
         );
-        raw.write(&[request.as_bytes(), early].concat()).await;
+        let (first, rest) = request.split_at(first);
+        raw.write(first.as_bytes()).await;
+        tokio::task::yield_now().await;
+        raw.write(&[rest.as_bytes(), early].concat()).await;
         while !raw.buffer.windows(4).any(|end| end == b"\r\n\r\n") {
             assert!(raw.fill().await, "the head of a response");
         }

@@ -87,6 +87,7 @@ impl Participant {
 }
 
 /// Who decides what is answered.
+#[expect(clippy::large_enum_variant, reason = "an echo serves nobody but the conformance suite")]
 pub(super) enum Mind {
     Participant(Participant),
     Echo,
@@ -140,7 +141,7 @@ pub(super) struct Connection {
     pub(super) mind: Option<Mind>,
     pub(super) reader: Reader,
     /// What was read and not yet heard, because answers wait already.
-    pub(super) input: Option<Box<Vec<u8>>>,
+    pub(super) input: Option<Box<[u8]>>,
     pub(super) output: Option<Box<Output>>,
     /// Held while the viewer's own notes are read: the reading ends with the connection.
     pub(super) reading: Option<Arc<()>>,

@@ -26,7 +26,7 @@ impl Meters {
             frames: metrics::counter!("ws_worker_frames_sent_total", "worker" => worker.clone()),
             frames_of_all: metrics::counter!(crate::metrics::FRAMES_SENT),
             would_block: metrics::counter!("ws_worker_would_block_total", "worker" => worker.clone()),
-            slow: metrics::counter!("ws_worker_slow_total", "worker" => worker.clone()),
+            slow: metrics::counter!("ws_worker_slow_total", "worker" => worker),
             sent: 0,
             blocked: 0,
             given_up: 0,

@@ -70,6 +70,7 @@ pub(super) struct Serving {
     pub(super) waiting: Vec<Key>,
     /// Who has until when to leave.
     pub(super) leaving: std::collections::VecDeque<(Duration, Key)>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
     spare: Vec<Box<Output>>,
 }
 
@@ -150,7 +151,7 @@ impl Serving {
             Ok(read) => {
                 connection.reader = reader;
                 if read < bytes.len() && connection.phase == Phase::Open {
-                    connection.input = Some(Box::new(bytes[read..].to_vec()));
+                    connection.input = Some(bytes[read..].into());
                 }
             }
             Err(violation) => match connection.phase {

@@ -221,7 +221,7 @@ proptest! {
         let expected = reference(&bytes, limits);
         prop_assert_eq!(&read(&cut(&bytes, &cuts), limits, flow), &expected);
         prop_assert_eq!(&read(&cut(&bytes, &[1]), limits, flow), &expected);
-        prop_assert_eq!(&read(&[bytes.clone()], limits, flow), &expected);
+        prop_assert_eq!(&read(std::slice::from_ref(&bytes), limits, flow), &expected);
     }
 
     #[test]
