@@ -189,9 +189,7 @@ fn main() -> Result<()> {
             steps.build()?;
             match what {
                 Some(Bench::Store) => steps.bench_store(),
-                Some(Bench::Sockets { arguments }) => {
-                    steps.bench_sockets(&arguments)
-                }
+                Some(Bench::Sockets { arguments }) => steps.bench_sockets(&arguments),
                 Some(Bench::Others { mut arguments }) => {
                     setup::others(&steps)?;
                     arguments.push("--with-others".to_owned());

@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::checkpoint::Batch;
 use self::follow::Polled;
@@ -51,8 +51,9 @@ const INBOX_BATCH: usize = 4096;
 /// Changes of phase that wait for the one under way, or for the item to be read.
 const MAX_QUEUED_CONTROLS: usize = 64;
 
-/// How often the item looks at what is due.
+/// How often the item looks at what is due; more often while other pods' votes are awaited, which are shown that much later.
 const TICK: Duration = Duration::from_millis(50);
+const SHORT_TICK: Duration = Duration::from_millis(20);
 
 /// How far apart two looks at two clocks may be, in microseconds.
 const CLOCKS_APART_US: u64 = 1000;
@@ -292,8 +293,7 @@ impl<B: Ballot> Item<B> {
     /// Runs until every handle is gone.
     pub(super) async fn run(mut self) {
         let mut inbox = Vec::with_capacity(64);
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_tick = Instant::now();
         self.start_loading(Duration::ZERO);
         loop {
             tokio::select! {
@@ -304,7 +304,11 @@ impl<B: Ballot> Item<B> {
                     None => return,
                 },
                 // Before the votes, which may never pause.
-                _ = tick.tick() => self.on_tick(),
+                () = sleep_until(next_tick) => {
+                    self.on_tick();
+                    let is_followed = self.is_shared() && self.rank.phase() == Phase::Open;
+                    next_tick = Instant::now() + if is_followed { SHORT_TICK } else { TICK };
+                }
                 count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
                     if count > 0 {
                         let now_us = self.engine.env.now_us();
