@@ -51,9 +51,8 @@ const INBOX_BATCH: usize = 4096;
 /// Changes of phase that wait for the one under way, or for the item to be read.
 const MAX_QUEUED_CONTROLS: usize = 64;
 
-/// How often the item looks at what is due; more often while other pods' votes are awaited, which are shown that much later.
+/// How often the item looks at what is due, at least.
 const TICK: Duration = Duration::from_millis(50);
-const SHORT_TICK: Duration = Duration::from_millis(20);
 
 /// How far apart two looks at two clocks may be, in microseconds.
 const CLOCKS_APART_US: u64 = 1000;
@@ -306,8 +305,7 @@ impl<B: Ballot> Item<B> {
                 // Before the votes, which may never pause.
                 () = sleep_until(next_tick) => {
                     self.on_tick();
-                    let is_followed = self.is_shared() && self.rank.phase() == Phase::Open;
-                    next_tick = Instant::now() + if is_followed { SHORT_TICK } else { TICK };
+                    next_tick = self.next_look(Instant::now());
                 }
                 count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
                     if count > 0 {
@@ -469,6 +467,14 @@ impl<B: Ballot> Item<B> {
                 self.next_control();
             }
         }
+    }
+
+    /// When to look at what is due again. What other pods acknowledged is shown later by as much as its reading is late, so
+    /// that is started when it is due.
+    fn next_look(&self, now: Instant) -> Instant {
+        let follows = self.is_shared() && !self.polling && self.next_poll > now;
+        let latest = now + TICK;
+        if follows { latest.min(self.next_poll) } else { latest }
     }
 
     fn on_tick(&mut self) {
