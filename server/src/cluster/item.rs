@@ -205,6 +205,8 @@ pub struct Item<B: Ballot> {
     dirty: Vec<NoteRow>,
     checkpointing: bool,
     adopting: bool,
+    /// How far this pod has finished lanes of dead writers.
+    adopted: BTreeMap<LaneId, u64>,
     recent: Recent,
     checkpoint_failed: bool,
     next_checkpoint: Instant,
@@ -272,6 +274,7 @@ impl<B: Ballot> Item<B> {
             dirty: Vec::new(),
             checkpointing: false,
             adopting: false,
+            adopted: BTreeMap::new(),
             recent: Recent::default(),
             checkpoint_failed: false,
             next_checkpoint: now,
