@@ -6,6 +6,7 @@
 mod cluster;
 mod faults;
 mod fuzz;
+mod manifests;
 mod namespace;
 mod pods;
 mod served;
@@ -83,6 +84,12 @@ enum Command {
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
     },
+    /// Kubernetes manifests, Dockerfile and Compose files: schemas, and whether they say what the program does
+    Manifests {
+        /// Makes what is made from others: the PrometheusRule, the list of dashboards
+        #[arg(long)]
+        write: bool,
+    },
     /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
     Bench,
 }
@@ -134,6 +141,11 @@ fn main() -> Result<()> {
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
+        Command::Manifests { write } => {
+            setup::manifests(&steps)?;
+            steps.release()?;
+            manifests::run(&steps, write)
+        }
         Command::Bench => {
             steps.release()?;
             steps.bench()
@@ -145,6 +157,7 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.pages()?;
             steps.contracts()?;
+            manifests::run(&steps, false)?;
             steps.fuzz(fuzz::SEED)?;
             steps.done()
         }

@@ -23,13 +23,26 @@ const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), (
 const PODS: [(&str, &str); 3] =
     [("haproxy", "/usr/sbin/haproxy"), ("libfaketime", "/usr/share/doc/libfaketime"), ("iproute2", "/usr/bin/ip")];
 
-/// PyPI packages of the API fuzzer and of the OpenAPI validator.
-const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
+/// What reads the configurations of the balancer, of Prometheus and of Alertmanager.
+const MANIFESTS: [(&str, &str); 3] = [
+    ("haproxy", "/usr/sbin/haproxy"),
+    ("prometheus", "/usr/bin/promtool"),
+    ("prometheus-alertmanager", "/usr/bin/amtool"),
+];
+
+/// PyPI packages of the API fuzzer, of the OpenAPI validator, and of the schemas of Kubernetes.
+const PYTHON: [&str; 3] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "kubernetes-validate==1.37.0"];
 
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
     browser(steps)?;
-    python(steps)
+    manifests(steps)
+}
+
+/// What reads manifests. Go, which brings definitions of resources, is the developer's own, as Rust is.
+pub(crate) fn manifests(steps: &Steps) -> Result<()> {
+    python(steps)?;
+    debian(steps, &MANIFESTS)
 }
 
 /// What the cluster for development and tests runs on.
