@@ -4,6 +4,7 @@
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
 mod cluster;
+mod control_plane;
 mod faults;
 mod fuzz;
 mod manifests;
@@ -90,6 +91,9 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// A real control plane of Kubernetes with simulated nodes: applies every overlay, scales, evicts, rolls out. Builds it
+    /// first, a quarter of an hour of one core, once
+    ControlPlane,
     /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
     Bench,
 }
@@ -145,6 +149,10 @@ fn main() -> Result<()> {
             setup::manifests(&steps)?;
             steps.release()?;
             manifests::run(&steps, write)
+        }
+        Command::ControlPlane => {
+            setup::control_plane(&steps)?;
+            control_plane::run(&steps)
         }
         Command::Bench => {
             steps.release()?;

@@ -21,7 +21,7 @@ use self::containers::Containers;
 use self::facts::Facts;
 use crate::steps::{Steps, say};
 
-pub(crate) use self::tools::{Python, crds, folders, kubectl};
+pub(crate) use self::tools::{Python, cache, crds, folders, go, kubectl, output};
 
 /// What one folder of `k8s/` makes.
 #[derive(Debug, Clone)]

@@ -57,6 +57,11 @@ pub(crate) fn pods(steps: &Steps) -> Result<()> {
     debian(steps, &PODS)
 }
 
+/// What a control plane of Kubernetes keeps its objects in, and makes its keys with. Its own programs are built.
+pub(crate) fn control_plane(steps: &Steps) -> Result<()> {
+    debian(steps, &[("etcd-server", "/usr/bin/etcd"), ("openssl", "/usr/bin/openssl")])
+}
+
 fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect();

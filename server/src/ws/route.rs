@@ -51,6 +51,12 @@ async fn connect(
         let remedy = "open the socket from a page of this server, or without an Origin header; check public_url";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_origin", "another site opened this socket", remedy));
     }
+    // Until the balancer has noticed: a socket that is taken now would be told to go at once, and its viewer would wait.
+    if state.readiness.is_draining() {
+        let remedy = "connect again: another server answers, or this one after its restart";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this server is stopping", remedy);
+        return Err(problem.retry_after(1));
+    }
     let query = web::Query::<Query>::from_query(request.query_string()).map_err(|error| {
         Problem::malformed(
             Rule::WrongQuery,
