@@ -13,6 +13,7 @@ mod pods;
 mod served;
 mod setup;
 mod simulate;
+mod standing;
 mod steps;
 
 use anyhow::Result;
@@ -53,6 +54,11 @@ enum Command {
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
+    },
+    /// Three servers behind HAProxy on that cluster, by one command, to try things on; they stay until `down`
+    Pods {
+        #[command(subcommand)]
+        action: standing::Action,
     },
     /// Three pods behind HAProxy on the cluster, under load, while something breaks; each note is recounted. With root only
     Faults {
@@ -132,6 +138,7 @@ fn main() -> Result<()> {
             }
             cluster::Cluster::new(&steps).run(&steps, &action)
         }
+        Command::Pods { action } => standing::run(&steps, &action),
         Command::Faults { list: true, .. } => {
             faults::list();
             Ok(())

@@ -23,6 +23,9 @@ use crate::steps::{Steps, say};
 
 pub(crate) use self::tools::{Python, cache, crds, folders, go, kubectl, output};
 
+/// Paths that are the operator's: every way in keeps them from viewers.
+const PRIVATE: [&str; 4] = ["/metrics", "/readyz", "/healthz", "/api/v1/monitoring/"];
+
 /// What one folder of `k8s/` makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Set {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Scene, Script};
+use super::{Scene, Script, rolling};
 use crate::pods::{Balance, Habitat, PODS};
 
 const PLAIN: Habitat = Habitat { clock: None, apart: false };
@@ -26,6 +26,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 60,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: |_| Ok("–".to_owned()),
     },
     Script {
@@ -35,6 +36,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 75,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: |_| Ok("–".to_owned()),
     },
     Script {
@@ -44,6 +46,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 75,
         balance: Balance::RoundRobin,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: |_| Ok("–".to_owned()),
     },
     Script {
@@ -53,7 +56,18 @@ pub(super) const ALL: &[Script] = &[
         seconds: 150,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: pods_killed,
+    },
+    Script {
+        name: "rolling-restart",
+        what: "pods are stopped in order (SIGTERM) and started again, one after the other, as an update does it",
+        audience: &["crowd", "--sockets", "1000", "--jeux", "4", "--stage", "20", "--expect-restarts"],
+        seconds: 90,
+        balance: Balance::Sticky,
+        habitats: ALL_PLAIN,
+        back_within_ms: Some(5000.0),
+        harm: rolling::restart,
     },
     Script {
         name: "all-killed",
@@ -62,6 +76,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 60,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: all_killed,
     },
     Script {
@@ -71,6 +86,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 90,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: pods_stopped,
     },
     Script {
@@ -80,6 +96,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 80,
         balance: Balance::Sticky,
         habitats: [PLAIN, PLAIN, Habitat { clock: None, apart: true }],
+        back_within_ms: None,
         harm: pod_cut_off,
     },
     Script {
@@ -89,6 +106,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 300,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: nodes_killed,
     },
     Script {
@@ -98,6 +116,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 60,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: node_stopped,
     },
     Script {
@@ -107,6 +126,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 200,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
+        back_within_ms: None,
         harm: |_| Ok("100 closes".to_owned()),
     },
     Script {
@@ -116,6 +136,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 40,
         balance: Balance::Sticky,
         habitats: [PLAIN, Habitat { clock: Some("+1h"), apart: false }, PLAIN],
+        back_within_ms: None,
         harm: |_| Ok("+1 h".to_owned()),
     },
     Script {
@@ -125,6 +146,7 @@ pub(super) const ALL: &[Script] = &[
         seconds: 40,
         balance: Balance::Sticky,
         habitats: [PLAIN, Habitat { clock: Some("-1h"), apart: false }, PLAIN],
+        back_within_ms: None,
         harm: |_| Ok("−1 h".to_owned()),
     },
 ];

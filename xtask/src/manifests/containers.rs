@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::tools::{cache, go, output};
-use super::{Python, is_there, list, pods, text};
+use super::{PRIVATE, Python, is_there, list, pods, text};
 use crate::steps::Steps;
 
 /// All of it, as it was read.
@@ -195,8 +195,12 @@ impl Containers {
         }
         // In the configuration: what is asked of a pod, and what is kept from viewers.
         let paths = self.balancer.split_whitespace().filter(|word| word.starts_with('/'));
-        for path in paths.filter(|path| !facts.answers(path)) {
+        // What ends with a slash is the beginning of a path.
+        for path in paths.filter(|path| !path.ends_with('/') && !facts.answers(path)) {
             found.push(format!("haproxy.cfg: {path} is nothing the program answers"));
+        }
+        for path in PRIVATE.iter().filter(|path| !self.balancer.contains(*path)) {
+            found.push(format!("haproxy.cfg: viewers reach {path}"));
         }
         if !self.balancer.contains("uri /readyz") {
             found.push("haproxy.cfg: pods are not asked for /readyz".to_owned());

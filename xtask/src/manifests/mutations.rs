@@ -257,6 +257,28 @@ const MISTAKES: &[Mistake] = &[
         || json!("dumps"),
         "PersistentVolumeClaim dumps",
     ),
+    // What is the operator's.
+    Mistake(
+        "overlays/gke",
+        "Ingress/bareme-private",
+        "/spec/rules/0/http/paths/0/path",
+        || json!("/metric"),
+        "viewers reach /metrics",
+    ),
+    Mistake(
+        "overlays/gke-haproxy",
+        "Service/bareme",
+        "/metadata/annotations/haproxy.org~1backend-config-snippet",
+        || json!(""),
+        "viewers reach /readyz",
+    ),
+    Mistake(
+        "overlays/gke-gateway",
+        "HTTPRoute/bareme",
+        "/spec/rules/1/matches/3",
+        || Value::Null,
+        "viewers reach /api/v1/monitoring/",
+    ),
     // Metrics and scaling.
     Mistake(
         "overlays/gke",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::pods::{Template, templates};
-use super::{Set, list, text, title};
+use super::{PRIVATE, Set, list, text, title};
 
 /// The class of a balancer that is not to be used.
 const RETIRED: &str = "nginx";
@@ -22,7 +22,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 /// Checks what a set's objects say of each other.
 pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
     let templates = templates(set);
-    let mut found = Vec::new();
+    let mut found = private(set);
     for document in &set.documents {
         let complaints = match text(document, "/kind") {
             "Deployment" => deployment(document),
@@ -45,6 +45,27 @@ pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether each way in keeps viewers from what is the operator's.
+fn private(set: &Set) -> Vec<String> {
+    let mut kept = String::new();
+    for document in &set.documents {
+        let snippet = text(document, "/metadata/annotations/haproxy.org~1backend-config-snippet");
+        let middlewares = text(document, "/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares");
+        kept.push_str(snippet);
+        if middlewares.ends_with("nobody@kubernetescrd") {
+            kept.push_str(&document["spec"].to_string());
+        }
+        for rule in list(document, "/spec/rules").iter().filter(|_| text(document, "/kind") == "HTTPRoute") {
+            if list(rule, "/backendRefs").is_empty() {
+                kept.push_str(&rule.to_string());
+            }
+        }
+    }
+    let leads_in = set.kind("Ingress").chain(set.kind("HTTPRoute")).next().is_some();
+    let open = PRIVATE.iter().filter(|path| leads_in && !kept.contains(*path));
+    open.map(|path| format!("viewers reach {path}")).collect()
 }
 
 fn deployment(document: &Value) -> Vec<String> {
