@@ -16,7 +16,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:12.11-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/bareme /usr/local/bin/bareme
+# A new volume takes the owner of the folder that it covers.
 COPY --from=build --chown=10001:10001 /out/data /data
+COPY --from=build --chown=10001:10001 /out/data /dumps
 ENV BAREME_LISTEN=0.0.0.0:8080 BAREME_DATA_DIR=/data
 USER 10001:10001
 VOLUME /data

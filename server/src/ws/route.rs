@@ -109,3 +109,38 @@ async fn connect(
     actix_web::rt::spawn(Socket { session, seat, hub, credential, revoked, welcome, sender, messages }.run());
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use crate::app::{App, listen};
+    use crate::settings::Settings;
+    use crate::store::memory::MemoryStore;
+
+    async fn knock(port: u16) -> String {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = "GET /ws/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 2048];
+        let read = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_opens_no_socket_and_says_so_before_anything_else() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let app = App::build(Settings::default(), Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
+        let (port, state) = (app.port(), app.state());
+        let serving = tokio::spawn(app.run(std::future::pending(), std::future::pending()));
+        let answer = knock(port).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        state.readiness.drain();
+        let answer = knock(port).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+        serving.abort();
+    }
+}

@@ -149,6 +149,17 @@ impl Containers {
         if service["read_only"] != true || service["cap_drop"][0] != "ALL" {
             found.push("may do more than it needs: read_only, cap_drop".to_owned());
         }
+        // A new volume belongs to root, unless the image has its folder and gives it to somebody.
+        let copies = list(&self.stages, "").last().map(|stage| list(stage, "/Commands")).unwrap_or_default();
+        let given = |target: &str| {
+            let mut lines = copies.iter().filter_map(Value::as_str).filter(|line| line.contains("--chown="));
+            lines.any(|line| line.ends_with(&format!(" {target}")))
+        };
+        for mount in list(service, "/volumes").iter().filter(|mount| text(mount, "/type") == "volume") {
+            if !given(text(mount, "/target")) {
+                found.push(format!("cannot write to {}: the image gives it to nobody", text(mount, "/target")));
+            }
+        }
         let grace = text(service, "/stop_grace_period");
         if grace.trim_end_matches('s').parse::<u64>().is_ok_and(|given| given < facts.drain_s) {
             found.push(format!("has {grace} to end, and takes up to {} s", facts.drain_s));
