@@ -96,7 +96,7 @@ impl Standing {
         let processes: Value =
             pods.leave().into_iter().map(|(name, pid)| (name, json!(pid))).collect::<serde_json::Map<_, _>>().into();
         std::fs::write(self.file(), json!({"processes": processes, "url": url, "pods": urls}).to_string())?;
-        say(&format!("\nthree servers behind HAProxy, on three nodes of Apache Cassandra\n"));
+        say("\nthree servers behind HAProxy, on three nodes of Apache Cassandra\n");
         say(&format!("  viewers   {url}/"));
         say(&format!("  admin     {url}/admin{}", link.unwrap_or_default()));
         say(&format!("  servers   {}", urls.join("  ")));

@@ -201,7 +201,7 @@ impl Containers {
             }
         }
         let listens = given.get("LISTEN").map_or("", String::as_str).rsplit(':').next().unwrap_or_default();
-        if list(balancer, "/ports").iter().all(|port| port["target"].to_string() != listens) {
+        if list(balancer, "/ports").iter().all(|port| port["target"].as_u64() != listens.parse().ok()) {
             found.push(format!("compose.yaml: balancer: listens on {listens}, and publishes another port"));
         }
         // In the configuration: what is asked of a pod, and what is kept from viewers.

@@ -288,7 +288,7 @@ pub(super) fn database(set: &Set, all: &[Set]) -> Vec<String> {
             match all.iter().find_map(|database| data_centre(database, host)) {
                 None => found.push(format!("BAREME_STORE leads to {host}, which none of k8s/database makes")),
                 Some(real) if real != wanted => {
-                    found.push(format!("BAREME_STORE says dc={wanted}, and {host} is in {real}"))
+                    found.push(format!("BAREME_STORE says dc={wanted}, and {host} is in {real}"));
                 }
                 Some(_) => {}
             }
