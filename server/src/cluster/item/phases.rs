@@ -185,6 +185,7 @@ impl<B: Ballot> Item<B> {
         if self.lanes.iter().all(|lane| covered.get(&lane.id).copied().unwrap_or(0) >= lane.next_seq) {
             // Whoever made the result has written our rows.
             self.dirty.clear();
+            self.unfolded.note(false, 0);
         }
         for lane in &result.manifest {
             let id = LaneId { writer: WriterId(lane.writer), lane: lane.lane };
