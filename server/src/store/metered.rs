@@ -9,9 +9,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{
-    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
-};
+use super::{ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId};
 use crate::domain::live::LiveId;
 use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;

@@ -30,6 +30,8 @@ impl<B: Ballot> Item<B> {
             self.is_closer = false;
         }
         if rank > self.rank {
+            // In the span that names the live and the jeu.
+            tracing::info!(phase = ?rank.phase(), epoch = rank.epoch(), "a jeu has another phase");
             // What is read less often while nobody votes is read at once now: the lease comes with it.
             self.next_poll = Instant::now();
         }
