@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::protocol::Status;
+use crate::protocol::{Status, close};
 use crate::store::ErrorKind;
 use crate::traces::{SPANS_EXPORTED, SPANS_LOST, SPANS_QUEUED};
 use machine::{DATA_DIR_FREE, DATA_DIR_SIZE};
 
 /// Open WebSockets of this pod.
 pub const WS_ACTIVE_CONNECTIONS: &str = "ws_active_connections";
+/// WebSockets closed by the server, by close `code`.
+pub const WS_CLOSED: &str = "ws_closed_total";
 /// Notes that were acknowledged.
 pub const NOTES_ACCEPTED: &str = "notes_accepted_total";
 /// Notes that were not, by `reason`.
@@ -126,7 +128,7 @@ fn describe() {
     describe_counter!(SPANS_EXPORTED, Unit::Count, "Spans of traces that a collector took.");
     describe_counter!(SPANS_LOST, Unit::Count, "Spans of traces that were not sent, by reason.");
     describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
-    describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
+    describe_counter!(WS_CLOSED, Unit::Count, "WebSockets closed, by close code.");
     describe_gauge!("cql_in_flight", Unit::Count, "Requests to the cluster under way, by queue.");
     describe_counter!("cql_retries_total", Unit::Count, "Requests to the cluster that were tried again.");
     describe_counter!("cql_hedges_total", Unit::Count, "Requests that were sent to a second replica for being slow.");
@@ -149,6 +151,9 @@ fn describe() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for kind in ErrorKind::ALL {
         counter!(STORE_ERRORS, "kind" => kind.as_str()).absolute(0);
+    }
+    for close in close::ALL {
+        counter!(WS_CLOSED, "code" => close.code.to_string()).absolute(0);
     }
     for class in ["2xx", "4xx", "5xx"] {
         counter!(HTTP_REQUESTS, "class" => class).absolute(0);

@@ -6,6 +6,7 @@
 mod cluster;
 mod faults;
 mod fuzz;
+mod monitoring;
 mod namespace;
 mod pods;
 mod served;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long, default_value_t = fuzz::SEED)]
         seed: u32,
     },
+    /// Alert rules and dashboards: by promtool, and with a real Prometheus and Alertmanager while a server has faults
+    Monitoring,
     /// A real cluster for development and tests: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3
     Cluster {
         #[command(subcommand)]
@@ -115,6 +118,11 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.fuzz(seed)
         }
+        Command::Monitoring => {
+            setup::monitoring(&steps)?;
+            steps.release()?;
+            monitoring::run(&steps)
+        }
         Command::Cluster { action } => {
             if action.starts_nodes() {
                 setup::cluster(&steps)?;
@@ -146,6 +154,7 @@ fn main() -> Result<()> {
             steps.pages()?;
             steps.contracts()?;
             steps.fuzz(fuzz::SEED)?;
+            monitoring::run(&steps)?;
             steps.done()
         }
     }

@@ -23,12 +23,20 @@ const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), (
 const PODS: [(&str, &str); 3] =
     [("haproxy", "/usr/sbin/haproxy"), ("libfaketime", "/usr/share/doc/libfaketime"), ("iproute2", "/usr/bin/ip")];
 
+/// Those who watch. Their packages start services, unless [`monitoring`] keeps them from it.
+const MONITORING: [(&str, &str); 2] =
+    [("prometheus", "/usr/bin/promtool"), ("prometheus-alertmanager", "/usr/bin/prometheus-alertmanager")];
+
+/// What a package asks before it starts a service: 101 is no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// PyPI packages of the API fuzzer and of the OpenAPI validator.
 const PYTHON: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
 
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
     browser(steps)?;
+    monitoring(steps)?;
     python(steps)
 }
 
@@ -42,6 +50,39 @@ pub(crate) fn cluster(steps: &Steps) -> Result<()> {
 pub(crate) fn pods(steps: &Steps) -> Result<()> {
     cluster(steps)?;
     debian(steps, &PODS)
+}
+
+/// Prometheus and Alertmanager, as programs and not as services of this machine.
+pub(crate) fn monitoring(steps: &Steps) -> Result<()> {
+    let missing: Vec<_> = MONITORING.into_iter().filter(|(_, file)| !Path::new(file).exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // Where the machine has a policy, it stands; without one, theirs would be to start.
+    let policy = Path::new(POLICY);
+    let is_ours = !policy.exists() && forbid_services(policy).is_ok();
+    let installed = debian(steps, &missing);
+    if is_ours {
+        std::fs::remove_file(policy)?;
+    }
+    installed?;
+    end_services(&missing);
+    Ok(())
+}
+
+fn forbid_services(policy: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+    std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Ends what was started all the same: a policy of the machine may allow it.
+fn end_services(packages: &[(&str, &str)]) {
+    for (name, _) in packages {
+        let mut stop = Command::new("service");
+        stop.args([name, "stop"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let _was_not_running = stop.status();
+    }
 }
 
 fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {

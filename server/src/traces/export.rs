@@ -52,6 +52,7 @@ pub(super) fn processor(endpoint: &url::Url) -> Result<impl SpanProcessor + 'sta
         gauge: metrics::gauge!(SPANS_QUEUED),
     };
     exporter.exported.absolute(0);
+    exporter.gauge.set(0.0);
     exporter.failed.absolute(0);
     let full = metrics::counter!(SPANS_LOST, "reason" => "full");
     full.absolute(0);

@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::eventually;
+use crate::harness::{eventually, free_port};
 
 /// How it answers.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,6 +45,11 @@ impl Collector {
             }
         });
         Self { url, kept }
+    }
+
+    /// One that is not there.
+    pub(super) fn nobody() -> Self {
+        Self { url: format!("http://127.0.0.1:{}", free_port()), kept: Arc::default() }
     }
 
     pub(super) fn spans(&self) -> Vec<Span> {

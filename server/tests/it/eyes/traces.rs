@@ -137,10 +137,7 @@ async fn a_collector_that_never_answers_costs_traces_and_no_vote() {
 #[tokio::test]
 async fn a_collector_that_is_away_is_said_once_and_counted() {
     let dir = data_dir();
-    let nobody = Collector {
-        url: format!("http://127.0.0.1:{}", crate::harness::free_port()),
-        ..Collector::start(Mood::Takes).await
-    };
+    let nobody = Collector::nobody();
     let server = traced(&nobody, "1", dir.path()).await;
     let (channel, _) = server.open_live().await;
     for rounds in 1..=2 {
