@@ -3,6 +3,7 @@
 //! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
+mod capacity;
 mod cluster;
 mod faults;
 mod fuzz;
@@ -13,6 +14,7 @@ mod served;
 mod setup;
 mod simulate;
 mod steps;
+mod traces;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -86,6 +88,10 @@ enum Command {
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
     },
+    /// Traces at a real OpenTelemetry Collector, which is built from its Go modules first
+    Traces,
+    /// Computes the table of docs/capacity.md anew from the inputs there
+    Capacity,
     /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
     Bench,
 }
@@ -142,6 +148,11 @@ fn main() -> Result<()> {
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
+        Command::Traces => {
+            steps.release()?;
+            traces::run(&steps)
+        }
+        Command::Capacity => capacity::write(steps.root()),
         Command::Bench => {
             steps.release()?;
             steps.bench()
