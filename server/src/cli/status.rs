@@ -42,16 +42,14 @@ pub(super) fn status(url: Option<&str>, listen: SocketAddr, as_json: bool) -> Re
     if stats.status() != StatusCode::OK {
         return Err(Failure::running(refused(&base, stats.status())));
     }
-    if as_json {
-        let body = stats.bytes().map_err(|error| Failure::running(unreachable(&base, &error)))?;
-        std::io::stdout().write_all(&body)?;
-        writeln!(std::io::stdout())?;
-        return Ok(());
-    }
     let stats: SocketStats = read(&base, stats)?;
     let ready: Ready = read(&base, ask("/readyz")?)?;
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    std::io::stdout().write_all(text(&base, &stats, &ready, colours).as_bytes())?;
+    let out = match as_json {
+        true => serde_json::to_string(&stats).map_err(|error| Failure::running(error.to_string()))? + "\n",
+        false => text(&base, &stats, &ready, colours),
+    };
+    std::io::stdout().write_all(out.as_bytes())?;
     if ready.ready {
         return Ok(());
     }

@@ -15,6 +15,10 @@ const ON_A_CLUSTER: &str = "cql_";
 /// and say so.
 pub(crate) const AGREED: [&str; 3] = ["dumps_failed_total", "dumps_pending", "dump_last_success_timestamp_seconds"];
 
+/// Words that may stand before `by (…)` as well as before their bracket.
+const AGGREGATIONS: [&str; 12] =
+    ["sum", "min", "max", "avg", "count", "count_values", "group", "stddev", "stdvar", "topk", "bottomk", "quantile"];
+
 const KEYWORDS: [&str; 15] = [
     "and",
     "or",
@@ -35,6 +39,10 @@ const KEYWORDS: [&str; 15] = [
 
 /// Keywords before a list of labels.
 const BEFORE_LABELS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
+
+fn is_word(word: &str) -> bool {
+    KEYWORDS.contains(&word) || AGGREGATIONS.contains(&word)
+}
 
 /// The names of metrics in an expression that Prometheus has already found to be one.
 pub(crate) fn metrics_of(expression: &str) -> BTreeSet<String> {
@@ -59,7 +67,7 @@ pub(crate) fn metrics_of(expression: &str) -> BTreeSet<String> {
                 let lower = word.to_ascii_lowercase();
                 if BEFORE_LABELS.contains(&lower.as_str()) {
                     labels_follow = true;
-                } else if next != Some(&b'(') && !KEYWORDS.contains(&lower.as_str()) {
+                } else if next != Some(&b'(') && !is_word(&lower) {
                     found.insert(word.to_owned());
                 }
                 at = end;
