@@ -83,8 +83,11 @@ fn number(value: f64) -> String {
     if value == 0.0 {
         return "–".to_owned();
     }
+    if value < 0.01 {
+        return "< 0.01".to_owned();
+    }
     if value < 10.0 && value.fract() != 0.0 {
-        return if value < 0.1 { format!("{value:.3}") } else { format!("{value:.1}") };
+        return if value < 0.1 { format!("{value:.2}") } else { format!("{value:.1}") };
     }
     let digits = format!("{value:.0}");
     let mut out = String::new();
@@ -187,6 +190,6 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_mean_something() {
-        assert_eq!([0.0, 0.02, 3.14, 5.0, 1234.5].map(number), ["–", "0.020", "3.1", "5", "1,234"]);
+        assert_eq!([0.0, 0.001, 0.02, 3.14, 5.0, 1234.5].map(number), ["–", "< 0.01", "0.02", "3.1", "5", "1,234"]);
     }
 }
