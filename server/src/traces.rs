@@ -54,8 +54,10 @@ impl Pipeline {
 
     fn build(&self, span: SpanBuilder, parent: Option<&SpanContext>) -> Span {
         // Never the context of the thread: what it happens to be doing is not what this span belongs to.
-        let context = Context::new();
-        let context = parent.map_or(context.clone(), |parent| context.with_remote_span_context(parent.clone()));
+        let context = match parent {
+            Some(parent) => Context::new().with_remote_span_context(parent.clone()),
+            None => Context::new(),
+        };
         self.tracer.build_with_context(span, &context)
     }
 }

@@ -59,6 +59,8 @@ pub async fn identify(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = RequestId::of(request.headers().get(HEADER));
+    // A page asks for some thirty files, each with its head: there the id is repeated only to whoever asked for it.
+    let is_silent = request.path().starts_with("/assets/") && !request.headers().contains_key(HEADER);
     let span = tracing::info_span!("request", request_id = id.as_str(), method = %request.method());
     request.extensions_mut().insert(id.clone());
     let answering = async move {
@@ -67,7 +69,9 @@ pub async fn identify(
         let (path, status) = (response.request().match_pattern(), response.status().as_u16());
         let ms = started.elapsed().as_secs_f64() * 1000.0;
         tracing::debug!(path = path.as_deref().unwrap_or("none"), status, ms, "answered");
-        response.headers_mut().insert(HEADER, id.0);
+        if !is_silent {
+            response.headers_mut().insert(HEADER, id.0);
+        }
         Ok(response)
     };
     answering.instrument(span).await

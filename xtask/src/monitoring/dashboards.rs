@@ -84,6 +84,8 @@ pub(crate) fn as_rules(panels: &[Panel]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]

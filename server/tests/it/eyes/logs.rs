@@ -37,6 +37,9 @@ async fn every_line_says_which_request_or_jeu_it_is_about_and_none_holds_a_secre
         assert_eq!((answer.status().as_u16(), &answer.headers()["x-request-id"]), (status, &"abc-2".parse().unwrap()));
     }
 
+    let file = get("/assets/nothing.js").send().await.unwrap();
+    assert!(!file.headers().contains_key("x-request-id"), "heads of files count in what a page weighs");
+
     // Everything that takes a secret, right and wrong.
     let mut page = Page::viewer(&server, &channel).await;
     let note = page.note(1, json!({"fun": 4}));
