@@ -26,10 +26,47 @@ const MAX_REVOCATIONS: usize = 256;
 /// How long a drain waits for sockets to say goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Who sits at a socket, as far as they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A viewer.
+    Viewer,
+    /// An overlay.
+    Overlay,
+    /// An admin page, or a tool.
+    Admin,
+}
+
+impl Kind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Overlay => "overlay",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// How many sockets a room has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupancy {
+    /// The room's channel.
+    pub channel: Slug,
+    /// All of them.
+    pub sockets: u64,
+    /// Overlays among them.
+    pub overlays: u64,
+    /// Admin pages and tools among them.
+    pub admins: u64,
+}
+
 /// What sockets of a room share.
 pub struct Room {
     frames: watch::Sender<Arc<Frames>>,
     sockets: AtomicU64,
+    overlays: AtomicU64,
+    admins: AtomicU64,
     /// Changes of what admins prepared, for pages that show lists of it. Nobody reads it across two rooms.
     lists: AtomicU64,
 }
@@ -39,6 +76,15 @@ impl Room {
     pub fn sockets(&self) -> u64 {
         self.sockets.load(Ordering::Relaxed)
     }
+
+    /// Where sockets of a kind are counted besides; most are viewers', and those are the rest.
+    fn of_kind(&self, kind: Kind) -> Option<&AtomicU64> {
+        match kind {
+            Kind::Viewer => None,
+            Kind::Overlay => Some(&self.overlays),
+            Kind::Admin => Some(&self.admins),
+        }
+    }
 }
 
 /// A place in a room; giving it up frees it.
@@ -46,9 +92,21 @@ pub struct Seat {
     room: Arc<Room>,
     hub: Hub,
     frames: watch::Receiver<Arc<Frames>>,
+    kind: Kind,
 }
 
 impl Seat {
+    /// Says who sits here; a viewer, unless somebody says so.
+    pub fn counts_as(&mut self, kind: Kind) {
+        let before = std::mem::replace(&mut self.kind, kind);
+        if let Some(counter) = self.room.of_kind(before) {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(counter) = self.room.of_kind(kind) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The room's frames as they change.
     pub fn frames(&mut self) -> &mut watch::Receiver<Arc<Frames>> {
         &mut self.frames
@@ -67,6 +125,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.counts_as(Kind::Viewer);
         self.room.sockets.fetch_sub(1, Ordering::Relaxed);
         let left = self.hub.inner.sockets.fetch_sub(1, Ordering::Relaxed) - 1;
         self.hub.inner.gauge.decrement(1.0);
@@ -145,8 +204,13 @@ impl Hub {
             return Ok(Some(take(room)));
         }
         let first = Arc::new(room::first_frames(&view.borrow()));
-        let room =
-            Arc::new(Room { frames: watch::Sender::new(first), sockets: AtomicU64::new(0), lists: AtomicU64::new(0) });
+        let room = Arc::new(Room {
+            frames: watch::Sender::new(first),
+            sockets: AtomicU64::new(0),
+            overlays: AtomicU64::new(0),
+            admins: AtomicU64::new(0),
+            lists: AtomicU64::new(0),
+        });
         rooms.insert(channel.clone(), Arc::clone(&room));
         let taken = take(&room);
         metrics::gauge!("rooms_open").increment(1.0);
@@ -158,7 +222,7 @@ impl Hub {
         room.sockets.fetch_add(1, Ordering::Relaxed);
         self.inner.sockets.fetch_add(1, Ordering::Relaxed);
         self.inner.gauge.increment(1.0);
-        Seat { room: Arc::clone(room), hub: self.clone(), frames: room.frames.subscribe() }
+        Seat { room: Arc::clone(room), hub: self.clone(), frames: room.frames.subscribe(), kind: Kind::Viewer }
     }
 
     /// Closes an empty room; `false` when somebody came in meanwhile.
@@ -200,6 +264,22 @@ impl Hub {
         if let Some(room) = self.rooms().get(channel) {
             room.lists.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many sockets each open room has, by name of its channel.
+    pub fn occupancy(&self) -> Vec<Occupancy> {
+        let mut rooms: Vec<_> = self
+            .rooms()
+            .iter()
+            .map(|(channel, room)| Occupancy {
+                channel: channel.clone(),
+                sockets: room.sockets(),
+                overlays: room.overlays.load(Ordering::Relaxed),
+                admins: room.admins.load(Ordering::Relaxed),
+            })
+            .collect();
+        rooms.sort_by(|one, other| one.channel.as_str().cmp(other.channel.as_str()));
+        rooms
     }
 
     /// Open sockets on this pod.

@@ -3,11 +3,13 @@
 //! Each is a list of steps that run in order, with a heading and its time; the first that fails ends the run. The
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
+mod capacity;
 mod cluster;
 mod control_plane;
 mod faults;
 mod fuzz;
 mod manifests;
+mod monitoring;
 mod namespace;
 mod pods;
 mod served;
@@ -15,6 +17,7 @@ mod setup;
 mod simulate;
 mod standing;
 mod steps;
+mod traces;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -50,6 +53,8 @@ enum Command {
         #[arg(long, default_value_t = fuzz::SEED)]
         seed: u32,
     },
+    /// Alert rules and dashboards: by promtool, and with a real Prometheus and Alertmanager while a server has faults
+    Monitoring,
     /// A real cluster for development and tests: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3
     Cluster {
         #[command(subcommand)]
@@ -100,6 +105,10 @@ enum Command {
     /// A real control plane of Kubernetes with simulated nodes: applies every overlay, scales, evicts, rolls out. Builds it
     /// first, a quarter of an hour of one core, once
     ControlPlane,
+    /// Traces at a real OpenTelemetry Collector, which is built from its Go modules first
+    Traces,
+    /// Computes the table of docs/capacity.md anew from the inputs there
+    Capacity,
     /// Durable votes a second, CPU per vote over WebSocket, memory per idle connection
     Bench,
 }
@@ -132,6 +141,11 @@ fn main() -> Result<()> {
             steps.release()?;
             steps.fuzz(seed)
         }
+        Command::Monitoring => {
+            setup::monitoring(&steps)?;
+            steps.release()?;
+            monitoring::run(&steps)
+        }
         Command::Cluster { action } => {
             if action.starts_nodes() {
                 setup::cluster(&steps)?;
@@ -161,6 +175,11 @@ fn main() -> Result<()> {
             setup::control_plane(&steps)?;
             control_plane::run(&steps)
         }
+        Command::Traces => {
+            steps.release()?;
+            traces::run(&steps)
+        }
+        Command::Capacity => capacity::write(steps.root()),
         Command::Bench => {
             steps.release()?;
             steps.bench()
@@ -174,6 +193,7 @@ fn main() -> Result<()> {
             steps.contracts()?;
             manifests::run(&steps, false)?;
             steps.fuzz(fuzz::SEED)?;
+            monitoring::run(&steps)?;
             steps.done()
         }
     }

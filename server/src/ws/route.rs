@@ -16,7 +16,10 @@ use crate::http::AppState;
 use crate::http::assets;
 use crate::http::error::Problem;
 use crate::http::identity::{new_viewer, origin_allowed, viewer_of};
+use crate::http::request_id;
+use crate::hub::Kind;
 use crate::protocol::{PROTOCOL_VERSION, Welcome};
+use crate::traces::Begun;
 
 /// What the address says beside the channel.
 #[derive(Debug, Deserialize)]
@@ -36,6 +39,14 @@ enum AskedRole {
     Admin,
 }
 
+fn kind_of(role: &Role) -> Kind {
+    match role {
+        Role::Viewer(_) => Kind::Viewer,
+        Role::Overlay => Kind::Overlay,
+        Role::Admin => Kind::Admin,
+    }
+}
+
 /// Adds the route.
 pub fn configure(config: &mut web::ServiceConfig) {
     config.route("/ws/{channel}", web::get().to(connect));
@@ -47,6 +58,7 @@ async fn connect(
     path: web::Path<String>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    let mut begun = request_id::begin_trace(&state.traces, "join", &request);
     if !origin_allowed(&state.settings, &request) {
         let remedy = "open the socket from a page of this server, or without an Origin header; check public_url";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_origin", "another site opened this socket", remedy));
@@ -85,7 +97,12 @@ async fn connect(
         }
         AskedRole::Admin => (Role::Admin, Some(admin_of(&state, &request).await?.credential), None),
     };
-    let seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
+    let mut seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
+    seat.counts_as(kind_of(&role));
+    if let Some(begun) = &mut begun {
+        begun.note("channel", channel.to_string());
+        begun.note("role", kind_of(&role).as_str());
+    }
     let body = sizes::limited(&request, body).await.map_err(Problem::internal)?;
     let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| {
         Problem::malformed(
@@ -104,6 +121,7 @@ async fn connect(
     };
     let session =
         Session::new(role, channel.as_str(), state.viewers.clone(), state.settings.socket_rate(), Duration::ZERO);
+    let session = session.traced(begun.as_ref().map(Begun::joined));
     let hub = state.hub.clone();
     let messages = handler::limited(messages);
     actix_web::rt::spawn(Socket { session, seat, hub, credential, revoked, welcome, sender, messages }.run());

@@ -6,6 +6,7 @@
 //! - Whoever did not vote on a blind jeu gets its public form only.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -19,6 +20,7 @@ use crate::hub::frames::{Audience, Encoded, Frames, JeuFrames, encode};
 use crate::protocol::{
     ClientMessage, Close, MAX_CLIENT_MESSAGE_BYTES, Masked, Mine, Reply, ServerMessage, Status, TallyFrame, close,
 };
+use crate::traces::Joined;
 
 /// Deepest nesting of a message: `{"t":…,"scores":{…}}` needs two.
 const MAX_DEPTH: usize = 8;
@@ -90,6 +92,7 @@ pub struct Session {
     live: Option<uuid::Uuid>,
     sent_state: Option<u64>,
     sent: Sent,
+    trace: Option<Arc<Joined>>,
 }
 
 impl Session {
@@ -112,7 +115,15 @@ impl Session {
             live: None,
             sent_state: None,
             sent: Sent::new(),
+            trace: None,
         }
+    }
+
+    /// The trace that the votes of this socket belong to.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<Arc<Joined>>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// Who is at the other end.
@@ -306,7 +317,7 @@ impl Session {
         if wanted == Wanted::Withdrawn {
             self.withdrawing.push((jeu, v));
         }
-        actions.push(Action::Submit(Vote { live, jeu, viewer, v: Some(v), wanted }));
+        actions.push(Action::Submit(Vote { live, jeu, viewer, v: Some(v), wanted, trace: self.trace.clone() }));
     }
 
     /// The reply to a vote that was handed in. After the first note on a blind jeu its numbers follow.
@@ -388,8 +399,6 @@ fn parse(text: &str) -> Result<ClientMessage, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
     use uuid::Uuid;
 
