@@ -8,7 +8,7 @@ pub(crate) mod http_server;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
@@ -20,7 +20,7 @@ use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::conductor::{ConductError, Conductor};
 use crate::http::openapi::Api;
-use crate::http::{AppState, State, assets, configure, not_found, security};
+use crate::http::{AppState, State, assets, configure, not_found, request_id, security};
 use crate::hub::Hub;
 use crate::metrics;
 use crate::records::Records;
@@ -28,6 +28,7 @@ use crate::settings::Settings;
 #[cfg(target_os = "linux")]
 use crate::settings::Sockets;
 use crate::store::Store;
+use crate::traces::{Traces, TracesError};
 use crate::ws::Loops;
 use crate::ws::admission::Admission;
 use crate::ws::session::Terms;
@@ -63,6 +64,9 @@ pub enum AppError {
     /// Metrics.
     #[error("metrics: {0}")]
     Metrics(String),
+    /// Traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Told a second time to stop.
     #[error("stopped at once, because a second signal came; votes that were acknowledged are safe")]
     Aborted,
@@ -110,6 +114,10 @@ impl App {
         let auth = Auth::new(catalogue.clone());
         let viewers = auth.viewer_secret().await?;
         let conductor = Conductor::start(Arc::clone(&store), Env::system()).await?;
+        let traces = match &settings.otlp_endpoint {
+            Some(endpoint) => Traces::start(endpoint, settings.trace_ratio, &conductor.pod())?,
+            None => Traces::default(),
+        };
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
@@ -128,6 +136,8 @@ impl App {
             auth,
             readiness: Arc::default(),
             metrics: recorder.clone(),
+            traces,
+            started: Instant::now(),
             api: Api::collect(),
         });
         let alive = metrics::alive();
@@ -179,6 +189,7 @@ impl App {
         if outcome.is_ok() {
             // It was told to stop; what it says about that is of no interest any more.
             let _ = serving.await;
+            state.traces.stop().await;
             tracing::info!("stopped");
         }
         outcome
@@ -228,6 +239,8 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
         ActixApp::new()
             .wrap(Compress::default())
             .wrap(from_fn(security::secure))
+            // The last is the outermost: whatever the others say has the id.
+            .wrap(from_fn(request_id::identify))
             .configure(|config| configure(&state, config))
             .default_service(web::to(not_found))
     })

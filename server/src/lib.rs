@@ -15,6 +15,7 @@ pub mod hub;
 pub mod catalogue;
 pub mod settings;
 pub mod metrics;
+pub mod traces;
 pub mod auth;
 pub mod ws;
 pub mod i18n;

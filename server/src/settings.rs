@@ -92,6 +92,10 @@ pub struct Settings {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Where traces of votes go (OTLP over HTTP); `None`: nowhere, and none are made.
+    pub otlp_endpoint: Option<url::Url>,
+    /// Share of those who join whose votes are traced, from 0 to 1.
+    pub trace_ratio: f64,
     /// Votes per second that one address may send over HTTP, ten times as many at once; loopback is exempt.
     pub vote_rate: u32,
     /// Messages per second that one socket may send, four times as many at once.
@@ -119,6 +123,8 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
+            otlp_endpoint: None,
+            trace_ratio: 0.01,
             vote_rate: 50,
             socket_rate: 10,
             sockets_per_address: 1000,
@@ -171,6 +177,14 @@ pub struct Options {
         hide_possible_values = true
     )]
     pub log_format: Option<LogFormat>,
+    /// Collector that traces of votes are sent to, such as http://127.0.0.1:4318 [default: none, and no traces]
+    ///
+    /// OTLP over HTTP with protobuf. Headers it asks for come from the variable OTEL_EXPORTER_OTLP_HEADERS.
+    #[arg(long, global = true, env = "BAREME_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Share of those who join whose votes are traced, from 0 to 1 [default: 0.01]
+    #[arg(long, global = true, env = "BAREME_TRACE_RATIO", value_name = "NUMBER")]
+    pub trace_ratio: Option<f64>,
     /// Votes per second that one address may send over HTTP; loopback is exempt [default: 50]
     #[arg(long, global = true, env = "BAREME_VOTE_RATE", value_name = "NUMBER")]
     pub vote_rate: Option<u32>,
@@ -195,7 +209,7 @@ pub struct Options {
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 17] = [
     "listen",
     "data_dir",
     "store",
@@ -204,6 +218,8 @@ pub const NAMES: [&str; 15] = [
     "trusted_proxies",
     "log",
     "log_format",
+    "otlp_endpoint",
+    "trace_ratio",
     "vote_rate",
     "socket_rate",
     "sockets_per_address",
@@ -290,11 +306,19 @@ pub fn resolve(
         listen: parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen),
         data_dir: layered!(data_dir).unwrap_or(default.data_dir),
         store: layered!(store).map(|text| store_kind(&text)).transpose()?.unwrap_or(default.store),
-        public_url: layered!(public_url).filter(|url| !url.is_empty()).map(|url| checked_url(&url)).transpose()?,
+        public_url: layered!(public_url)
+            .filter(|url| !url.is_empty())
+            .map(|url| http_url("public_url", &url, "https://example.org"))
+            .transpose()?,
         assets_dir: layered!(assets_dir),
         trusted_proxies: networks(layered!(trusted_proxies))?,
         log: layered!(log).unwrap_or(default.log),
         log_format: layered!(log_format).unwrap_or(default.log_format),
+        otlp_endpoint: layered!(otlp_endpoint)
+            .filter(|url| !url.is_empty())
+            .map(|url| http_url("otlp_endpoint", &url, "http://127.0.0.1:4318"))
+            .transpose()?,
+        trace_ratio: layered!(trace_ratio).unwrap_or(default.trace_ratio),
         vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
         socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
         sockets_per_address: layered!(sockets_per_address).unwrap_or(default.sockets_per_address),
@@ -383,9 +407,10 @@ fn store_kind(text: &str) -> Result<StoreKind, SettingsError> {
     }
 }
 
-fn checked_url(text: &str) -> Result<url::Url, SettingsError> {
-    let wrong =
-        |reason: &str| SettingsError::new("public_url", format!("`{text}` {reason}"), "use https://example.org");
+/// A URL may hold a password by mistake: then it is not repeated.
+fn http_url(setting: &str, text: &str, example: &str) -> Result<url::Url, SettingsError> {
+    let shown = if text.contains('@') { "this" } else { text };
+    let wrong = |reason: &str| SettingsError::new(setting, format!("`{shown}` {reason}"), format!("use {example}"));
     let url = url::Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("is not an http or https URL"));
@@ -436,6 +461,9 @@ impl Settings {
         if self.max_connections == 0 {
             return Err(SettingsError::new("max_connections", "is 0, so nobody could connect", "use 1 or more"));
         }
+        if !(0.0..=1.0).contains(&self.trace_ratio) {
+            return Err(SettingsError::new("trace_ratio", "is out of range", "use 0 to 1, such as 0.01"));
+        }
         if self.workers > 1024 {
             return Err(SettingsError::new("workers", "is above 1024", "use 0 for one for each processor"));
         }
@@ -471,6 +499,8 @@ impl Settings {
             }
             "log" => text(self.log.clone()),
             "log_format" => text(format!("{:?}", self.log_format).to_lowercase()),
+            "otlp_endpoint" => self.otlp_endpoint.as_ref().and_then(|url| text(url.to_string())),
+            "trace_ratio" => Some(toml::Value::Float(self.trace_ratio).to_string()),
             "vote_rate" => Some(self.vote_rate.to_string()),
             "socket_rate" => Some(self.socket_rate.to_string()),
             "sockets_per_address" => Some(self.sockets_per_address.to_string()),
@@ -525,9 +555,12 @@ mod tests {
 
     #[test]
     fn a_public_url_is_an_origin_and_a_path() {
+        let checked_url = |text: &str| http_url("public_url", text, "https://example.org");
         assert!(checked_url("https://vote.example.org/x").is_ok());
         for wrong in ["vote.example.org", "ftp://a", "https://a/?q", "https://me@a/"] {
             assert!(checked_url(wrong).is_err(), "{wrong}");
         }
+        let refused = http_url("otlp_endpoint", "http://me:hunter2@a/", "x").unwrap_err().to_string();
+        assert!(!refused.contains("hunter2") && refused.starts_with("otlp_endpoint"), "{refused}");
     }
 }

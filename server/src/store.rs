@@ -218,6 +218,24 @@ pub enum ErrorKind {
     Newer,
 }
 
+impl ErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Full, Self::Unavailable, Self::Refused, Self::Unknown, Self::Corrupt, Self::Newer];
+
+    /// The word for it, as metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Corrupt => "corrupt",
+            Self::Newer => "newer",
+        }
+    }
+}
+
 /// A store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{backend} store: {source}")]

@@ -5,17 +5,23 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod capacity;
 mod cluster;
 mod conformance;
+mod control_plane;
 mod faults;
 mod fuzz;
+mod manifests;
+mod monitoring;
 mod namespace;
 mod paths;
 mod pods;
 mod served;
 mod setup;
 mod simulate;
+mod standing;
 mod steps;
+mod traces;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -64,10 +70,17 @@ enum Command {
         #[arg(long, default_value_t = fuzz::SEED)]
         seed: u32,
     },
+    /// Alert rules and dashboards: by promtool, and with a real Prometheus and Alertmanager while a server has faults
+    Monitoring,
     /// A real cluster for development and tests: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
+    },
+    /// Three servers behind HAProxy on that cluster, by one command, to try things on; they stay until `down`
+    Pods {
+        #[command(subcommand)]
+        action: standing::Action,
     },
     /// Three pods behind HAProxy on the cluster, under load, while something breaks; each note is recounted. With root only
     Faults {
@@ -100,6 +113,19 @@ enum Command {
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
     },
+    /// Kubernetes manifests, Dockerfile and Compose files: schemas, and whether they say what the program does
+    Manifests {
+        /// Makes what is made from others: the PrometheusRule, the list of dashboards
+        #[arg(long)]
+        write: bool,
+    },
+    /// A real control plane of Kubernetes with simulated nodes: applies every overlay, scales, evicts, rolls out. Builds it
+    /// first, a quarter of an hour of one core, once
+    ControlPlane,
+    /// Traces at a real OpenTelemetry Collector, which is built from its Go modules first
+    Traces,
+    /// Computes the table of docs/capacity.md anew from the inputs there
+    Capacity,
     /// Measurements on the machine at hand: of the store, and of sockets beside the least that is possible
     Bench {
         #[command(subcommand)]
@@ -167,12 +193,18 @@ fn main() -> Result<()> {
             steps.build()?;
             steps.fuzz(seed)
         }
+        Command::Monitoring => {
+            setup::monitoring(&steps)?;
+            steps.build()?;
+            monitoring::run(&steps)
+        }
         Command::Cluster { action } => {
             if action.starts_nodes() {
                 setup::cluster(&steps)?;
             }
             Cluster::new(&steps).run(&steps, &action)
         }
+        Command::Pods { action } => standing::run(&steps, &action),
         Command::Faults { list: true, .. } => {
             faults::list();
             Ok(())
@@ -185,13 +217,25 @@ fn main() -> Result<()> {
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
+        Command::Manifests { write } => {
+            setup::manifests(&steps)?;
+            steps.build()?;
+            manifests::run(&steps, write)
+        }
+        Command::ControlPlane => {
+            setup::control_plane(&steps)?;
+            control_plane::run(&steps)
+        }
+        Command::Traces => {
+            steps.build()?;
+            traces::run(&steps)
+        }
+        Command::Capacity => capacity::write(steps.root()),
         Command::Bench { what } => {
             steps.build()?;
             match what {
                 Some(Bench::Store) => steps.bench_store(),
-                Some(Bench::Sockets { arguments }) => {
-                    steps.bench_sockets(&arguments)
-                }
+                Some(Bench::Sockets { arguments }) => steps.bench_sockets(&arguments),
                 Some(Bench::Others { mut arguments }) => {
                     setup::others(&steps)?;
                     arguments.push("--with-others".to_owned());
@@ -221,6 +265,8 @@ fn test(steps: &Steps) -> Result<()> {
     steps.pages()?;
     steps.contracts()?;
     steps.peers()?;
+    manifests::run(steps, false)?;
     steps.fuzz(fuzz::SEED)?;
+    monitoring::run(steps)?;
     steps.done()
 }

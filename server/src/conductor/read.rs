@@ -73,7 +73,34 @@ fn no_numbers(live: &Live, ballot: &Ratings, rank: Rank) -> ItemView<Tally> {
     }
 }
 
+/// How the jeux of this pod are, for its operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vigour {
+    /// Those that take votes, or whose result is being made.
+    pub running: u32,
+    /// Those of them whose numbers are marked stale.
+    pub stale: u32,
+    /// Age of the oldest acknowledged note that is in the journal only, in microseconds.
+    pub checkpoint_lag_us: u64,
+}
+
 impl Conductor {
+    /// How the jeux of this pod are.
+    pub fn vigour(&self) -> Vigour {
+        let now_us = self.inner.env.now_us();
+        let views: Vec<_> = self.lives().values().map(|running| Arc::clone(&running.view)).collect();
+        let mut vigour = Vigour::default();
+        for item in views.iter().flat_map(|view| &view.items).filter(|item| !item.is_fixed()) {
+            vigour.checkpoint_lag_us = vigour.checkpoint_lag_us.max(item.checkpoint_lag_us(now_us));
+            let view = item.view();
+            if matches!(view.rank.phase(), Phase::Open | Phase::Closing) || !view.loaded {
+                vigour.running += 1;
+                vigour.stale += u32::from(view.stale);
+            }
+        }
+        vigour
+    }
+
     /// A live as pages know it, with phases: open, closed or draft.
     ///
     /// # Errors

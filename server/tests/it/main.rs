@@ -13,6 +13,7 @@ mod api;
 mod cql;
 mod crash;
 mod disk;
+mod eyes;
 mod frames;
 mod loop_;
 mod masking;

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn report(cases: &[(&str, &str, &str)]) -> Report {
-        let cases: serde_json::Map<String, serde_json::Value> = cases
+        let cases: serde_json::Map<String, Value> = cases
             .iter()
             .map(|(name, behavior, close)| {
                 let case = serde_json::json!({"behavior": behavior, "behaviorClose": close, "duration": 1});
