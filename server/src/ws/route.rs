@@ -183,7 +183,7 @@ mod tests {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = vec![0; 2048];
         let read = stream.read(&mut answer).await.unwrap();
-        String::from_utf8_lossy(&answer[..read]).into_owned()
+        String::from_utf8_lossy(&answer[..read]).to_lowercase()
     }
 
     #[tokio::test]
@@ -193,14 +193,21 @@ mod tests {
             let settings = Settings { sockets, ..Settings::default() };
             let app = App::build(settings, Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
             let (port, state) = (app.port(), app.state());
-            let serving = tokio::spawn(app.run(std::future::pending(), std::future::pending()));
-            let answer = knock(port).await;
-            assert!(answer.starts_with("HTTP/1.1 404 "), "{sockets:?}: {answer}");
-            assert!(answer.contains("x-request-id: knock-7"), "{sockets:?}: {answer}");
-            state.readiness.drain();
-            let answer = knock(port).await;
-            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{sockets:?}: {answer}");
-            serving.abort();
+            let knocking = async {
+                let answer = knock(port).await;
+                assert!(answer.starts_with("http/1.1 404 "), "{sockets:?}: {answer}");
+                assert!(answer.contains("x-request-id: knock-7"), "{sockets:?}: {answer}");
+                state.readiness.drain();
+                let answer = knock(port).await;
+                let is_refused = answer.starts_with("http/1.1 503 ") && answer.contains("retry-after: 1");
+                assert!(is_refused, "{sockets:?}: {answer}");
+            };
+            let mut has_knocked = false;
+            tokio::select! {
+                _ended = app.run(std::future::pending(), std::future::pending()) => {}
+                () = knocking => has_knocked = true,
+            }
+            assert!(has_knocked, "the server ended by itself");
         }
     }
 }
