@@ -4,6 +4,7 @@
 //! variable `BAREME_BIN` names a program to test instead of a release build, such as `target/debug/bareme`.
 
 mod cluster;
+mod drill;
 mod faults;
 mod fuzz;
 mod namespace;
@@ -52,6 +53,14 @@ enum Command {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// The restore drill on a file, from a bucket and on a cluster: all but the dumps is lost and comes back byte for byte
+    Drill {
+        /// Leaves the cluster out
+        #[arg(long)]
+        without_cluster: bool,
+    },
+    /// Dumps in a bucket, against a real S3 server on loopback, which is built from its Go module the first time
+    S3,
     /// Three pods behind HAProxy on the cluster, under load, while something breaks; each note is recounted. With root only
     Faults {
         /// Which, if not all; `--list` shows them
@@ -121,6 +130,8 @@ fn main() -> Result<()> {
             }
             cluster::Cluster::new(&steps).run(&steps, &action)
         }
+        Command::Drill { without_cluster } => drill::run(&steps, without_cluster),
+        Command::S3 => drill::s3(&steps),
         Command::Faults { list: true, .. } => {
             faults::list();
             Ok(())
