@@ -107,7 +107,11 @@ fn describe() {
     describe_counter!(DUMPS_MADE, Unit::Count, "Dumps of lives that were made and read back.");
     describe_counter!(DUMPS_FAILED, Unit::Count, "Attempts to dump a live that failed; each is tried again.");
     describe_gauge!(DUMP_PENDING, Unit::Count, "Lives that are over and have no dump yet, as far as this pod knows.");
-    describe_gauge!(DUMP_LAST_SUCCESS_SECONDS, Unit::Seconds, "When this pod last made a dump, since 1970; 0: none yet.");
+    describe_gauge!(
+        DUMP_LAST_SUCCESS_SECONDS,
+        Unit::Seconds,
+        "When this pod last made a dump, since 1970; 0: none yet."
+    );
     describe_histogram!(DUMP_SECONDS, Unit::Seconds, "Time of one dump, reading back included.");
     describe_counter!(NOTES_PRUNED, Unit::Count, "Notes deleted from the store, which are in a dump.");
     describe_counter!(PRUNES_FAILED, Unit::Count, "Attempts to prune a live that failed; everything is kept.");

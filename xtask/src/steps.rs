@@ -88,7 +88,13 @@ impl Steps {
     }
 
     /// Some of the integration tests, with variables and on standard output what they measured.
-    pub(crate) fn it_tests(&self, heading: &str, names: &str, variables: &[(&str, &Path)], ignored: bool) -> Result<()> {
+    pub(crate) fn it_tests(
+        &self,
+        heading: &str,
+        names: &str,
+        variables: &[(&str, &Path)],
+        ignored: bool,
+    ) -> Result<()> {
         let mut tests = self.cargo_command(&["test", "--package", "bareme", "--test", "it", "--locked", "--", names]);
         tests.args(ignored.then_some("--ignored")).arg("--nocapture").envs(variables.iter().copied());
         self.run(&format!("Rust tests: {heading}"), &mut tests)

@@ -111,6 +111,10 @@ pub async fn dump(
     match making.attempt(&folder, &attempt, &over, env, &records, !is_damaged).await {
         Ok(Some(manifest)) => {
             making.tidy(&folder, &manifest).await;
+            if is_damaged {
+                // Two who replace one that is damaged may have deleted each other's files.
+                checked(target, &folder, &manifest, pace, progress).await?;
+            }
             Ok(Dumped { folder, manifest, was_there: false })
         }
         Ok(None) => {
@@ -122,7 +126,11 @@ pub async fn dump(
         }
         Err(error) => {
             making.forget(&folder, &attempt).await;
-            Err(error)
+            // Whoever finishes first deletes the files of the others: then theirs counts.
+            match making.existing(&folder).await {
+                Ok(Some(manifest)) => Ok(Dumped { folder, manifest, was_there: true }),
+                _ => Err(error),
+            }
         }
     }
 }
@@ -254,7 +262,8 @@ impl Making<'_> {
 
     /// Deletes what is in a dump's folder and not named by its manifest: attempts that a crash cut short.
     async fn tidy(self, folder: &str, manifest: &Manifest) {
-        let is_ours = |name: &str| name == MANIFEST || manifest.files().any(|DumpedFile { name: ours, .. }| ours == name);
+        let is_ours =
+            |name: &str| name == MANIFEST || manifest.files().any(|DumpedFile { name: ours, .. }| ours == name);
         match self.target.list(folder).await {
             Ok(names) => {
                 let left = names.iter().filter(|name| !is_ours(name)).map(|name| join(folder, name));

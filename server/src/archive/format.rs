@@ -146,7 +146,8 @@ struct NoteLine<'a> {
 /// Appends a note as a line.
 pub(super) fn write_note(out: &mut String, bareme: &Bareme, row: &NoteRow) {
     // Writing to a string cannot fail; keys of criteres, numbers and hexadecimal need no escaping.
-    let _ = write!(out, r#"{{"viewer":"{}","v":{},"payload":"{}","scores":{{"#, row.viewer, row.version, hex(&row.payload));
+    let _ =
+        write!(out, r#"{{"viewer":"{}","v":{},"payload":"{}","scores":{{"#, row.viewer, row.version, hex(&row.payload));
     if let Some(note) = Note::decode(bareme, &row.payload) {
         for (index, (key, score)) in note.scores(bareme).enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -203,11 +204,15 @@ mod tests {
         let viewer = "ab".repeat(16);
         assert_eq!(
             line,
-            format!("{{\"viewer\":\"{viewer}\",\"v\":7,\"payload\":\"0103ff04ffff\",\"scores\":{{\"fun\":4,\"duree\":5}}}}\n")
+            format!(
+                "{{\"viewer\":\"{viewer}\",\"v\":7,\"payload\":\"0103ff04ffff\",\"scores\":{{\"fun\":4,\"duree\":5}}}}\n"
+            )
         );
         assert_eq!(read_note(line.trim().as_bytes()), Ok(row));
         for wrong in [
-            "", "{}", r#"{"viewer":"ab","v":1,"payload":"01"}"#,
+            "",
+            "{}",
+            r#"{"viewer":"ab","v":1,"payload":"01"}"#,
             &format!(r#"{{"viewer":"{viewer}","v":1,"payload":"0"}}"#),
             &format!(r#"{{"viewer":"{viewer}","v":1,"payload":"0g"}}"#),
             &format!(r#"{{"viewer":"{viewer}","v":18446744073709551615,"payload":"01"}}"#),

@@ -144,8 +144,7 @@ impl Keeper {
         let mut after: Option<String> = None;
         let mut changed = Vec::new();
         loop {
-            let page =
-                self.records.list::<Channel>(RecordKind::Channel, "", after.as_deref(), CHANNELS_PAGE).await?;
+            let page = self.records.list::<Channel>(RecordKind::Channel, "", after.as_deref(), CHANNELS_PAGE).await?;
             let full = page.len() == CHANNELS_PAGE;
             after = page.last().map(|(id, _)| id.clone());
             for (_, Versioned { revision, value: channel }) in page {

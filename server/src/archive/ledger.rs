@@ -90,7 +90,11 @@ pub async fn read(records: &Records, live: LiveId) -> Result<Ledger> {
 ///
 /// # Errors
 /// The store's.
-pub async fn change(records: &Records, live: LiveId, mut change: impl FnMut(&mut Ledger) -> bool + Send) -> Result<bool> {
+pub async fn change(
+    records: &Records,
+    live: LiveId,
+    mut change: impl FnMut(&mut Ledger) -> bool + Send,
+) -> Result<bool> {
     for _ in 0..MAX_ATTEMPTS {
         let row = records.get::<Ledger>(&key(live)).await?;
         let revision = row.as_ref().map_or(0, |row| row.revision);

@@ -100,7 +100,8 @@ pub async fn prune(
     let dumped = dump(store, &target, env, live_id, pace, progress).await?;
     for (jeu, rank) in &over.ranks {
         let result = result_of(&**store, &over, *jeu, *rank).await?;
-        let is_in_it = |dumped: &&DumpedJeu| (dumped.jeu_id, dumped.epoch, &dumped.digest) == (*jeu, rank.epoch(), &result.digest);
+        let is_in_it =
+            |dumped: &&DumpedJeu| (dumped.jeu_id, dumped.epoch, &dumped.digest) == (*jeu, rank.epoch(), &result.digest);
         if !dumped.manifest.jeux.iter().any(|dumped| is_in_it(&dumped)) {
             let reason = format!("jeu {jeu} as it is stored is not in the dump {}", target.shown(&dumped.folder));
             return Err(ArchiveError::Differs { live: live_id, reason });
@@ -110,7 +111,14 @@ pub async fn prune(
         store.prune_notes(item).await?;
     }
     pruned.notes = dumped.manifest.notes();
+    let made = ledger::Made {
+        closed_at_us: over.closed_at_us,
+        at_us: now_us,
+        place: target.shown(&dumped.folder),
+        notes: pruned.notes,
+    };
     ledger::change(&records, live_id, |ledger| {
+        ledger.made = Some(made.clone());
         ledger.notes_pruned_at_us = Some(now_us);
         true
     })

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::documents::Documents;
-use super::format::{DocumentKind, DumpedJeu, Manifest};
 use super::fold::Fold;
+use super::format::{DocumentKind, DumpedJeu, Manifest};
 use super::verify::{Notes, checked, read_manifest};
 use super::{ArchiveError, MANIFEST, PAGE, Pace, Progress, Result, Stage, Target, ledger, live_key};
 use crate::catalogue::MAX_LIVES;

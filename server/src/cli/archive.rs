@@ -192,7 +192,12 @@ async fn note_made(
     Ok(())
 }
 
-async fn restore_live(settings: &Settings, source: &str, same_id: bool, channel: Option<String>) -> Result<(), Failure> {
+async fn restore_live(
+    settings: &Settings,
+    source: &str,
+    same_id: bool,
+    channel: Option<String>,
+) -> Result<(), Failure> {
     let mut url: TargetUrl = source.parse().map_err(|reason: String| {
         wrong("SOURCE", reason, "name the folder of a dump, such as s3://bucket/channel/live/time")
     })?;
@@ -238,13 +243,17 @@ async fn prune_lives(settings: &Settings, only: Option<LiveId>, days: Option<u32
         match pruned {
             Ok(pruned) => {
                 if pruned.notes > 0 || pruned.journals > 0 {
-                    say(&format!("live {live_id}: {} notes, journals of {} jeux deleted", pruned.notes, pruned.journals));
+                    say(&format!(
+                        "live {live_id}: {} notes, journals of {} jeux deleted",
+                        pruned.notes, pruned.journals
+                    ));
                 }
                 (notes, journals) = (notes + pruned.notes, journals + pruned.journals);
             }
             Err(error) => {
                 failed += 1;
-                let _ = writeln!(std::io::stderr(), "live {live_id}: {}; all of it is kept", Failure::from(error).message);
+                let _ =
+                    writeln!(std::io::stderr(), "live {live_id}: {}; all of it is kept", Failure::from(error).message);
             }
         }
     }

@@ -100,10 +100,7 @@ async fn stored_view(
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn stored_numbers(
-    store: &dyn Store,
-    live: &Live,
-) -> std::result::Result<Vec<JeuNumbers>, StoreError> {
+pub(crate) async fn stored_numbers(store: &dyn Store, live: &Live) -> std::result::Result<Vec<JeuNumbers>, StoreError> {
     let ballot = Ratings::new(Arc::new(live.bareme.clone()));
     let ranks = store.ranks(live.live_id).await?;
     let mut numbers = Vec::with_capacity(live.programme.len());

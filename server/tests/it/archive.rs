@@ -2,6 +2,7 @@
 
 mod drill;
 mod dumped;
+mod measure;
 mod prune;
 mod restore;
 mod s3;
@@ -42,7 +43,8 @@ pub(super) fn done(dir: &Path, arguments: &[&str]) -> String {
 pub(super) async fn crowd(server: &Server, live: &str, jeu: u32, count: u32) {
     let http = client();
     let vote = |number: u32| {
-        let body = json!({"live_id": live, "jeu_id": jeu, "fun": number % 5 + 1, "graph": f64::from(number % 9) / 2.0 + 1.0});
+        let body =
+            json!({"live_id": live, "jeu_id": jeu, "fun": number % 5 + 1, "graph": f64::from(number % 9) / 2.0 + 1.0});
         let request = http.post(server.url("/api/note")).json(&body);
         async move { assert_eq!(request.send().await.unwrap().status(), 200) }
     };
@@ -56,8 +58,8 @@ pub(super) async fn end(studio: &Studio, server: &Server, live: &str) {
 
 /// Folders of the dumps below a folder: those with a manifest.
 pub(super) fn dumps_in(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = files_in(folder).into_iter().filter(|path| path.ends_with("manifest.json")).collect();
-    found.iter_mut().for_each(|path| drop(path.pop()));
+    let manifests = files_in(folder).into_iter().filter(|path| path.ends_with("manifest.json"));
+    let mut found: Vec<_> = manifests.filter_map(|path| Some(path.parent()?.to_owned())).collect();
     found.sort();
     found
 }

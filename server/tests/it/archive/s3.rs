@@ -20,7 +20,8 @@ struct Gateway {
 
 impl Gateway {
     async fn start(port: u16, folder: &Path) -> Self {
-        let program = std::env::var("BAREME_VERSITYGW").expect("`cargo xtask s3` installs it and sets BAREME_VERSITYGW");
+        let program =
+            std::env::var("BAREME_VERSITYGW").expect("`cargo xtask s3` installs it and sets BAREME_VERSITYGW");
         let mut command = Command::new(program);
         command.args(["--port", &format!("127.0.0.1:{port}"), "posix"]).arg(folder);
         command.env("ROOT_ACCESS_KEY", KEY).env("ROOT_SECRET_KEY", SECRET);
