@@ -89,6 +89,11 @@ impl Keeper {
 
     /// Works for as long as somebody holds `alive`.
     pub async fn run(mut self, alive: Weak<()>) {
+        match &self.to {
+            Some(to) => debug!(%to, "lives that end are dumped"),
+            None if self.store.is_shared() => info!("lives that end are not dumped; name a place with --dump-to"),
+            None => {}
+        }
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while alive.strong_count() > 0 {
