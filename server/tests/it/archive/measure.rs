@@ -58,6 +58,9 @@ fn measured(dir: &Path, arguments: &[&str]) {
     let program = std::env::var("BAREME_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bareme").to_owned());
     let started = Instant::now();
     let mut command = Command::new(program);
+    for name in ["BAREME_BIN", "BAREME_DUMP_NOTES"] {
+        command.env_remove(name);
+    }
     command.args(arguments).arg("--data-dir").arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
