@@ -268,6 +268,7 @@ impl Making<'_> {
             Ok(names) => {
                 let left = names.iter().filter(|name| !is_ours(name)).map(|name| join(folder, name));
                 self.delete(left).await;
+                self.target.sweep(folder).await;
             }
             Err(error) => debug!(%error, "cannot look for what earlier attempts left behind"),
         }

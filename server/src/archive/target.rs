@@ -176,6 +176,27 @@ fn without_queries(text: &str) -> String {
     out + rest
 }
 
+/// Whether a name is that of a temporary file of a folder: what it is going to be called, `#`, and a number.
+fn is_temporary(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Deletes temporary files below a folder, and folders that are empty then.
+fn sweep(folder: &FilePath) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sweep(&entry.path())?;
+            // One that is not empty stays.
+            let _removed = std::fs::remove_dir(entry.path());
+        } else if entry.file_name().to_str().is_some_and(is_temporary) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// An open target. Cheap to clone.
 #[derive(Clone)]
 pub struct Target {
@@ -336,6 +357,16 @@ impl Target {
         Ok(found)
     }
 
+    /// Deletes the temporary files in a folder that writers left who were killed. They harm nobody, so it may fail. What a
+    /// bucket keeps of such an upload cannot be seen from here; it has rules of its own for it.
+    pub(super) async fn sweep(&self, folder: &str) {
+        let TargetUrl::Folder(root) = &self.url else { return };
+        let path = root.join(folder);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || sweep(&path)).await {
+            tracing::debug!(%error, "cannot delete temporary files");
+        }
+    }
+
     /// Deletes an object; one that is gone is fine.
     ///
     /// # Errors
@@ -379,6 +410,20 @@ mod tests {
     fn signatures_in_addresses_do_not_get_into_messages() {
         let text = without_queries("GET https://a/b?sig=hunter2&x=1 (is it there?) failed");
         assert_eq!(text, "GET https://a/b?… (is it there?) failed");
+    }
+
+    #[tokio::test]
+    async fn temporary_files_of_who_was_killed_are_deleted_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, name) in [("a", "notes-1.ndjson.zst#1"), ("a", "notes-1.ndjson.zst"), ("b", "x#12"), ("c", "y#z")] {
+            std::fs::create_dir_all(folder.path().join("of").join(place)).unwrap();
+            std::fs::write(folder.path().join("of").join(place).join(name), b"x").unwrap();
+        }
+        let target = Target::open(&TargetUrl::Folder(folder.path().to_owned()), false).await.unwrap();
+        target.sweep("of").await;
+        let left = |name: &str| folder.path().join("of").join(name).exists();
+        assert!(left("a/notes-1.ndjson.zst") && left("c/y#z"));
+        assert!(!left("a/notes-1.ndjson.zst#1") && !left("b"), "and the folder that is empty");
     }
 
     #[tokio::test]
