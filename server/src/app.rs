@@ -14,6 +14,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App as ActixApp, web};
 
+use crate::archive::keeper::Keeper;
 use crate::auth::Auth;
 use crate::auth::limits::Limiter;
 use crate::catalogue::{Catalogue, Refused};
@@ -144,6 +145,7 @@ impl App {
         tokio::spawn(metrics::upkeep(recorder, Arc::downgrade(&alive)));
         tokio::spawn(forget_quiet(state.clone(), Arc::downgrade(&alive)));
         tokio::spawn(end_sessions(state.clone(), Arc::downgrade(&alive)));
+        tokio::spawn(keeper(&state).run(Arc::downgrade(&alive)));
         // Nothing waits for it, and nothing is lost when the process ends first.
         tokio::task::spawn_blocking(assets::warm_up);
         let server = serve(&state, listener)?;
@@ -219,6 +221,13 @@ async fn end_sessions(state: State, alive: std::sync::Weak<()>) {
             Err(error) => tracing::debug!(%error, "cannot look for sessions that are over; trying again"),
         }
     }
+}
+
+/// Who dumps the lives that are over.
+fn keeper(state: &State) -> Keeper {
+    let settings = &state.settings;
+    let (env, pod) = (state.conductor.env().clone(), state.conductor.pod());
+    Keeper::new(Arc::clone(&state.store), env, pod, settings.dump_target(), settings.keep_notes_days)
 }
 
 async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {

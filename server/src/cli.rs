@@ -5,6 +5,9 @@
 //! **Invariant**: `token new` prints the token and nothing else on standard output, so that scripts can keep it.
 
 mod announce;
+mod archive;
+mod export;
+mod progress;
 mod status;
 mod tools;
 
@@ -62,6 +65,8 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    #[command(flatten)]
+    Archive(archive::Command),
     /// Brings the keyspace of a cluster (--store cql://…) to this version's schema; run it once, from one place
     Migrate,
     /// Prints the settings that would be used and where each comes from, and checks them
@@ -174,6 +179,7 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Serve => serve(settings, None),
         Command::Demo { viewers } => serve(settings, Some(viewers)),
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
+        Command::Archive(command) => runtime()?.block_on(archive::run(&settings, command)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
         Command::Status { url, json } => status::status(url.as_deref(), settings.listen, json),

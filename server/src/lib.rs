@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod conductor;
 pub mod hub;
 pub mod catalogue;
+pub mod archive;
 pub mod settings;
 pub mod metrics;
 pub mod traces;

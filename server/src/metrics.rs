@@ -31,6 +31,20 @@ pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
 pub const TALLY_DRIFT: &str = "tally_drift_total";
 /// Tallies of other pods that were compared with this pod's own.
 pub const TALLY_COMPARISONS: &str = "tally_comparisons_total";
+/// Dumps of lives that were made and read back.
+pub const DUMPS_MADE: &str = "dumps_made_total";
+/// Attempts to dump a live that failed; each is tried again.
+pub const DUMPS_FAILED: &str = "dumps_failed_total";
+/// Lives that are over and have no dump yet, as far as this pod knows.
+pub const DUMP_PENDING: &str = "dump_pending";
+/// When this pod last made a dump, seconds since 1970; 0 while it has made none.
+pub const DUMP_LAST_SUCCESS_SECONDS: &str = "dump_last_success_timestamp_seconds";
+/// How long a dump took, reading back included.
+pub const DUMP_SECONDS: &str = "dump_seconds";
+/// Notes deleted from the store, which are in a dump.
+pub const NOTES_PRUNED: &str = "notes_pruned_total";
+/// Attempts to prune a live that failed; everything is kept.
+pub const PRUNES_FAILED: &str = "prunes_failed_total";
 /// Requests answered, by status class.
 pub const HTTP_REQUESTS: &str = "http_requests_total";
 /// Most connections that settings allow.
@@ -115,6 +129,17 @@ fn describe() {
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
     describe_counter!(TALLY_COMPARISONS, Unit::Count, "Tallies of other pods, of the same chunks, that were compared.");
+    describe_counter!(DUMPS_MADE, Unit::Count, "Dumps of lives that were made and read back.");
+    describe_counter!(DUMPS_FAILED, Unit::Count, "Attempts to dump a live that failed; each is tried again.");
+    describe_gauge!(DUMP_PENDING, Unit::Count, "Lives that are over and have no dump yet, as far as this pod knows.");
+    describe_gauge!(
+        DUMP_LAST_SUCCESS_SECONDS,
+        Unit::Seconds,
+        "When this pod last made a dump, since 1970; 0: none yet."
+    );
+    describe_histogram!(DUMP_SECONDS, Unit::Seconds, "Time of one dump, reading back included.");
+    describe_counter!(NOTES_PRUNED, Unit::Count, "Notes deleted from the store, which are in a dump.");
+    describe_counter!(PRUNES_FAILED, Unit::Count, "Attempts to prune a live that failed; everything is kept.");
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
     describe_gauge!(MAX_CONNECTIONS, Unit::Count, "Most connections that settings allow.");
     describe_gauge!(POD_DRAINING, Unit::Count, "1 while this pod is stopping.");
@@ -159,7 +184,12 @@ fn describe() {
     counter!(FRAMES_SENT).absolute(0);
     counter!(TALLY_DRIFT).absolute(0);
     counter!(TALLY_COMPARISONS).absolute(0);
+    for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED] {
+        counter!(name).absolute(0);
+    }
     gauge!(WS_ACTIVE_CONNECTIONS).set(0.0);
+    gauge!(DUMP_PENDING).set(0.0);
+    gauge!(DUMP_LAST_SUCCESS_SECONDS).set(0.0);
     drop((histogram!(NOTE_ACK_SECONDS), histogram!(STORE_COMMIT_SECONDS)));
     gauge!("rooms_open").set(0.0);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

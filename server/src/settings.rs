@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::archive::{DumpTo, TargetUrl};
 use crate::store::cql::{CqlUrl, UrlError};
 use crate::ws::session::Rate;
 
@@ -110,7 +111,17 @@ pub struct Settings {
     pub max_connections: usize,
     /// Threads that serve connections; 0: one for each processor.
     pub workers: usize,
+    /// Where lives that are over are dumped.
+    pub dump_to: DumpTo,
+    /// Days that notes are kept after the end of their live, once they are in a dump; 0: for ever.
+    pub keep_notes_days: u32,
 }
+
+/// Folder of dumps in the data directory.
+const DUMPS: &str = "dumps";
+
+/// Most days that notes can be kept: a hundred years.
+const MAX_KEEP_DAYS: u32 = 36_500;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -132,6 +143,8 @@ impl Default for Settings {
             tick_ms: 100,
             max_connections: 100_000,
             workers: 0,
+            dump_to: DumpTo::Default,
+            keep_notes_days: 90,
         }
     }
 }
@@ -206,10 +219,20 @@ pub struct Options {
     /// Threads that serve connections [default: 0, one for each processor]
     #[arg(long, global = true, env = "BAREME_WORKERS", value_name = "NUMBER")]
     pub workers: Option<usize>,
+    /// Where lives that are over are dumped: a folder, file:///…, s3://bucket/prefix, gs://…, az://…, or `off`
+    /// [default: the folder `dumps` in the data directory; off on a cluster]
+    ///
+    /// Secrets are read from the variables of the provider, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from
+    /// files that AWS_SECRET_ACCESS_KEY_FILE and the like name.
+    #[arg(long, global = true, env = "BAREME_DUMP_TO", value_name = "PLACE")]
+    pub dump_to: Option<String>,
+    /// Days that single notes are kept after their live, once they are in a dump; 0 keeps them for ever [default: 90]
+    #[arg(long, global = true, env = "BAREME_KEEP_NOTES_DAYS", value_name = "DAYS")]
+    pub keep_notes_days: Option<u32>,
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 19] = [
     "listen",
     "data_dir",
     "store",
@@ -227,6 +250,8 @@ pub const NAMES: [&str; 17] = [
     "tick_ms",
     "max_connections",
     "workers",
+    "dump_to",
+    "keep_notes_days",
 ];
 
 /// Variables that are read besides those of the settings.
@@ -326,6 +351,8 @@ pub fn resolve(
         tick_ms: layered!(tick_ms).unwrap_or(default.tick_ms),
         max_connections: layered!(max_connections).unwrap_or(default.max_connections),
         workers: layered!(workers).unwrap_or(default.workers),
+        dump_to: layered!(dump_to).map(|text| dump_to(&text)).transpose()?.unwrap_or(default.dump_to),
+        keep_notes_days: layered!(keep_notes_days).unwrap_or(default.keep_notes_days),
     };
     settings.validate()?;
     let shown = sources.into_iter().map(|(name, source)| Shown { name, value: settings.value(name), source }).collect();
@@ -407,6 +434,12 @@ fn store_kind(text: &str) -> Result<StoreKind, SettingsError> {
     }
 }
 
+/// What is wrong is said without repeating the text, which may hold a secret by mistake.
+fn dump_to(text: &str) -> Result<DumpTo, SettingsError> {
+    let remedy = "use a folder, file:///…, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or off";
+    text.parse().map_err(|reason: String| SettingsError::new("dump_to", reason, remedy))
+}
+
 /// A URL may hold a password by mistake: then it is not repeated.
 fn http_url(setting: &str, text: &str, example: &str) -> Result<url::Url, SettingsError> {
     let shown = if text.contains('@') { "this" } else { text };
@@ -467,6 +500,10 @@ impl Settings {
         if self.workers > 1024 {
             return Err(SettingsError::new("workers", "is above 1024", "use 0 for one for each processor"));
         }
+        if self.keep_notes_days > MAX_KEEP_DAYS {
+            let reason = format!("is above {MAX_KEEP_DAYS}");
+            return Err(SettingsError::new("keep_notes_days", reason, "use 0 to keep notes for ever"));
+        }
         if tracing_subscriber::EnvFilter::try_new(&self.log).is_err() {
             let reason = format!("`{}` is not a filter", self.log);
             return Err(SettingsError::new("log", reason, "use error, warn, info, debug or trace"));
@@ -482,6 +519,20 @@ impl Settings {
     pub fn socket_rate(&self) -> Rate {
         let per_second = f64::from(self.socket_rate);
         Rate { per_second, burst: per_second * 4.0 }
+    }
+
+    /// Where lives that are over are dumped, if anywhere. Beside the file of a server on one machine unless it is told
+    /// otherwise: a copy that people can read, that outlives the file, and that lets old notes be forgotten at all. Pods
+    /// of a cluster have no disk that lasts, and memory nothing that should.
+    pub fn dump_target(&self) -> Option<TargetUrl> {
+        match (&self.dump_to, &self.store) {
+            (DumpTo::There(url), _) => Some(url.clone()),
+            (DumpTo::Default, StoreKind::Sqlite) => {
+                let folder = self.data_dir.join(DUMPS);
+                Some(TargetUrl::Folder(std::path::absolute(&folder).unwrap_or(folder)))
+            }
+            (DumpTo::Off, _) | (DumpTo::Default, _) => None,
+        }
     }
 
     /// A setting in TOML; `None` when it is unset.
@@ -508,6 +559,8 @@ impl Settings {
             "tick_ms" => Some(self.tick_ms.to_string()),
             "max_connections" => Some(self.max_connections.to_string()),
             "workers" => Some(self.workers.to_string()),
+            "dump_to" => text(self.dump_target().map_or_else(|| "off".to_owned(), |url| url.to_string())),
+            "keep_notes_days" => Some(self.keep_notes_days.to_string()),
             _ => None,
         }
     }
@@ -551,6 +604,18 @@ mod tests {
         assert!(refused.starts_with("store: `redis` cannot be used; use `sqlite`"), "{refused}");
         let refused = store_kind("cql://jo:hunter2@a/bareme?dc=dc1").unwrap_err().to_string();
         assert!(refused.contains("password_file") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn dumps_go_beside_the_file_unless_told_otherwise_and_nowhere_on_a_cluster() {
+        let mut settings = Settings { data_dir: "/srv/bareme".into(), ..Settings::default() };
+        assert_eq!(settings.dump_target().map(|url| url.to_string()).as_deref(), Some("file:///srv/bareme/dumps"));
+        settings.store = store_kind("cql://a/bareme?dc=dc1").unwrap();
+        assert_eq!(settings.dump_target(), None);
+        settings.dump_to = dump_to("s3://bucket/x").unwrap();
+        assert_eq!(settings.dump_target().map(|url| url.to_string()).as_deref(), Some("s3://bucket/x"));
+        let refused = dump_to("s3://me:hunter2@bucket").unwrap_err().to_string();
+        assert!(refused.starts_with("dump_to: ") && !refused.contains("hunter2"), "{refused}");
     }
 
     #[test]

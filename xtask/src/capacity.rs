@@ -190,6 +190,6 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_mean_something() {
-        assert_eq!([0.0, 0.001, 0.02, 3.14, 5.0, 1234.5].map(number), ["–", "< 0.01", "0.02", "3.1", "5", "1,234"]);
+        assert_eq!([0.0, 0.001, 0.02, 3.12, 5.0, 1234.5].map(number), ["–", "< 0.01", "0.02", "3.1", "5", "1,234"]);
     }
 }

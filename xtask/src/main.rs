@@ -9,6 +9,7 @@ mod capacity;
 mod cluster;
 mod conformance;
 mod control_plane;
+mod drill;
 mod faults;
 mod fuzz;
 mod manifests;
@@ -82,6 +83,14 @@ enum Command {
         #[command(subcommand)]
         action: standing::Action,
     },
+    /// The restore drill on a file, from a bucket and on a cluster: all but the dumps is lost and comes back byte for byte
+    Drill {
+        /// Leaves the cluster out
+        #[arg(long)]
+        without_cluster: bool,
+    },
+    /// Dumps in a bucket, against a real S3 server on loopback, which is built from its Go module the first time
+    S3,
     /// Three pods behind HAProxy on the cluster, under load, while something breaks; each note is recounted. With root only
     Faults {
         /// Which, if not all; `--list` shows them
@@ -154,7 +163,12 @@ enum Bench {
 fn main() -> Result<()> {
     let command = Arguments::parse().command;
     let profile = match command {
-        Command::Test | Command::Quick | Command::Simulate { .. } | Command::Cluster { .. } => Profile::Checked,
+        Command::Test
+        | Command::Quick
+        | Command::Simulate { .. }
+        | Command::Cluster { .. }
+        | Command::Drill { .. }
+        | Command::S3 => Profile::Checked,
         _ => Profile::Release,
     };
     let steps = Steps::new(profile)?;
@@ -205,6 +219,8 @@ fn main() -> Result<()> {
             Cluster::new(&steps).run(&steps, &action)
         }
         Command::Pods { action } => standing::run(&steps, &action),
+        Command::Drill { without_cluster } => drill::run(&steps, without_cluster),
+        Command::S3 => drill::s3(&steps),
         Command::Faults { list: true, .. } => {
             faults::list();
             Ok(())
@@ -260,6 +276,7 @@ fn test(steps: &Steps) -> Result<()> {
     let cluster = Cluster::new(steps);
     cluster.with(|| {
         cluster.test(steps)?;
+        drill::run(steps, false)?;
         faults::run(steps, &[faults::SHORT.to_owned()])
     })?;
     steps.pages()?;

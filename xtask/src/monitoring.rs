@@ -115,10 +115,6 @@ fn check_names(scene: &Scene, files: &Files, alerts: &[Panel], panels: &[Panel])
             bail!("{}: `{metric}x` in place of `{metric}` is not noticed", one.place);
         }
     }
-    let there = known.no_longer_agreed();
-    if !there.is_empty() {
-        say(&format!("a server has {} by now: take them out of AGREED in names.rs", there.join(", ")));
-    }
     Ok(())
 }
 

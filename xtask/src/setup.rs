@@ -56,6 +56,14 @@ pub(crate) fn cluster(steps: &Steps) -> Result<()> {
     crate::cluster::jars(steps)
 }
 
+/// What programs of the tests are built with. Debian's is too old for some of them, so it is only looked for.
+pub(crate) fn go() -> Result<()> {
+    match Command::new("go").arg("version").output() {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => bail!("install Go 1.24 or newer, then try again: https://go.dev/dl/"),
+    }
+}
+
 /// What several pods run with on one machine.
 pub(crate) fn pods(steps: &Steps) -> Result<()> {
     cluster(steps)?;

@@ -80,6 +80,14 @@ impl Store for MeteredStore {
         metered("read_notes", self.inner.read_notes(item, after, limit)).await
     }
 
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        metered("prune_notes", self.inner.prune_notes(item)).await
+    }
+
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
+        metered("restore_notes", self.inner.restore_notes(item, rows)).await
+    }
+
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {
         metered("advance_materialised", self.inner.advance_materialised(item, lane, materialised)).await
     }

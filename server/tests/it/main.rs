@@ -10,6 +10,7 @@ mod studio;
 mod wire;
 
 mod api;
+mod archive;
 mod cql;
 mod crash;
 mod disk;

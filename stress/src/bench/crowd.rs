@@ -87,7 +87,7 @@ pub(super) struct Crowd {
 
 /// Greater than every version before, and about the time.
 fn next_v(last: &mut u64) -> u64 {
-    *last = (*last + 1).max(u64::try_from(local_now_us()).unwrap_or_default());
+    *last = (*last + 1).max(local_now_us());
     *last
 }
 

@@ -11,10 +11,6 @@ const OF_PROMETHEUS: [&str; 3] = ["up", "ALERTS", "scrape_duration_seconds"];
 /// Of servers on a cluster only: those that `server/src/metrics.rs` names are known.
 const ON_A_CLUSTER: &str = "cql_";
 
-/// Agreed names that are provided elsewhere: dumps of closed lives. Once a server has them, they are superfluous here
-/// and say so.
-pub(crate) const AGREED: [&str; 3] = ["dumps_failed_total", "dumps_pending", "dump_last_success_timestamp_seconds"];
-
 /// Words that may stand before `by (…)` as well as before their bracket.
 const AGGREGATIONS: [&str; 12] =
     ["sum", "min", "max", "avg", "count", "count_values", "group", "stddev", "stdvar", "topk", "bottomk", "quantile"];
@@ -117,12 +113,7 @@ impl Known {
 
     fn has(&self, metric: &str) -> bool {
         let is_of_cluster = || metric.starts_with(ON_A_CLUSTER) && self.source.contains(&format!("\"{metric}\""));
-        self.served.contains(metric) || OF_PROMETHEUS.contains(&metric) || AGREED.contains(&metric) || is_of_cluster()
-    }
-
-    /// Names that are in [`AGREED`] and that a server has by now.
-    pub(crate) fn no_longer_agreed(&self) -> Vec<&'static str> {
-        AGREED.into_iter().filter(|name| self.served.contains(*name)).collect()
+        self.served.contains(metric) || OF_PROMETHEUS.contains(&metric) || is_of_cluster()
     }
 
     /// What is wrong with expressions, each with the place it is from.
@@ -160,8 +151,7 @@ mod tests {
     #[test]
     fn a_metric_that_no_server_has_is_reported_with_its_place() {
         let known = Known::new("# TYPE store_up gauge\nstore_up 1\na_total{x=\"y\"} 2\n", "describe(\"cql_nodes\")");
-        let right =
-            [("rule A", "store_up == 0 or a_total > 1"), ("rule B", "cql_nodes + up"), ("rule C", "dumps_pending")];
+        let right = [("rule A", "store_up == 0 or a_total > 1"), ("rule B", "cql_nodes + up")];
         assert_eq!(known.mistakes(right), Vec::<String>::new());
         let wrong = [("rule A", "store_upp == 0"), ("panel B", "rate(cql_noodles[5m])")];
         assert_eq!(

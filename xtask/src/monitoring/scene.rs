@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::dashboards::Panel;
-use super::names::AGREED;
 use super::tools::{Running, Webhook, free_port};
 use crate::served::program;
 use crate::steps::say;
@@ -173,7 +172,7 @@ impl Scene {
         for Panel { place, expression } in panels {
             let data = self.prometheus.api("/api/v1/query", &[("query", expression)])?;
             let is_empty = data["result"].as_array().is_none_or(Vec::is_empty);
-            let may_be = MAY_BE_SILENT.iter().chain(&AGREED).any(|name| expression.contains(name));
+            let may_be = MAY_BE_SILENT.iter().any(|name| expression.contains(name));
             let has_disk = self.disk.0.is_some() || !expression.contains("data_dir_");
             if is_empty && !may_be && has_disk {
                 silent.push(format!("{place}: {expression}"));
