@@ -389,7 +389,8 @@ mod tests {
         assert_eq!(shown("file:///srv/dumps").as_deref(), Ok("file:///srv/dumps"));
         assert_eq!(shown("/srv/dumps").as_deref(), Ok("file:///srv/dumps"));
         assert_eq!(shown("s3://bucket/a/b/").as_deref(), Ok("s3://bucket/a/b"));
-        assert_eq!(shown("abfss://c@account.dfs.core.windows.net/x").as_deref().map(str::len), Ok(39));
+        let account = "abfss://c@account.dfs.core.windows.net/x";
+        assert_eq!(shown(account).as_deref(), Ok(account));
         for wrong in ["", "s3:///x", "ftp://a/b", "https://a/b", "s3://key:hunter2@b/x", "s3://b/x?secret=hunter2"] {
             let refused = shown(wrong).unwrap_err();
             assert!(!refused.contains("hunter2"), "{refused}");

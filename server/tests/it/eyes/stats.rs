@@ -8,10 +8,20 @@ use crate::wire::Page;
 
 const PATH: &str = "/api/v1/monitoring/websocket/stats";
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_counted_by_room_and_by_who_sits_there() {
+    counted("fast").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_portable_path_connections_are_counted_the_same() {
+    counted("portable").await;
+}
+
+async fn counted(sockets: &str) {
     let dir = data_dir();
-    let server = Server::demo(dir.path()).await;
+    let server = Server::start(&["demo", "--viewers", "0", "--sockets", sockets], dir.path()).await;
     let (channel, _) = server.open_live().await;
     let empty = server.get(PATH).await;
     assert_eq!((&empty["connections"], &empty["draining"]), (&json!(0), &json!(false)));

@@ -12,8 +12,13 @@ use crate::wire::Page;
 const DEMO: [&str; 3] = ["demo", "--viewers", "0"];
 
 async fn traced(collector: &Collector, ratio: &str, dir: &std::path::Path) -> Server {
+    traced_with(&[], collector, ratio, dir).await
+}
+
+async fn traced_with(more: &[&str], collector: &Collector, ratio: &str, dir: &std::path::Path) -> Server {
     let mut command = DEMO.to_vec();
     command.extend(["--otlp-endpoint", &collector.url, "--trace-ratio", ratio]);
+    command.extend(more);
     Server::start(&command, dir).await
 }
 
@@ -25,11 +30,21 @@ fn status(span: &Span) -> Option<String> {
     attribute(&span.attributes, "status")
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_trace_goes_from_joining_to_votes_that_are_durable_and_then_shown() {
+    joined_voted_shown("fast").await;
+}
+
+#[tokio::test]
+async fn on_the_portable_path_a_trace_is_the_same() {
+    joined_voted_shown("portable").await;
+}
+
+async fn joined_voted_shown(sockets: &str) {
     let dir = data_dir();
     let collector = Collector::start(Mood::Takes).await;
-    let server = traced(&collector, "1", dir.path()).await;
+    let server = traced_with(&["--sockets", sockets], &collector, "1", dir.path()).await;
     let (channel, live) = server.open_live().await;
     let mut page = Page::open(&server, &format!("/ws/{channel}"), &[("x-request-id", "join-7")]).await.unwrap();
     let note = page.note(1, json!({"fun": 4}));
