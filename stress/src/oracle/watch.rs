@@ -101,7 +101,9 @@ mod tests {
         }
         assert!(watch.on_tally(&frame(9, 1, Phase::Open, 30)).unwrap_err().contains("rev"));
         assert!(watch.on_tally(&frame(11, 0, Phase::Open, 31)).unwrap_err().contains("phase"));
-        assert!(watch.on_tally(&frame(12, 1, Phase::Open, 5)).unwrap_err().contains("as_of"));
+        // Within one epoch.
+        assert_eq!(watch.on_tally(&frame(12, 1, Phase::Open, 31)), Ok(()));
+        assert!(watch.on_tally(&frame(13, 1, Phase::Open, 5)).unwrap_err().contains("as_of"));
         watch.on_other_live();
         assert_eq!(watch.on_tally(&frame(1, 0, Phase::Open, 1)), Ok(()));
         assert_eq!((watch.on_state(4), watch.on_state(4)), (Ok(()), Ok(())));
