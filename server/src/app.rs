@@ -37,6 +37,10 @@ use http_server::{Size, http_server};
 
 /// How long votes under way may take to become durable when stopping.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a start waits for a store that is away or busy, and between two tries.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How often rate limits forget who has been quiet.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How often sessions whose time is over are looked for: about as long as their sockets outlive them.
@@ -102,6 +106,26 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
 }
 
+/// Does what a start needs of the store, again and again for [`PATIENCE`]: pods that start together, or beside a node that
+/// does, find a cluster that is busy with itself.
+async fn patiently<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    attempt: impl Fn() -> F,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match attempt().await {
+            Err(error) if may_pass(&error) && tokio::time::Instant::now() + pause < deadline => {
+                tracing::warn!(%error, "the store is not ready; trying again");
+            }
+            outcome => return outcome,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
 impl App {
     /// Reads what the store holds, goes on with the lives that are on air, and gets ready to serve.
     ///
@@ -113,8 +137,22 @@ impl App {
         let records = Records::new(Arc::clone(&store));
         let catalogue = Catalogue::new(records.clone());
         let auth = Auth::new(catalogue.clone());
-        let viewers = auth.viewer_secret().await?;
-        let conductor = Conductor::start(Arc::clone(&store), Env::system()).await?;
+        let viewers = patiently(
+            || auth.viewer_secret(),
+            |error| match error {
+                Refused::Store(error) => error.may_pass(),
+                _ => false,
+            },
+        );
+        let viewers = viewers.await?;
+        let conductor = patiently(
+            || Conductor::start(Arc::clone(&store), Env::system()),
+            |error| match error {
+                ConductError::Store(error) => error.may_pass(),
+                _ => false,
+            },
+        );
+        let conductor = conductor.await?;
         let traces = match &settings.otlp_endpoint {
             Some(endpoint) => Traces::start(endpoint, settings.trace_ratio, &conductor.pod())?,
             None => Traces::default(),
@@ -290,5 +328,33 @@ pub async fn signal() {
     // Without handlers the system's defaults hold, and waiting for ever is right.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::store::{ErrorKind, StoreError};
+
+    async fn tries_until(kind: ErrorKind, successes_after: u32) -> (bool, u32) {
+        let tries = AtomicU32::new(0);
+        let attempt = || async {
+            let number = tries.fetch_add(1, Ordering::Relaxed);
+            if number < successes_after { Err(StoreError::new(kind, "test", "busy")) } else { Ok(()) }
+        };
+        let is_done = patiently(attempt, StoreError::may_pass).await.is_ok();
+        (is_done, tries.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_for_a_store_that_is_busy_but_not_for_ever_and_not_for_one_that_is_damaged() {
+        assert_eq!(tries_until(ErrorKind::Unknown, 3).await, (true, 4));
+        assert_eq!(tries_until(ErrorKind::Unavailable, 3).await, (true, 4));
+        let began = tokio::time::Instant::now();
+        let (is_done, tries) = tries_until(ErrorKind::Unavailable, u32::MAX).await;
+        assert!(!is_done && tries > 10 && began.elapsed() <= PATIENCE, "{tries} tries");
+        assert_eq!(tries_until(ErrorKind::Corrupt, 1).await, (false, 1));
     }
 }

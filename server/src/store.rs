@@ -260,6 +260,11 @@ impl StoreError {
     ) -> Self {
         Self { kind, backend, source: source.into() }
     }
+
+    /// Whether the same call may succeed a moment later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Unknown)
+    }
 }
 
 /// What every backend does.

@@ -55,7 +55,10 @@ impl Scene<'_> {
         let until = Instant::now() + length;
         while Instant::now() < until {
             if let Some(status) = self.audience.try_wait()? {
-                bail!("the audience left early ({status})");
+                if Instant::now() < self.ends_at {
+                    bail!("the audience left early ({status})");
+                }
+                return Ok(false);
             }
             std::thread::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())));
         }

@@ -119,8 +119,9 @@ impl Steps {
     }
 
     /// The store on a real cluster, which may be broken by this very program.
-    pub(crate) fn cluster_tests(&self, url: &str, certificate: &Path) -> Result<()> {
+    pub(crate) fn cluster_tests(&self, url: &str, certificate: &Path, more: &[&str]) -> Result<()> {
         let mut tests = self.tests(&["--test", "it", "--", "cql::"]);
+        tests.args(more);
         tests.env("BAREME_CQL", url).env("BAREME_CQL_TLS", certificate).env("BAREME_XTASK", std::env::current_exe()?);
         self.run("Rust tests: a real cluster", &mut tests)
     }

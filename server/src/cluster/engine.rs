@@ -78,7 +78,7 @@ impl Cadence {
             lanes: 1,
             chunk_interval: Duration::from_millis(8),
             checkpoint_interval: Duration::from_millis(500),
-            poll_interval: Duration::from_millis(90),
+            poll_interval: Duration::from_millis(70),
             idle_poll_interval: Duration::from_millis(450),
             lanes_interval: Duration::from_millis(200),
             lease: Duration::from_millis(1000),

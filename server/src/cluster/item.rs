@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::checkpoint::{Batch, Unfolded};
 use self::follow::Polled;
@@ -51,7 +51,7 @@ const INBOX_BATCH: usize = 4096;
 /// Changes of phase that wait for the one under way, or for the item to be read.
 const MAX_QUEUED_CONTROLS: usize = 64;
 
-/// How often the item looks at what is due.
+/// How often the item looks at what is due, at least.
 const TICK: Duration = Duration::from_millis(50);
 
 /// How far apart two looks at two clocks may be, in microseconds.
@@ -205,6 +205,8 @@ pub struct Item<B: Ballot> {
     dirty: Vec<NoteRow>,
     checkpointing: bool,
     adopting: bool,
+    /// How far this pod has finished lanes of dead writers.
+    adopted: BTreeMap<LaneId, u64>,
     recent: Recent,
     checkpoint_failed: bool,
     unfolded: Unfolded,
@@ -274,6 +276,7 @@ impl<B: Ballot> Item<B> {
             dirty: Vec::new(),
             checkpointing: false,
             adopting: false,
+            adopted: BTreeMap::new(),
             recent: Recent::default(),
             checkpoint_failed: false,
             unfolded,
@@ -295,8 +298,7 @@ impl<B: Ballot> Item<B> {
     /// Runs until every handle is gone.
     pub(super) async fn run(mut self) {
         let mut inbox = Vec::with_capacity(64);
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_tick = Instant::now();
         self.start_loading(Duration::ZERO);
         loop {
             tokio::select! {
@@ -307,7 +309,10 @@ impl<B: Ballot> Item<B> {
                     None => return,
                 },
                 // Before the votes, which may never pause.
-                _ = tick.tick() => self.on_tick(),
+                () = sleep_until(next_tick) => {
+                    self.on_tick();
+                    next_tick = self.next_look(Instant::now());
+                }
                 count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
                     if count > 0 {
                         let now_us = self.engine.env.now_us();
@@ -469,6 +474,14 @@ impl<B: Ballot> Item<B> {
                 self.next_control();
             }
         }
+    }
+
+    /// When to look at what is due again. What other pods acknowledged is shown later by as much as its reading is late, so
+    /// that is started when it is due.
+    fn next_look(&self, now: Instant) -> Instant {
+        let follows = self.is_shared() && !self.polling && self.next_poll > now;
+        let latest = now + TICK;
+        if follows { latest.min(self.next_poll) } else { latest }
     }
 
     fn on_tick(&mut self) {

@@ -24,7 +24,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// One run.
 struct Grown {
     before: f64,
-    first_minute: f64,
+    /// `None` for a run that is shorter.
+    first_minute: Option<f64>,
     end: f64,
     frames: u64,
     stalled: usize,
@@ -74,7 +75,7 @@ fn grow(place: &Place, subject: Subject, sockets: usize, length: Duration) -> Re
     }
     let end = served.process.resident()?;
     let frames = crowd.take().frames;
-    Ok(Grown { before, first_minute: first_minute.unwrap_or(end), end, frames, stalled: replaced })
+    Ok(Grown { before, first_minute, end, frames, stalled: replaced })
 }
 
 /// Memory before and after, for each program in turn.
@@ -91,7 +92,7 @@ pub(super) fn table(place: &Place, subjects: &[Subject], sockets: usize, length:
             grouped(grown.before / 1024.0, 0),
             grouped(grown.end / 1024.0, 0),
             grouped(per_socket(grown.before), 0),
-            grouped(per_socket(grown.first_minute), 0),
+            grown.first_minute.map_or_else(|| "–".to_owned(), |bytes| grouped(per_socket(bytes), 0)),
             grouped(grown.frames as f64, 0),
             grouped(grown.stalled as f64, 0),
         ]);
@@ -103,7 +104,7 @@ pub(super) fn table(place: &Place, subjects: &[Subject], sockets: usize, length:
                             "end": grown.end, "frames": grown.frames, "stalled": grown.stalled}));
     }
     let caption = format!(
-        "Growth: {} sockets, a frame every {} ms for {:.0} minutes; one socket of {STALLED_OF} does not read, and is replaced \
+        "Growth: {} sockets, a frame every {} ms for {:.1} minutes; one socket of {STALLED_OF} does not read, and is replaced \
          by another one like it every {} s. Memory is VmRSS.",
         grouped(sockets as f64, 0),
         tick_for(sockets).as_millis(),

@@ -137,7 +137,7 @@ pub(super) const ALL: &[Script] = &[
         name: "node-killed",
         what: "nodes of the database are killed in turn and started again",
         audience: FLOOD,
-        seconds: 300,
+        seconds: 400,
         balance: Balance::Sticky,
         habitats: ALL_PLAIN,
         back_within_ms: None,

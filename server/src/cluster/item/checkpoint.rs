@@ -139,8 +139,11 @@ impl<B: Ballot> Item<B> {
         if self.adopting || !self.loaded || !self.lease_holds() {
             return;
         }
+        // What a reading says of a lane may be on one replica, from somebody who died while writing it: this pod writes it
+        // once itself.
         let unfinished = self.cursors.iter().filter(|(lane, read)| {
-            dead.contains(&lane.writer) && lane.writer != self.engine.writer && read.materialised < read.next_seq
+            let adopted = self.adopted.get(lane).copied().unwrap_or(0);
+            dead.contains(&lane.writer) && lane.writer != self.engine.writer && adopted < read.next_seq
         });
         let lanes: Vec<_> = unfinished.map(|(lane, read)| (*lane, read.materialised)).collect();
         if lanes.is_empty() {
@@ -179,7 +182,10 @@ impl<B: Ballot> Item<B> {
     pub(super) fn on_adopted(&mut self, lanes: &[(LaneId, u64)], result: Result<(), StoreError>) {
         self.adopting = false;
         match result {
-            Ok(()) => self.note_materialised(lanes),
+            Ok(()) => {
+                self.note_materialised(lanes);
+                self.adopted.extend(lanes.iter().copied());
+            }
             Err(error) => tracing::warn!(item = %self.id, %error, "cannot finish the lanes of a dead writer"),
         }
     }

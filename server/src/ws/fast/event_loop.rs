@@ -220,7 +220,9 @@ impl EventLoop {
 
     fn adopt(&mut self, newcomer: Newcomer) {
         let Newcomer { socket, answer, mut early, accepted } = newcomer;
-        if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER) {
+        if matches!(accepted, Accepted::Member(_))
+            && let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)
+        {
             tracing::debug!(%error, "a socket keeps the system's buffer");
         }
         let second = self.serving.second();
