@@ -15,10 +15,12 @@ use crate::steps::Steps;
 const OTHER_SETTINGS: [&str; 1] = ["BAREME_CONFIG"];
 
 /// Constants whose sum is the longest time from SIGTERM to the end, and where they are.
-const DRAIN: [(&str, &str); 4] = [
+const DRAIN: [(&str, &str); 6] = [
     ("server/src/hub.rs", "const DRAIN_TIMEOUT: Duration = Duration::from_secs("),
     ("server/src/app.rs", "const SETTLE_TIMEOUT: Duration = Duration::from_secs("),
-    ("server/src/app.rs", "const STOP_TIMEOUT_S: u64 = "),
+    ("server/src/ws/fast.rs", "const STOP_GRACE: Duration = Duration::from_secs("),
+    ("server/src/app/http_server.rs", "const STOP_TIMEOUT_S: u64 = "),
+    ("server/src/traces.rs", "const STOP_TIMEOUT: Duration = Duration::from_secs("),
     ("server/src/cli.rs", "runtime.shutdown_timeout(std::time::Duration::from_secs("),
 ];
 
