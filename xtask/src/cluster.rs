@@ -213,7 +213,7 @@ impl Cluster {
     /// Those that break none: every promise of the store, migrations, partitions' layouts. A case has no second try, and a
     /// node that starts on a machine with two cores leaves statements without an answer for longer than one.
     pub(crate) fn test_whole(&self, steps: &Steps) -> Result<()> {
-        steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE), &["--skip", "cql::faults"])
+        steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE), &[])
     }
 
     /// Does what needs a cluster. One that was up stays up.

@@ -115,6 +115,8 @@ impl Steps {
     pub(crate) fn tests(&self, arguments: &[&str]) -> Command {
         let mut tests = self.cargo_command(&["test", "--workspace", "--locked", "--profile", self.profile.name()]);
         tests.args(arguments);
+        // What the tests of the load tool run against: else they build it again, in another profile.
+        tests.env("BAREME_BIN", self.binary());
         tests
     }
 

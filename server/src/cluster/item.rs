@@ -15,13 +15,14 @@ pub(crate) mod vitals;
 mod votes;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use self::checkpoint::Batch;
 use self::follow::Polled;
@@ -295,7 +296,8 @@ impl<B: Ballot> Item<B> {
     /// Runs until every handle is gone.
     pub(super) async fn run(mut self) {
         let mut inbox = Vec::with_capacity(64);
-        let mut next_tick = Instant::now();
+        // One timer that is set anew, since this loop goes round for every batch of votes.
+        let mut tick = pin!(sleep(Duration::ZERO));
         self.start_loading(Duration::ZERO);
         loop {
             tokio::select! {
@@ -306,9 +308,9 @@ impl<B: Ballot> Item<B> {
                     None => return,
                 },
                 // Before the votes, which may never pause.
-                () = sleep_until(next_tick) => {
+                () = &mut tick => {
                     self.on_tick();
-                    next_tick = self.next_look(Instant::now());
+                    tick.as_mut().reset(self.next_look(Instant::now()));
                 }
                 count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
                     if count > 0 {

@@ -1,7 +1,8 @@
 //! Phases of a live's jeux as its store has them: one partition, which the items of a pod read together.
 //!
 //! **Invariant**: whoever is given a reading knows when it began, and claims nothing that depends on a later moment. One
-//! reading is under way at a time; those who wait for it take it if it began late enough for them.
+//! reading is under way at a time; those who wait for it take it if it began late enough for them, and else wait for their
+//! own as well: for as long as the store gives a reading, no lease is renewed by another one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

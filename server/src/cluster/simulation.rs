@@ -307,8 +307,15 @@ impl World {
         let (index, other) = (random.random_range(0..self.slots()), random.random_range(0..self.slots()));
         let Some(pod) = self.pod(index) else { return };
         self.network().cuts.insert(index, Cut { asks: true, tells: false, only: None });
-        let (heals_ms, stops_ms) = (random.random_range(350..420), random.random_range(0..400));
-        let (stands_ms, world) = (random.random_range(100..900), Arc::clone(self));
+        let heals_ms = random.random_range(350..420);
+        // Some stand still from before the phase is raised until a closer has read that did not wait for those who do.
+        let (stops_ms, stands_ms) = if random.random_bool(0.5) {
+            (random.random_range(0..400), random.random_range(100..900))
+        } else {
+            let stops_ms = random.random_range(300..400);
+            (stops_ms, random.random_range(1200..1400) - stops_ms)
+        };
+        let world = Arc::clone(self);
         let heal = async {
             sleep(Duration::from_millis(stops_ms)).await;
             if other != index {

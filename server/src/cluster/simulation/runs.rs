@@ -80,7 +80,7 @@ fn a_map_that_loses_entries_raises_the_alarm() {
     assert!(alarm.is_some());
 }
 
-/// `cargo xtask simulate` runs this in a release build.
+/// `cargo xtask simulate` runs this in an optimised build.
 #[test]
 #[ignore = "takes minutes without optimisation; cargo xtask simulate runs it"]
 fn simulate() {
@@ -110,7 +110,7 @@ fn simulate() {
     assert_eq!(bad, 0, "replay one with cargo xtask simulate --from SEED --seeds 1");
 }
 
-/// `cargo xtask simulate --mutants` runs this in a release build, and prints the table of the documentation.
+/// `cargo xtask simulate --mutants` runs this in an optimised build, and prints the table of the documentation.
 #[test]
 #[ignore = "takes minutes without optimisation; cargo xtask simulate --mutants runs it"]
 fn every_mutant_is_caught() {

@@ -3,16 +3,33 @@
 //! Making and dropping a keyspace for each case would take longer than the cases.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bareme::domain::live::LiveId;
 use bareme::domain::phase::Rank;
 use bareme::domain::viewer::ViewerId;
 use bareme::store::{
-    ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
+    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
 };
 use bytes::Bytes;
 use uuid::Uuid;
+
+/// For how long a call is repeated whose outcome nobody knows.
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Repeats what may be repeated until its outcome is known, as the engine does: that a node dies is no fault of a store.
+async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        match call().await {
+            Err(error)
+                if matches!(error.kind, ErrorKind::Unknown | ErrorKind::Unavailable)
+                    && started.elapsed() < KNOWN_WITHIN => {}
+            outcome => return outcome,
+        }
+    }
+}
 
 /// See the module.
 pub(super) struct Namespaced {
@@ -57,67 +74,67 @@ impl Store for Namespaced {
     }
 
     async fn register_lane(&self, item: ItemId, lane: LaneId, format: u8) -> Result<()> {
-        self.inner.register_lane(self.item(item), lane, format).await
+        until_known(|| self.inner.register_lane(self.item(item), lane, format)).await
     }
 
     async fn lanes(&self, item: ItemId) -> Result<Vec<LaneRow>> {
-        self.inner.lanes(self.item(item)).await
+        until_known(|| self.inner.lanes(self.item(item))).await
     }
 
     async fn append(&self, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<()> {
-        self.inner.append(self.item(item), lane, seq, chunk).await
+        until_known(|| self.inner.append(self.item(item), lane, seq, chunk.clone())).await
     }
 
     async fn read_lane(&self, item: ItemId, lane: LaneId, from_seq: u64) -> Result<Vec<(u64, Bytes)>> {
-        self.inner.read_lane(self.item(item), lane, from_seq).await
+        until_known(|| self.inner.read_lane(self.item(item), lane, from_seq)).await
     }
 
     async fn prune_journal(&self, item: ItemId) -> Result<()> {
-        self.inner.prune_journal(self.item(item)).await
+        until_known(|| self.inner.prune_journal(self.item(item))).await
     }
 
     async fn write_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
-        self.inner.write_notes(self.item(item), rows).await
+        until_known(|| self.inner.write_notes(self.item(item), rows.clone())).await
     }
 
     async fn read_notes(&self, item: ItemId, after: Option<ViewerId>, limit: usize) -> Result<Vec<NoteRow>> {
-        self.inner.read_notes(self.item(item), after, limit).await
+        until_known(|| self.inner.read_notes(self.item(item), after, limit)).await
     }
 
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {
-        self.inner.advance_materialised(self.item(item), lane, materialised).await
+        until_known(|| self.inner.advance_materialised(self.item(item), lane, materialised)).await
     }
 
     async fn raise_rank(&self, item: ItemId, rank: Rank) -> Result<()> {
-        self.inner.raise_rank(self.item(item), rank).await
+        until_known(|| self.inner.raise_rank(self.item(item), rank)).await
     }
 
     async fn ranks(&self, live: LiveId) -> Result<Vec<PhaseRow>> {
-        self.inner.ranks(self.live(live)).await
+        until_known(|| self.inner.ranks(self.live(live))).await
     }
 
     async fn put_result(&self, item: ItemId, epoch: u64, body: Bytes) -> Result<()> {
-        self.inner.put_result(self.item(item), epoch, body).await
+        until_known(|| self.inner.put_result(self.item(item), epoch, body.clone())).await
     }
 
     async fn result(&self, item: ItemId, epoch: u64) -> Result<Option<Bytes>> {
-        self.inner.result(self.item(item), epoch).await
+        until_known(|| self.inner.result(self.item(item), epoch)).await
     }
 
     async fn beat(&self, live: LiveId, writer: WriterId, body: Bytes) -> Result<()> {
-        self.inner.beat(self.live(live), writer, body).await
+        until_known(|| self.inner.beat(self.live(live), writer, body.clone())).await
     }
 
     async fn heartbeats(&self, live: LiveId) -> Result<Vec<(WriterId, Bytes)>> {
-        self.inner.heartbeats(self.live(live)).await
+        until_known(|| self.inner.heartbeats(self.live(live))).await
     }
 
     async fn record(&self, key: &RecordKey) -> Result<Option<Record>> {
-        self.inner.record(&self.key(key)).await
+        until_known(|| self.inner.record(&self.key(key))).await
     }
 
     async fn records(&self, kind: RecordKind, scope: &str, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
-        self.inner.records(kind, &self.scope(scope), after, limit).await
+        until_known(|| self.inner.records(kind, &self.scope(scope), after, limit)).await
     }
 
     async fn put_record(&self, key: &RecordKey, expected: u64, body: String) -> Result<Swap> {
