@@ -210,12 +210,6 @@ impl Cluster {
         steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE), &[])
     }
 
-    /// Those that break none: every promise of the store, migrations, partitions' layouts. A case has no second try, and a
-    /// node that starts on a machine with two cores leaves statements without an answer for longer than one.
-    pub(crate) fn test_whole(&self, steps: &Steps) -> Result<()> {
-        steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE), &[])
-    }
-
     /// Does what needs a cluster. One that was up stays up.
     pub(crate) fn with(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let was_up = self.is_up();

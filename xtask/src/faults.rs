@@ -72,20 +72,22 @@ struct Row {
     passed: bool,
 }
 
-/// Runs all, or those that are named; prints a table, which `target/faults/results.md` keeps.
+/// Runs all, or those that are named, as often as they are; prints a table, which `target/faults/results.md` keeps.
 pub(crate) fn run(steps: &Steps, names: &[String]) -> Result<()> {
-    let known: Vec<_> = scripts::ALL.iter().map(|script| script.name).collect();
-    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!("there is no fault called {name}; there are: {}", known.join(", "));
+    let mut chosen: Vec<_> = if names.is_empty() { scripts::ALL.iter().collect() } else { Vec::new() };
+    for name in names {
+        let Some(script) = scripts::ALL.iter().find(|script| script.name == name) else {
+            let known: Vec<_> = scripts::ALL.iter().map(|script| script.name).collect();
+            bail!("there is no fault called {name}; there are: {}", known.join(", "));
+        };
+        chosen.push(script);
     }
     let cluster = Cluster::new(steps);
     let folder = steps.target().join("faults");
     std::fs::create_dir_all(&folder)?;
     cluster.with(|| {
         let mut rows = Vec::new();
-        for script in
-            scripts::ALL.iter().filter(|script| names.is_empty() || names.iter().any(|name| name == script.name))
-        {
+        for script in chosen {
             say(&format!("\n=== {}: {}", script.name, script.what));
             let row = play(steps, &cluster, script, &folder.join(script.name))?;
             say(&line(&row));

@@ -130,11 +130,13 @@ impl Store for Namespaced {
     }
 
     async fn record(&self, key: &RecordKey) -> Result<Option<Record>> {
-        until_known(|| self.inner.record(&self.key(key))).await
+        let key = self.key(key);
+        until_known(|| self.inner.record(&key)).await
     }
 
     async fn records(&self, kind: RecordKind, scope: &str, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
-        until_known(|| self.inner.records(kind, &self.scope(scope), after, limit)).await
+        let scope = self.scope(scope);
+        until_known(|| self.inner.records(kind, &scope, after, limit)).await
     }
 
     async fn put_record(&self, key: &RecordKey, expected: u64, body: String) -> Result<Swap> {
