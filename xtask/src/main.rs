@@ -21,6 +21,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::cluster::Cluster;
+use crate::paths::SocketPath;
 use crate::steps::{Profile, Steps};
 
 #[derive(Parser)]
@@ -39,7 +40,11 @@ enum Command {
     /// Format, lints and Rust tests: the quick round while working
     Quick,
     /// Pages in Chromium, against a release build
-    Browser,
+    Browser {
+        /// How the server serves sockets, if not as it would by itself
+        #[arg(long, value_enum)]
+        sockets: Option<SocketPath>,
+    },
     /// A picture of every screen in every state, language and colour scheme, in target/screenshots
     Screenshots {
         /// Only those whose name has this in it, such as `overlay` or `-en-dark`
@@ -76,6 +81,9 @@ enum Command {
         /// Shows what there is
         #[arg(long)]
         list: bool,
+        /// How the pods serve sockets, if not as they would by themselves
+        #[arg(long, value_enum)]
+        sockets: Option<SocketPath>,
     },
     /// Carries connections from one address to another
     #[command(hide = true)]
@@ -138,7 +146,8 @@ fn main() -> Result<()> {
             steps.lint()?;
             steps.rust_tests()
         }
-        Command::Browser => {
+        Command::Browser { sockets } => {
+            let steps = steps.on(sockets);
             setup::browser(&steps)?;
             steps.build()?;
             steps.pages()
@@ -177,7 +186,8 @@ fn main() -> Result<()> {
             faults::list();
             Ok(())
         }
-        Command::Faults { names, .. } => {
+        Command::Faults { names, sockets, .. } => {
+            let steps = steps.on(sockets);
             setup::pods(&steps)?;
             steps.build()?;
             faults::run(&steps, &names)

@@ -4,16 +4,19 @@ use std::fmt;
 use std::path::Path;
 use std::process::Stdio;
 
+use clap::ValueEnum;
+
 use crate::served::program;
 
 /// What serves a socket after its handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SocketPath {
     /// Wherever actix runs.
     Portable,
     /// Close to the kernel.
     Fast,
     /// The only one of a program that has no choice of paths.
+    #[value(skip)]
     Only,
 }
 

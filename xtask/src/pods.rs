@@ -46,6 +46,7 @@ pub(crate) enum Balance {
 pub(crate) struct Pod {
     number: usize,
     binary: PathBuf,
+    sockets: &'static [&'static str],
     store: String,
     folder: PathBuf,
     habitat: Habitat,
@@ -84,7 +85,8 @@ impl Pod {
     fn new(number: usize, steps: &Steps, folder: &Path, store: &str, habitat: Habitat) -> Result<Self> {
         let namespace = if habitat.apart { Some(Namespace::make(steps, folder, number)?) } else { None };
         let (binary, store, folder) = (steps.binary(), store.to_owned(), folder.to_owned());
-        Ok(Self { number, binary, store, folder, habitat, namespace, child: None })
+        let sockets = steps.socket_arguments();
+        Ok(Self { number, binary, sockets, store, folder, habitat, namespace, child: None })
     }
 
     /// Where it listens.
@@ -121,7 +123,7 @@ impl Pod {
             "127.0.0.0/8,10.213.0.0/16",
         ]);
         command.args(["--listen", &self.address(), "--store", &self.store, "--data-dir"]);
-        command.arg(self.folder.join(format!("pod-{}", self.number)));
+        command.arg(self.folder.join(format!("pod-{}", self.number))).args(self.sockets);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.binary.display()))?);
         Ok(())

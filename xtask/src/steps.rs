@@ -34,6 +34,7 @@ impl Profile {
 pub(crate) struct Steps {
     root: PathBuf,
     profile: Profile,
+    sockets: Option<SocketPath>,
     started: Instant,
 }
 
@@ -51,7 +52,17 @@ impl Steps {
     /// Steps at the root of this workspace.
     pub(crate) fn new(profile: Profile) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has a parent folder")?.to_owned();
-        Ok(Self { root, profile, started: Instant::now() })
+        Ok(Self { root, profile, sockets: None, started: Instant::now() })
+    }
+
+    /// The same on this socket path, if one is chosen, where a program would take that of the platform.
+    pub(crate) fn on(self, sockets: Option<SocketPath>) -> Self {
+        Self { sockets, ..self }
+    }
+
+    /// Arguments of a server for its socket path.
+    pub(crate) fn socket_arguments(&self) -> &'static [&'static str] {
+        self.sockets.map_or(&[], SocketPath::arguments)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -157,6 +168,9 @@ impl Steps {
         let mut npm = Command::new("npm");
         npm.args(["run", "--silent", script]).current_dir(self.root.join("overlay/tests"));
         npm.env("BAREME_BIN", self.binary());
+        if let Some(sockets) = self.sockets {
+            npm.env("BAREME_SOCKETS", sockets.to_string());
+        }
         npm
     }
 

@@ -1,11 +1,16 @@
 //! Bytes on a socket that no honest client writes, and the close code each of them gets.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::harness::{Server, data_dir};
 use crate::wire::{Raw, frame};
 
 const LIMIT: usize = 4096;
+
+/// Longer than any path takes to end a connection, and shorter than they wait for the goodbye of a client.
+const A_GOODBYE_TAKES: Duration = Duration::from_millis(1500);
 
 async fn server() -> (tempfile::TempDir, Server, String) {
     let dir = data_dir();
@@ -100,6 +105,25 @@ async fn frames_against_the_rules_end_the_socket() {
     raw.write(&frame(false, 1, b"{")).await;
     raw.write(&frame(true, 1, b"{}")).await;
     assert_eq!(raw.close_code().await, Some(1002), "a message inside a message");
+}
+
+#[tokio::test]
+async fn a_goodbye_that_is_wrong_is_not_waited_for_again() {
+    let (_dir, server, path) = server().await;
+    let cases = [
+        ("half a code", &b"\x03"[..], 1002),
+        ("a code that is never sent", &1005_u16.to_be_bytes(), 1002),
+        ("a code of nobody", &999_u16.to_be_bytes(), 1002),
+        ("a reason that is no text", b"\x03\xE8\xFF", 1007),
+    ];
+    for (what, payload, code) in cases {
+        let mut raw = Raw::upgrade(&server, &path, false).await;
+        raw.write(&frame(true, 8, payload)).await;
+        assert_eq!(raw.close_code().await, Some(code), "{what}");
+        let said = Instant::now();
+        assert_eq!(raw.frame().await, None, "{what}: the connection ends");
+        assert!(said.elapsed() < A_GOODBYE_TAKES, "{what}: as if another goodbye were to come");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -206,9 +207,10 @@ impl Node {
         }
         self.configure()?;
         let output = File::create(self.folder.join("output"))?;
-        // In a session of its own, so that signals from a terminal miss it.
-        let mut java = Command::new("setsid");
-        java.arg("java").arg(format!("@{}", self.folder.join("jvm.options").display())).arg(self.mark());
+        // In a process group of its own, so that signals from a terminal miss it; and at once, since a program that becomes
+        // another one has no command line for a moment, and would be taken for gone.
+        let mut java = Command::new("java");
+        java.process_group(0).arg(format!("@{}", self.folder.join("jvm.options").display())).arg(self.mark());
         java.arg(format!("-Dcassandra.jmx.local.port={}", self.jmx_port()));
         for (property, file) in [
             ("cassandra.config", "cassandra.yaml"),

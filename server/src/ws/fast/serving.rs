@@ -155,7 +155,11 @@ impl Serving {
                 }
             }
             Err(violation) => match connection.phase {
-                Phase::Open => self.say_goodbye(key, connection, close_of(violation)),
+                // Nothing it says can be understood any more, its goodbye included, which may be what was wrong.
+                Phase::Open => {
+                    let close = close_of(violation);
+                    self.leave(key, connection, close, close_frame(close), true);
+                }
                 _ => self.peer_has_closed(connection),
             },
         }
