@@ -68,6 +68,7 @@ pub(super) struct Client {
     sockets: Vec<Option<Socket>>,
     bytes: Vec<u8>,
     out: Vec<u8>,
+    events: u64,
 }
 
 /// What a socket is waited for.
@@ -92,7 +93,13 @@ impl Client {
             sockets: Vec::new(),
             bytes: vec![0; READ_BYTES],
             out: Vec::new(),
+            events: 0,
         })
+    }
+
+    /// How often something has happened.
+    pub(super) fn events(&self) -> u64 {
+        self.events
     }
 
     /// Begins to open a socket; returns its number.
@@ -184,6 +191,7 @@ impl Client {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot wait for sockets"),
         }
+        self.events += events.len() as u64;
         for event in events {
             let number = usize::try_from(event.data.u64())?;
             let Some(mut socket) = self.sockets.get_mut(number).and_then(Option::take) else { continue };

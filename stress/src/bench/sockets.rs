@@ -69,11 +69,11 @@ fn fan_out(plan: &Plan<'_>, subject: Subject, sockets: usize, tick: Duration) ->
     let served = subject.start(plan.place, Wanted { tick: Some(tick), ..Wanted::default() })?;
     let mut crowd = Crowd::new(&served)?;
     crowd.join(sockets)?;
-    crowd.watch(WARM_UP, Some(tick / 2))?;
+    crowd.watch_whole(WARM_UP, Some(tick / 2))?;
     crowd.take();
     let before = served.process.cpu_us()?;
     let started = Instant::now();
-    crowd.watch(plan.seconds, Some(tick / 2))?;
+    crowd.watch_whole(plan.seconds, Some(tick / 2))?;
     let cpu_us = served.process.cpu_us()? - before;
     let ticks = started.elapsed().as_secs_f64() / tick.as_secs_f64();
     let heard = crowd.take();
