@@ -8,19 +8,20 @@ pub(crate) mod http_server;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App as ActixApp, web};
 
+use crate::archive::keeper::Keeper;
 use crate::auth::Auth;
 use crate::auth::limits::Limiter;
 use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::conductor::{ConductError, Conductor};
 use crate::http::openapi::Api;
-use crate::http::{AppState, State, assets, configure, not_found, security};
+use crate::http::{AppState, State, assets, configure, not_found, request_id, security};
 use crate::hub::Hub;
 use crate::metrics;
 use crate::records::Records;
@@ -28,6 +29,7 @@ use crate::settings::Settings;
 #[cfg(target_os = "linux")]
 use crate::settings::Sockets;
 use crate::store::Store;
+use crate::traces::{Traces, TracesError};
 use crate::ws::Loops;
 use crate::ws::admission::Admission;
 use crate::ws::session::Terms;
@@ -67,6 +69,9 @@ pub enum AppError {
     /// Metrics.
     #[error("metrics: {0}")]
     Metrics(String),
+    /// Traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Told a second time to stop.
     #[error("stopped at once, because a second signal came; votes that were acknowledged are safe")]
     Aborted,
@@ -148,6 +153,10 @@ impl App {
             },
         );
         let conductor = conductor.await?;
+        let traces = match &settings.otlp_endpoint {
+            Some(endpoint) => Traces::start(endpoint, settings.trace_ratio, &conductor.pod())?,
+            None => Traces::default(),
+        };
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
@@ -166,12 +175,15 @@ impl App {
             auth,
             readiness: Arc::default(),
             metrics: recorder.clone(),
+            traces,
+            started: Instant::now(),
             api: Api::collect(),
         });
         let alive = metrics::alive();
         tokio::spawn(metrics::upkeep(recorder, Arc::downgrade(&alive)));
         tokio::spawn(forget_quiet(state.clone(), Arc::downgrade(&alive)));
         tokio::spawn(end_sessions(state.clone(), Arc::downgrade(&alive)));
+        tokio::spawn(keeper(&state).run(Arc::downgrade(&alive)));
         // Nothing waits for it, and nothing is lost when the process ends first.
         tokio::task::spawn_blocking(assets::warm_up);
         let server = serve(&state, listener)?;
@@ -217,6 +229,7 @@ impl App {
         if outcome.is_ok() {
             // It was told to stop; what it says about that is of no interest any more.
             let _ = serving.await;
+            state.traces.stop().await;
             tracing::info!("stopped");
         }
         outcome
@@ -248,6 +261,13 @@ async fn end_sessions(state: State, alive: std::sync::Weak<()>) {
     }
 }
 
+/// Who dumps the lives that are over.
+fn keeper(state: &State) -> Keeper {
+    let settings = &state.settings;
+    let (env, pod) = (state.conductor.env().clone(), state.conductor.pod());
+    Keeper::new(Arc::clone(&state.store), env, pod, settings.dump_target(), settings.keep_notes_days)
+}
+
 async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {
     let mut ticks = tokio::time::interval(FORGET_INTERVAL);
     while alive.strong_count() > 0 {
@@ -266,6 +286,8 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
         ActixApp::new()
             .wrap(Compress::default())
             .wrap(from_fn(security::secure))
+            // The last is the outermost: whatever the others say has the id.
+            .wrap(from_fn(request_id::identify))
             .configure(|config| configure(&state, config))
             .default_service(web::to(not_found))
     })

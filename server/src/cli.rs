@@ -5,6 +5,10 @@
 //! **Invariant**: `token new` prints the token and nothing else on standard output, so that scripts can keep it.
 
 mod announce;
+mod archive;
+mod export;
+mod progress;
+mod status;
 mod tools;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -61,6 +65,8 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    #[command(flatten)]
+    Archive(archive::Command),
     /// Brings the keyspace of a cluster (--store cql://…) to this version's schema; run it once, from one place
     Migrate,
     /// Prints the settings that would be used and where each comes from, and checks them
@@ -70,6 +76,15 @@ enum Command {
         /// Asks whether it is ready for traffic, not only whether it runs
         #[arg(long)]
         ready: bool,
+    },
+    /// Shows how a running server is: ready or not, connections in all and by channel
+    Status {
+        /// Its address, such as http://10.0.0.7:8080 [default: the server at --listen]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Prints the JSON of /api/v1/monitoring/websocket/stats instead
+        #[arg(long)]
+        json: bool,
     },
     /// Measures the store on this machine
     #[command(hide = true)]
@@ -164,8 +179,10 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Serve => serve(settings, None),
         Command::Demo { viewers } => serve(settings, Some(viewers)),
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
+        Command::Archive(command) => runtime()?.block_on(archive::run(&settings, command)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
+        Command::Status { url, json } => status::status(url.as_deref(), settings.listen, json),
         Command::Bench { echo_ws: Some(port) } => {
             Ok(runtime()?.block_on(crate::bench::echo_ws::serve(port, settings.sockets))?)
         }
@@ -191,7 +208,8 @@ fn init_logs(settings: &Settings) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
     // Only one of a process can be installed, and then it is this one.
     let _ = if is_json {
-        lines.json().flatten_event(true).try_init()
+        // The spans of a line say which request, live and jeu it is about.
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(true).try_init()
     } else {
         lines.with_ansi(std::io::stdout().is_terminal()).with_target(false).try_init()
     };

@@ -36,8 +36,8 @@ use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
 use crate::store::{RecordKey, RecordKind, Store, StoreError, Swap};
 
-pub(crate) use read::tally_frame;
 pub use read::{CountedNote, JeuNumbers};
+pub(crate) use read::{counted, counted_numbers, stored_numbers, tally_frame};
 pub use rehearsal::{DEFAULT_VOTES_PER_S, MAX_VOTES_PER_S, Rehearsal, check_rate};
 pub use submit::{OnReply, Vote, Wanted};
 pub use view::{ChannelView, LiveView};

@@ -9,12 +9,15 @@ pub mod body;
 pub mod error;
 pub mod health;
 pub mod identity;
+pub mod monitoring;
 pub mod openapi;
 pub mod pages;
+pub mod request_id;
 pub mod security;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -32,6 +35,7 @@ use crate::hub::Hub;
 use crate::records::Records;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::traces::Traces;
 use crate::ws::Loops;
 use crate::ws::admission::Admission;
 use crate::ws::session::Terms;
@@ -70,6 +74,10 @@ pub struct AppState {
     pub loops: Option<Loops>,
     /// What `/metrics` prints.
     pub metrics: PrometheusHandle,
+    /// Where traces of votes begin.
+    pub traces: Traces,
+    /// When this app was built.
+    pub started: Instant,
     /// The OpenAPI document, and which methods each path has.
     pub api: Arc<Api>,
 }
@@ -146,6 +154,7 @@ pub fn jeu_of(segment: &str) -> Result<JeuId, Problem> {
 /// Registers everything under `/api` except its documentation.
 pub fn configure_api(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
     api::configure(config);
+    config.service(monitoring::websocket_stats);
     admin::configure(config);
 }
 

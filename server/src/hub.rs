@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::conductor::{ConductError, Conductor};
 use crate::domain::key::Slug;
+use crate::metrics::WS_ACTIVE_CONNECTIONS;
 use frames::Frames;
 
 /// Least time between two snapshots of a room: ten a second is what an eye on a stream can follow.
@@ -26,11 +27,56 @@ const MAX_REVOCATIONS: usize = 256;
 /// How long a drain waits for sockets to say goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Who sits at a socket, as far as they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A viewer.
+    Viewer,
+    /// An overlay.
+    Overlay,
+    /// An admin page, or a tool.
+    Admin,
+}
+
+impl Kind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Overlay => "overlay",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// How many sockets a room has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupancy {
+    /// The room's channel.
+    pub channel: Slug,
+    /// All of them.
+    pub sockets: u64,
+    /// Overlays among them.
+    pub overlays: u64,
+    /// Admin pages and tools among them.
+    pub admins: u64,
+}
+
+/// How many sockets this pod has. Rooms know it, so that a seat need not.
+struct Census {
+    sockets: AtomicU64,
+    gauge: metrics::Gauge,
+    emptied: tokio::sync::Notify,
+}
+
 /// What sockets of a room share.
 pub struct Room {
     channel: Arc<str>,
+    census: Arc<Census>,
     frames: watch::Sender<Arc<Frames>>,
     sockets: AtomicU64,
+    overlays: AtomicU64,
+    admins: AtomicU64,
     /// Changes of what admins prepared, for pages that show lists of it. Nobody reads it across two rooms.
     lists: AtomicU64,
 }
@@ -39,6 +85,15 @@ impl Room {
     /// Sockets here.
     pub fn sockets(&self) -> u64 {
         self.sockets.load(Ordering::Relaxed)
+    }
+
+    /// Where sockets of a kind are counted besides; most are viewers', and those are the rest.
+    fn of_kind(&self, kind: Kind) -> Option<&AtomicU64> {
+        match kind {
+            Kind::Viewer => None,
+            Kind::Overlay => Some(&self.overlays),
+            Kind::Admin => Some(&self.admins),
+        }
     }
 }
 
@@ -49,10 +104,21 @@ pub struct RoomId(usize);
 /// A place in a room; giving it up frees it.
 pub struct Seat {
     room: Arc<Room>,
-    hub: Hub,
+    kind: Kind,
 }
 
 impl Seat {
+    /// Says who sits here; a viewer, unless somebody says so.
+    pub fn counts_as(&mut self, kind: Kind) {
+        let before = std::mem::replace(&mut self.kind, kind);
+        if let Some(counter) = self.room.of_kind(before) {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(counter) = self.room.of_kind(kind) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The room's frames as they change. One receiver serves all the seats that one thread looks after.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Frames>> {
         self.room.frames.subscribe()
@@ -81,11 +147,13 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.counts_as(Kind::Viewer);
         self.room.sockets.fetch_sub(1, Ordering::Relaxed);
-        let left = self.hub.inner.sockets.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.hub.inner.gauge.decrement(1.0);
+        let census = &self.room.census;
+        let left = census.sockets.fetch_sub(1, Ordering::Relaxed) - 1;
+        census.gauge.decrement(1.0);
         if left == 0 {
-            self.hub.inner.emptied.notify_waiters();
+            census.emptied.notify_waiters();
         }
     }
 }
@@ -94,9 +162,7 @@ struct Inner {
     conductor: Conductor,
     tick: Duration,
     rooms: Mutex<HashMap<Slug, Arc<Room>>>,
-    sockets: AtomicU64,
-    gauge: metrics::Gauge,
-    emptied: tokio::sync::Notify,
+    census: Arc<Census>,
     revoked: broadcast::Sender<Arc<str>>,
     draining: watch::Sender<bool>,
 }
@@ -110,13 +176,16 @@ pub struct Hub {
 impl Hub {
     /// Rooms over the lives of `conductor`, with a `tick` at least between two snapshots.
     pub fn new(conductor: Conductor, tick: Duration) -> Self {
+        let census = Census {
+            sockets: AtomicU64::new(0),
+            gauge: metrics::gauge!(WS_ACTIVE_CONNECTIONS),
+            emptied: tokio::sync::Notify::new(),
+        };
         let inner = Inner {
             conductor,
             tick,
             rooms: Mutex::default(),
-            sockets: AtomicU64::new(0),
-            gauge: metrics::gauge!("ws_active_connections"),
-            emptied: tokio::sync::Notify::new(),
+            census: Arc::new(census),
             revoked: broadcast::Sender::new(MAX_REVOCATIONS),
             draining: watch::Sender::new(false),
         };
@@ -161,8 +230,11 @@ impl Hub {
         let first = Arc::new(room::first_frames(&view.borrow()));
         let room = Arc::new(Room {
             channel: channel.as_str().into(),
+            census: Arc::clone(&self.inner.census),
             frames: watch::Sender::new(first),
             sockets: AtomicU64::new(0),
+            overlays: AtomicU64::new(0),
+            admins: AtomicU64::new(0),
             lists: AtomicU64::new(0),
         });
         rooms.insert(channel.clone(), Arc::clone(&room));
@@ -174,9 +246,9 @@ impl Hub {
 
     fn seat(&self, room: &Arc<Room>) -> Seat {
         room.sockets.fetch_add(1, Ordering::Relaxed);
-        self.inner.sockets.fetch_add(1, Ordering::Relaxed);
-        self.inner.gauge.increment(1.0);
-        Seat { room: Arc::clone(room), hub: self.clone() }
+        self.inner.census.sockets.fetch_add(1, Ordering::Relaxed);
+        self.inner.census.gauge.increment(1.0);
+        Seat { room: Arc::clone(room), kind: Kind::Viewer }
     }
 
     /// Closes an empty room; `false` when somebody came in meanwhile.
@@ -220,9 +292,25 @@ impl Hub {
         }
     }
 
+    /// How many sockets each open room has, by name of its channel.
+    pub fn occupancy(&self) -> Vec<Occupancy> {
+        let mut rooms: Vec<_> = self
+            .rooms()
+            .iter()
+            .map(|(channel, room)| Occupancy {
+                channel: channel.clone(),
+                sockets: room.sockets(),
+                overlays: room.overlays.load(Ordering::Relaxed),
+                admins: room.admins.load(Ordering::Relaxed),
+            })
+            .collect();
+        rooms.sort_by(|one, other| one.channel.as_str().cmp(other.channel.as_str()));
+        rooms
+    }
+
     /// Open sockets on this pod.
     pub fn sockets(&self) -> u64 {
-        self.inner.sockets.load(Ordering::Relaxed)
+        self.inner.census.sockets.load(Ordering::Relaxed)
     }
 
     /// Asks every socket to answer what it owes and to say goodbye (1012), and waits for it, five seconds at most.
@@ -230,7 +318,7 @@ impl Hub {
         self.inner.draining.send_replace(true);
         let emptied = async {
             loop {
-                let notified = self.inner.emptied.notified();
+                let notified = self.inner.census.emptied.notified();
                 if self.sockets() == 0 {
                     return;
                 }

@@ -1,15 +1,22 @@
-//! Every metric: its name, its help text and its buckets. Counters of notes and of drift exist from the
+//! Every metric: its name, its help text and its buckets (those of the process itself are in `metrics/machine.rs`). Counters of notes and of drift exist from the
 //! start, at zero, so that an alarm on one of them does not have to wait for its first increment.
+
+pub mod machine;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::protocol::Status;
+use crate::protocol::{Status, close};
+use crate::store::ErrorKind;
+use crate::traces::{SPANS_EXPORTED, SPANS_LOST, SPANS_QUEUED};
+use machine::{DATA_DIR_FREE, DATA_DIR_SIZE};
 
 /// Open WebSockets of this pod.
 pub const WS_ACTIVE_CONNECTIONS: &str = "ws_active_connections";
+/// WebSockets closed by the server, by close `code`.
+pub const WS_CLOSED: &str = "ws_closed_total";
 /// Notes that were acknowledged.
 pub const NOTES_ACCEPTED: &str = "notes_accepted_total";
 /// Notes that were not, by `reason`.
@@ -24,8 +31,38 @@ pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
 pub const TALLY_DRIFT: &str = "tally_drift_total";
 /// Tallies of other pods that were compared with this pod's own.
 pub const TALLY_COMPARISONS: &str = "tally_comparisons_total";
+/// Dumps of lives that were made and read back.
+pub const DUMPS_MADE: &str = "dumps_made_total";
+/// Attempts to dump a live that failed; each is tried again.
+pub const DUMPS_FAILED: &str = "dumps_failed_total";
+/// Lives that are over and have no dump yet, as far as this pod knows.
+pub const DUMP_PENDING: &str = "dump_pending";
+/// When this pod last made a dump, seconds since 1970; 0 while it has made none.
+pub const DUMP_LAST_SUCCESS_SECONDS: &str = "dump_last_success_timestamp_seconds";
+/// How long a dump took, reading back included.
+pub const DUMP_SECONDS: &str = "dump_seconds";
+/// Notes deleted from the store, which are in a dump.
+pub const NOTES_PRUNED: &str = "notes_pruned_total";
+/// Attempts to prune a live that failed; everything is kept.
+pub const PRUNES_FAILED: &str = "prunes_failed_total";
 /// Requests answered, by status class.
 pub const HTTP_REQUESTS: &str = "http_requests_total";
+/// Most connections that settings allow.
+pub const MAX_CONNECTIONS: &str = "max_connections";
+/// Whether the store took a write when the metrics were asked for: 1 or 0.
+pub const STORE_UP: &str = "store_up";
+/// Operations of the store that failed, by `kind`.
+pub const STORE_ERRORS: &str = "store_errors_total";
+/// Whether this pod is stopping: 1 or 0.
+pub const POD_DRAINING: &str = "pod_draining";
+/// Jeux that take votes or whose result is being made, on this pod.
+pub const ITEMS_RUNNING: &str = "items_running";
+/// Those of them whose numbers are marked stale.
+pub const ITEMS_STALE: &str = "items_stale";
+/// Age of the oldest acknowledged note that is in the journal only.
+pub const CHECKPOINT_LAG_SECONDS: &str = "checkpoint_lag_seconds";
+/// Constant 1, with the version as a label.
+pub const BUILD_INFO: &str = "build_info";
 
 /// Seconds of things that take from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] =
@@ -53,6 +90,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .set_buckets(&SECONDS)?
         .install_recorder()?;
     describe();
+    machine::remember_start();
     *installed = Some(handle.clone());
     Ok(handle)
 }
@@ -80,7 +118,8 @@ fn describe() {
     describe_counter!(FRAMES_SENT, Unit::Count, "Frames sent to WebSockets.");
     describe_histogram!(STORE_COMMIT_SECONDS, Unit::Seconds, "Time of one durable commit of the store.");
     describe_histogram!("store_op_seconds", Unit::Seconds, "Time of one operation of the store, by op.");
-    describe_counter!("store_errors_total", Unit::Count, "Operations of the store that failed, by kind.");
+    describe_counter!(STORE_ERRORS, Unit::Count, "Operations of the store that failed, by kind.");
+    describe_gauge!(STORE_UP, Unit::Count, "1 when the store took a write just now, 0 when not.");
     describe_gauge!("store_wal_pages", Unit::Count, "Pages in SQLite's write-ahead log at the last checkpoint.");
     describe_gauge!(
         "store_queue_depth",
@@ -90,9 +129,31 @@ fn describe() {
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
     describe_counter!(TALLY_COMPARISONS, Unit::Count, "Tallies of other pods, of the same chunks, that were compared.");
+    describe_counter!(DUMPS_MADE, Unit::Count, "Dumps of lives that were made and read back.");
+    describe_counter!(DUMPS_FAILED, Unit::Count, "Attempts to dump a live that failed; each is tried again.");
+    describe_gauge!(DUMP_PENDING, Unit::Count, "Lives that are over and have no dump yet, as far as this pod knows.");
+    describe_gauge!(
+        DUMP_LAST_SUCCESS_SECONDS,
+        Unit::Seconds,
+        "When this pod last made a dump, since 1970; 0: none yet."
+    );
+    describe_histogram!(DUMP_SECONDS, Unit::Seconds, "Time of one dump, reading back included.");
+    describe_counter!(NOTES_PRUNED, Unit::Count, "Notes deleted from the store, which are in a dump.");
+    describe_counter!(PRUNES_FAILED, Unit::Count, "Attempts to prune a live that failed; everything is kept.");
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
+    describe_gauge!(MAX_CONNECTIONS, Unit::Count, "Most connections that settings allow.");
+    describe_gauge!(POD_DRAINING, Unit::Count, "1 while this pod is stopping.");
+    describe_gauge!(ITEMS_RUNNING, Unit::Count, "Jeux that take votes, or whose result is being made.");
+    describe_gauge!(ITEMS_STALE, Unit::Count, "Jeux whose numbers are marked stale.");
+    describe_gauge!(CHECKPOINT_LAG_SECONDS, Unit::Seconds, "Age of the oldest note that is in the journal only.");
+    describe_gauge!(DATA_DIR_SIZE, Unit::Bytes, "Size of the data directory's file system.");
+    describe_gauge!(DATA_DIR_FREE, Unit::Bytes, "Room that is left in the data directory's file system.");
+    describe_gauge!(BUILD_INFO, Unit::Count, "1, with the version as a label.");
+    describe_gauge!(SPANS_QUEUED, Unit::Count, "Spans of traces that wait to be sent.");
+    describe_counter!(SPANS_EXPORTED, Unit::Count, "Spans of traces that a collector took.");
+    describe_counter!(SPANS_LOST, Unit::Count, "Spans of traces that were not sent, by reason.");
     describe_gauge!("rooms_open", Unit::Count, "Channels somebody looks at on this pod.");
-    describe_counter!("ws_closed_total", Unit::Count, "WebSockets closed, by close code.");
+    describe_counter!(WS_CLOSED, Unit::Count, "WebSockets closed, by close code.");
     describe_counter!(
         "ws_refused_total",
         Unit::Count,
@@ -123,8 +184,24 @@ fn describe() {
     counter!(FRAMES_SENT).absolute(0);
     counter!(TALLY_DRIFT).absolute(0);
     counter!(TALLY_COMPARISONS).absolute(0);
+    for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED] {
+        counter!(name).absolute(0);
+    }
     gauge!(WS_ACTIVE_CONNECTIONS).set(0.0);
+    gauge!(DUMP_PENDING).set(0.0);
+    gauge!(DUMP_LAST_SUCCESS_SECONDS).set(0.0);
     drop((histogram!(NOTE_ACK_SECONDS), histogram!(STORE_COMMIT_SECONDS)));
+    gauge!("rooms_open").set(0.0);
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for kind in ErrorKind::ALL {
+        counter!(STORE_ERRORS, "kind" => kind.as_str()).absolute(0);
+    }
+    for close in close::ALL {
+        counter!(WS_CLOSED, "code" => close.code.to_string()).absolute(0);
+    }
+    for class in ["2xx", "4xx", "5xx"] {
+        counter!(HTTP_REQUESTS, "class" => class).absolute(0);
+    }
     let refusals = [
         Status::Unknown,
         Status::RetryAfter,

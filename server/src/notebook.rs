@@ -49,7 +49,8 @@ impl Digest {
         hasher.finish128().as_u128()
     }
 
-    fn add(&mut self, viewer: ViewerId, entry: Entry<'_>) {
+    /// Takes an entry in, which is not in it yet.
+    pub(crate) fn add(&mut self, viewer: ViewerId, entry: Entry<'_>) {
         self.0 = self.0.wrapping_add(Self::of(viewer, entry));
     }
 

@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::archive::{DumpTo, TargetUrl};
 use crate::store::cql::{CqlUrl, UrlError};
 use crate::ws::session::Rate;
 
@@ -92,6 +93,10 @@ pub struct Settings {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Where traces of votes go (OTLP over HTTP); `None`: nowhere, and none are made.
+    pub otlp_endpoint: Option<url::Url>,
+    /// Share of those who join whose votes are traced, from 0 to 1.
+    pub trace_ratio: f64,
     /// Votes per second that one address may send over HTTP, ten times as many at once; loopback is exempt.
     pub vote_rate: u32,
     /// Messages per second that one socket may send, four times as many at once.
@@ -106,7 +111,17 @@ pub struct Settings {
     pub max_connections: usize,
     /// Threads that serve connections; 0: one for each processor.
     pub workers: usize,
+    /// Where lives that are over are dumped.
+    pub dump_to: DumpTo,
+    /// Days that notes are kept after the end of their live, once they are in a dump; 0: for ever.
+    pub keep_notes_days: u32,
 }
+
+/// Folder of dumps in the data directory.
+const DUMPS: &str = "dumps";
+
+/// Most days that notes can be kept: a hundred years.
+const MAX_KEEP_DAYS: u32 = 36_500;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -119,6 +134,8 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
+            otlp_endpoint: None,
+            trace_ratio: 0.01,
             vote_rate: 50,
             socket_rate: 10,
             sockets_per_address: 1000,
@@ -126,6 +143,8 @@ impl Default for Settings {
             tick_ms: 100,
             max_connections: 100_000,
             workers: 0,
+            dump_to: DumpTo::Default,
+            keep_notes_days: 90,
         }
     }
 }
@@ -171,6 +190,14 @@ pub struct Options {
         hide_possible_values = true
     )]
     pub log_format: Option<LogFormat>,
+    /// Collector that traces of votes are sent to, such as http://127.0.0.1:4318 [default: none, and no traces]
+    ///
+    /// OTLP over HTTP with protobuf. Headers it asks for come from the variable OTEL_EXPORTER_OTLP_HEADERS.
+    #[arg(long, global = true, env = "BAREME_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Share of those who join whose votes are traced, from 0 to 1 [default: 0.01]
+    #[arg(long, global = true, env = "BAREME_TRACE_RATIO", value_name = "NUMBER")]
+    pub trace_ratio: Option<f64>,
     /// Votes per second that one address may send over HTTP; loopback is exempt [default: 50]
     #[arg(long, global = true, env = "BAREME_VOTE_RATE", value_name = "NUMBER")]
     pub vote_rate: Option<u32>,
@@ -192,10 +219,20 @@ pub struct Options {
     /// Threads that serve connections [default: 0, one for each processor]
     #[arg(long, global = true, env = "BAREME_WORKERS", value_name = "NUMBER")]
     pub workers: Option<usize>,
+    /// Where lives that are over are dumped: a folder, file:///…, s3://bucket/prefix, gs://…, az://…, or `off`
+    /// [default: the folder `dumps` in the data directory; off on a cluster]
+    ///
+    /// Secrets are read from the variables of the provider, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from
+    /// files that AWS_SECRET_ACCESS_KEY_FILE and the like name.
+    #[arg(long, global = true, env = "BAREME_DUMP_TO", value_name = "PLACE")]
+    pub dump_to: Option<String>,
+    /// Days that single notes are kept after their live, once they are in a dump; 0 keeps them for ever [default: 90]
+    #[arg(long, global = true, env = "BAREME_KEEP_NOTES_DAYS", value_name = "DAYS")]
+    pub keep_notes_days: Option<u32>,
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 19] = [
     "listen",
     "data_dir",
     "store",
@@ -204,6 +241,8 @@ pub const NAMES: [&str; 15] = [
     "trusted_proxies",
     "log",
     "log_format",
+    "otlp_endpoint",
+    "trace_ratio",
     "vote_rate",
     "socket_rate",
     "sockets_per_address",
@@ -211,6 +250,8 @@ pub const NAMES: [&str; 15] = [
     "tick_ms",
     "max_connections",
     "workers",
+    "dump_to",
+    "keep_notes_days",
 ];
 
 /// Variables that are read besides those of the settings.
@@ -290,11 +331,19 @@ pub fn resolve(
         listen: parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen),
         data_dir: layered!(data_dir).unwrap_or(default.data_dir),
         store: layered!(store).map(|text| store_kind(&text)).transpose()?.unwrap_or(default.store),
-        public_url: layered!(public_url).filter(|url| !url.is_empty()).map(|url| checked_url(&url)).transpose()?,
+        public_url: layered!(public_url)
+            .filter(|url| !url.is_empty())
+            .map(|url| http_url("public_url", &url, "https://example.org"))
+            .transpose()?,
         assets_dir: layered!(assets_dir),
         trusted_proxies: networks(layered!(trusted_proxies))?,
         log: layered!(log).unwrap_or(default.log),
         log_format: layered!(log_format).unwrap_or(default.log_format),
+        otlp_endpoint: layered!(otlp_endpoint)
+            .filter(|url| !url.is_empty())
+            .map(|url| http_url("otlp_endpoint", &url, "http://127.0.0.1:4318"))
+            .transpose()?,
+        trace_ratio: layered!(trace_ratio).unwrap_or(default.trace_ratio),
         vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
         socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
         sockets_per_address: layered!(sockets_per_address).unwrap_or(default.sockets_per_address),
@@ -302,6 +351,8 @@ pub fn resolve(
         tick_ms: layered!(tick_ms).unwrap_or(default.tick_ms),
         max_connections: layered!(max_connections).unwrap_or(default.max_connections),
         workers: layered!(workers).unwrap_or(default.workers),
+        dump_to: layered!(dump_to).map(|text| dump_to(&text)).transpose()?.unwrap_or(default.dump_to),
+        keep_notes_days: layered!(keep_notes_days).unwrap_or(default.keep_notes_days),
     };
     settings.validate()?;
     let shown = sources.into_iter().map(|(name, source)| Shown { name, value: settings.value(name), source }).collect();
@@ -383,9 +434,16 @@ fn store_kind(text: &str) -> Result<StoreKind, SettingsError> {
     }
 }
 
-fn checked_url(text: &str) -> Result<url::Url, SettingsError> {
-    let wrong =
-        |reason: &str| SettingsError::new("public_url", format!("`{text}` {reason}"), "use https://example.org");
+/// What is wrong is said without repeating the text, which may hold a secret by mistake.
+fn dump_to(text: &str) -> Result<DumpTo, SettingsError> {
+    let remedy = "use a folder, file:///…, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or off";
+    text.parse().map_err(|reason: String| SettingsError::new("dump_to", reason, remedy))
+}
+
+/// A URL may hold a password by mistake: then it is not repeated.
+fn http_url(setting: &str, text: &str, example: &str) -> Result<url::Url, SettingsError> {
+    let shown = if text.contains('@') { "this" } else { text };
+    let wrong = |reason: &str| SettingsError::new(setting, format!("`{shown}` {reason}"), format!("use {example}"));
     let url = url::Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("is not an http or https URL"));
@@ -436,8 +494,15 @@ impl Settings {
         if self.max_connections == 0 {
             return Err(SettingsError::new("max_connections", "is 0, so nobody could connect", "use 1 or more"));
         }
+        if !(0.0..=1.0).contains(&self.trace_ratio) {
+            return Err(SettingsError::new("trace_ratio", "is out of range", "use 0 to 1, such as 0.01"));
+        }
         if self.workers > 1024 {
             return Err(SettingsError::new("workers", "is above 1024", "use 0 for one for each processor"));
+        }
+        if self.keep_notes_days > MAX_KEEP_DAYS {
+            let reason = format!("is above {MAX_KEEP_DAYS}");
+            return Err(SettingsError::new("keep_notes_days", reason, "use 0 to keep notes for ever"));
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log).is_err() {
             let reason = format!("`{}` is not a filter", self.log);
@@ -456,6 +521,20 @@ impl Settings {
         Rate { per_second, burst: per_second * 4.0 }
     }
 
+    /// Where lives that are over are dumped, if anywhere. Beside the file of a server on one machine unless it is told
+    /// otherwise: a copy that people can read, that outlives the file, and that lets old notes be forgotten at all. Pods
+    /// of a cluster have no disk that lasts, and memory nothing that should.
+    pub fn dump_target(&self) -> Option<TargetUrl> {
+        match (&self.dump_to, &self.store) {
+            (DumpTo::There(url), _) => Some(url.clone()),
+            (DumpTo::Default, StoreKind::Sqlite) => {
+                let folder = self.data_dir.join(DUMPS);
+                Some(TargetUrl::Folder(std::path::absolute(&folder).unwrap_or(folder)))
+            }
+            (DumpTo::Off, _) | (DumpTo::Default, _) => None,
+        }
+    }
+
     /// A setting in TOML; `None` when it is unset.
     fn value(&self, name: &str) -> Option<String> {
         let text = |text: String| Some(toml::Value::String(text).to_string());
@@ -471,6 +550,8 @@ impl Settings {
             }
             "log" => text(self.log.clone()),
             "log_format" => text(format!("{:?}", self.log_format).to_lowercase()),
+            "otlp_endpoint" => self.otlp_endpoint.as_ref().and_then(|url| text(url.to_string())),
+            "trace_ratio" => Some(toml::Value::Float(self.trace_ratio).to_string()),
             "vote_rate" => Some(self.vote_rate.to_string()),
             "socket_rate" => Some(self.socket_rate.to_string()),
             "sockets_per_address" => Some(self.sockets_per_address.to_string()),
@@ -478,6 +559,8 @@ impl Settings {
             "tick_ms" => Some(self.tick_ms.to_string()),
             "max_connections" => Some(self.max_connections.to_string()),
             "workers" => Some(self.workers.to_string()),
+            "dump_to" => text(self.dump_target().map_or_else(|| "off".to_owned(), |url| url.to_string())),
+            "keep_notes_days" => Some(self.keep_notes_days.to_string()),
             _ => None,
         }
     }
@@ -524,10 +607,25 @@ mod tests {
     }
 
     #[test]
+    fn dumps_go_beside_the_file_unless_told_otherwise_and_nowhere_on_a_cluster() {
+        let mut settings = Settings { data_dir: "/srv/bareme".into(), ..Settings::default() };
+        assert_eq!(settings.dump_target().map(|url| url.to_string()).as_deref(), Some("file:///srv/bareme/dumps"));
+        settings.store = store_kind("cql://a/bareme?dc=dc1").unwrap();
+        assert_eq!(settings.dump_target(), None);
+        settings.dump_to = dump_to("s3://bucket/x").unwrap();
+        assert_eq!(settings.dump_target().map(|url| url.to_string()).as_deref(), Some("s3://bucket/x"));
+        let refused = dump_to("s3://me:hunter2@bucket").unwrap_err().to_string();
+        assert!(refused.starts_with("dump_to: ") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
     fn a_public_url_is_an_origin_and_a_path() {
+        let checked_url = |text: &str| http_url("public_url", text, "https://example.org");
         assert!(checked_url("https://vote.example.org/x").is_ok());
         for wrong in ["vote.example.org", "ftp://a", "https://a/?q", "https://me@a/"] {
             assert!(checked_url(wrong).is_err(), "{wrong}");
         }
+        let refused = http_url("otlp_endpoint", "http://me:hunter2@a/", "x").unwrap_err().to_string();
+        assert!(!refused.contains("hunter2") && refused.starts_with("otlp_endpoint"), "{refused}");
     }
 }

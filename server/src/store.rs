@@ -142,6 +142,8 @@ pub enum RecordKind {
     Token,
     /// Browser sessions. Scope empty, id = hash of the session id.
     Session,
+    /// What became of the dump of a live, and what was pruned. Scope empty, id = the live.
+    Dump,
 }
 
 impl RecordKind {
@@ -158,6 +160,7 @@ impl RecordKind {
             Self::Account => "account",
             Self::Token => "token",
             Self::Session => "session",
+            Self::Dump => "dump",
         }
     }
 }
@@ -216,6 +219,24 @@ pub enum ErrorKind {
     Corrupt,
     /// What is stored was written by a newer version of this program.
     Newer,
+}
+
+impl ErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Full, Self::Unavailable, Self::Refused, Self::Unknown, Self::Corrupt, Self::Newer];
+
+    /// The word for it, as metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Corrupt => "corrupt",
+            Self::Newer => "newer",
+        }
+    }
 }
 
 /// A store could not do what was asked.
@@ -291,6 +312,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rows of an item in order of viewer, at most `limit`, after the given viewer.
     async fn read_notes(&self, item: ItemId, after: Option<ViewerId>, limit: usize) -> Result<Vec<NoteRow>>;
+
+    /// Deletes the rows of an item. Only once its last result is stored, nobody votes on it any more, and nothing that was
+    /// written to it lies in the future. It goes in steps: an error may leave some rows, and repeating it goes on. What is
+    /// written again by [`Store::write_notes`] may stay deleted; that is what [`Store::restore_notes`] is for.
+    async fn prune_notes(&self, item: ItemId) -> Result<()>;
+
+    /// Writes at most [`MAX_NOTE_ROWS`] rows of an item nobody votes on, also where they were pruned. A viewer who has
+    /// another row already may keep either.
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()>;
 
     /// Raises `materialised` of a lane (W3); a smaller value changes nothing. The lane is registered.
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()>;

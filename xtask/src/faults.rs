@@ -3,6 +3,7 @@
 //!
 //! Each fault is a [`Script`]: how the audience votes, and what is done to them meanwhile.
 
+mod rolling;
 mod scripts;
 
 use std::path::Path;
@@ -34,6 +35,8 @@ pub(crate) struct Script {
     seconds: u64,
     balance: Balance,
     habitats: [Habitat; PODS],
+    /// Within which time 99 of 100 viewers whose connection was lost have to see the live again, if that is asked.
+    back_within_ms: Option<f64>,
     /// Breaks things until it has done enough of it, or people have stopped voting. Says how often.
     harm: fn(&mut Scene<'_>) -> Result<String>,
 }
@@ -104,7 +107,7 @@ pub(crate) fn run(steps: &Steps, names: &[String]) -> Result<()> {
 /// Names and what they do.
 pub(crate) fn list() {
     for script in scripts::ALL {
-        say(&format!("{:<14} {}", script.name, script.what));
+        say(&format!("{:<16} {}", script.name, script.what));
     }
 }
 
@@ -134,7 +137,15 @@ fn play(steps: &Steps, cluster: &Cluster, script: &'static Script, folder: &Path
     // Whoever was started last may still read.
     let compared = pods.check()?;
     pods.stop()?;
-    let passed = status && result["passed"] == true;
+    let back = result["points"]["reconnect"]["p99"].as_f64().unwrap_or(f64::INFINITY);
+    let in_time = script.back_within_ms.is_none_or(|most| back <= most);
+    if script.back_within_ms.is_some() {
+        say(&format!(
+            "viewers who lost their connection are back after (p50 / p99) {} ms",
+            points(&result, "reconnect")
+        ));
+    }
+    let passed = status && in_time && result["passed"] == true;
     if !passed {
         say(&said);
     }

@@ -5,17 +5,24 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod capacity;
 mod cluster;
 mod conformance;
+mod control_plane;
+mod drill;
 mod faults;
 mod fuzz;
+mod manifests;
+mod monitoring;
 mod namespace;
 mod paths;
 mod pods;
 mod served;
 mod setup;
 mod simulate;
+mod standing;
 mod steps;
+mod traces;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -69,11 +76,26 @@ enum Command {
         #[arg(long, default_value_t = fuzz::SEED)]
         seed: u32,
     },
+    /// Alert rules and dashboards: by promtool, and with a real Prometheus and Alertmanager while a server has faults
+    Monitoring,
     /// A real cluster for development and tests: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// Three servers behind HAProxy on that cluster, by one command, to try things on; they stay until `down`
+    Pods {
+        #[command(subcommand)]
+        action: standing::Action,
+    },
+    /// The restore drill on a file, from a bucket and on a cluster: all but the dumps is lost and comes back byte for byte
+    Drill {
+        /// Leaves the cluster out
+        #[arg(long)]
+        without_cluster: bool,
+    },
+    /// Dumps in a bucket, against a real S3 server on loopback, which is built from its Go module the first time
+    S3,
     /// Three pods behind HAProxy on the cluster, under load, while something breaks; each note is recounted. With root only
     Faults {
         /// Which, if not all; `--list` shows them
@@ -108,6 +130,19 @@ enum Command {
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
     },
+    /// Kubernetes manifests, Dockerfile and Compose files: schemas, and whether they say what the program does
+    Manifests {
+        /// Makes what is made from others: the PrometheusRule, the list of dashboards
+        #[arg(long)]
+        write: bool,
+    },
+    /// A real control plane of Kubernetes with simulated nodes: applies every overlay, scales, evicts, rolls out. Builds it
+    /// first, a quarter of an hour of one core, once
+    ControlPlane,
+    /// Traces at a real OpenTelemetry Collector, which is built from its Go modules first
+    Traces,
+    /// Computes the table of docs/capacity.md anew from the inputs there
+    Capacity,
     /// Measurements on the machine at hand: of the store, and of sockets beside the least that is possible
     Bench {
         #[command(subcommand)]
@@ -136,7 +171,12 @@ enum Bench {
 fn main() -> Result<()> {
     let command = Arguments::parse().command;
     let profile = match command {
-        Command::Test | Command::Quick | Command::Simulate { .. } | Command::Cluster { .. } => Profile::Checked,
+        Command::Test
+        | Command::Quick
+        | Command::Simulate { .. }
+        | Command::Cluster { .. }
+        | Command::Drill { .. }
+        | Command::S3 => Profile::Checked,
         _ => Profile::Release,
     };
     let steps = Steps::new(profile)?;
@@ -176,12 +216,20 @@ fn main() -> Result<()> {
             steps.build()?;
             steps.fuzz(seed)
         }
+        Command::Monitoring => {
+            setup::monitoring(&steps)?;
+            steps.build()?;
+            monitoring::run(&steps)
+        }
         Command::Cluster { action } => {
             if action.starts_nodes() {
                 setup::cluster(&steps)?;
             }
             Cluster::new(&steps).run(&steps, &action)
         }
+        Command::Pods { action } => standing::run(&steps, &action),
+        Command::Drill { without_cluster } => drill::run(&steps, without_cluster),
+        Command::S3 => drill::s3(&steps),
         Command::Faults { list: true, .. } => {
             faults::list();
             Ok(())
@@ -195,6 +243,20 @@ fn main() -> Result<()> {
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
         Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
         Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
+        Command::Manifests { write } => {
+            setup::manifests(&steps)?;
+            steps.build()?;
+            manifests::run(&steps, write)
+        }
+        Command::ControlPlane => {
+            setup::control_plane(&steps)?;
+            control_plane::run(&steps)
+        }
+        Command::Traces => {
+            steps.build()?;
+            traces::run(&steps)
+        }
+        Command::Capacity => capacity::write(steps.root()),
         Command::Bench { what } => {
             steps.build()?;
             match what {
@@ -224,11 +286,14 @@ fn test(steps: &Steps) -> Result<()> {
     let cluster = Cluster::new(steps);
     cluster.with(|| {
         cluster.test(steps)?;
+        drill::run(steps, false)?;
         faults::run(steps, &[faults::SHORT.to_owned()])
     })?;
     steps.pages()?;
     steps.contracts()?;
     steps.peers()?;
+    manifests::run(steps, false)?;
     steps.fuzz(fuzz::SEED)?;
+    monitoring::run(steps)?;
     steps.done()
 }

@@ -165,18 +165,39 @@ impl Pod {
         }
     }
 
+    /// Asks it to end, without waiting.
+    pub(crate) fn ask_to_stop(&self) -> Result<()> {
+        signal(self.pid()?, "-TERM")
+    }
+
+    /// Whether it has ended, since it was asked to.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        let Some(child) = &mut self.child else { return Ok(true) };
+        let has_ended = child.try_wait()?.is_some();
+        if has_ended {
+            self.child = None;
+        }
+        Ok(has_ended)
+    }
+
+    /// Whether it says that it takes viewers.
+    pub(crate) fn is_ready(&self) -> bool {
+        curl(&self.url(), "/readyz", None).is_ok()
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        let Some(child) = &mut self.child else { return Ok(()) };
-        signal(child.id(), "-TERM")?;
+        if self.child.is_none() {
+            return Ok(());
+        }
+        self.ask_to_stop()?;
         let deadline = Instant::now() + ENDS_WITHIN;
-        while child.try_wait()?.is_none() {
+        while !self.has_ended()? {
             if Instant::now() > deadline {
                 bail!("pod {} does not end", self.number);
             }
             std::thread::sleep(LOOK);
         }
-        self.child = None;
         Ok(())
     }
 
@@ -291,6 +312,27 @@ impl Pods {
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         Ok(compared as u64)
+    }
+
+    /// Lets all of it run on without this program, and says what is what: name, process.
+    pub(crate) fn leave(mut self) -> Vec<(String, u32)> {
+        let mut left: Vec<_> = self
+            .pods
+            .iter()
+            .filter_map(|pod| Some((format!("pod-{}", pod.number), pod.child.as_ref()?.id())))
+            .collect();
+        left.push(("balancer".to_owned(), self.balancer.id()));
+        for pod in &mut self.pods {
+            pod.child = None;
+        }
+        // Its guard would end the balancer.
+        std::mem::forget(self);
+        left
+    }
+
+    /// What a pod (0 to 2) said.
+    pub(crate) fn said(&self, index: usize) -> String {
+        self.pods.get(index).map(Pod::log).unwrap_or_default()
     }
 
     /// Ends all of it in order.

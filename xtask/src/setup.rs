@@ -23,20 +23,45 @@ const JAVA: [(&str, &str); 2] = [("openjdk-17-jre-headless", "/usr/bin/java"), (
 const PODS: [(&str, &str); 3] =
     [("haproxy", "/usr/sbin/haproxy"), ("libfaketime", "/usr/share/doc/libfaketime"), ("iproute2", "/usr/bin/ip")];
 
-/// PyPI packages of the API fuzzer, of the OpenAPI validator, and of a WebSocket client that is not ours.
-const PYTHON: [&str; 3] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "websockets==15.0.1"];
+/// Those who watch. Their packages start services, unless [`without_services`] keeps them from it.
+const MONITORING: [(&str, &str); 2] =
+    [("prometheus", "/usr/bin/promtool"), ("prometheus-alertmanager", "/usr/bin/prometheus-alertmanager")];
+
+/// What a package asks before it starts a service: 101 is no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// PyPI packages of the API fuzzer, of the OpenAPI validator, of a WebSocket client that is not ours, and of the schemas
+/// of Kubernetes.
+const PYTHON: [&str; 4] =
+    ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "websockets==15.0.1", "kubernetes-validate==1.37.0"];
 
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
     browser(steps)?;
+    pods(steps)?;
+    manifests(steps)
+}
+
+/// What reads manifests, and the configurations of balancer, Prometheus and Alertmanager. Go, which brings definitions of
+/// resources, is the developer's own, as Rust is.
+pub(crate) fn manifests(steps: &Steps) -> Result<()> {
     python(steps)?;
-    pods(steps)
+    monitoring(steps)?;
+    without_services(steps, &[("haproxy", "/usr/sbin/haproxy")])
 }
 
 /// What the cluster for development and tests runs on.
 pub(crate) fn cluster(steps: &Steps) -> Result<()> {
     debian(steps, &JAVA)?;
     crate::cluster::jars(steps)
+}
+
+/// What programs of the tests are built with. Debian's is too old for some of them, so it is only looked for.
+pub(crate) fn go() -> Result<()> {
+    match Command::new("go").arg("version").output() {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => bail!("install Go 1.24 or newer, then try again: https://go.dev/dl/"),
+    }
 }
 
 /// What several pods run with on one machine.
@@ -48,6 +73,49 @@ pub(crate) fn pods(steps: &Steps) -> Result<()> {
 /// Whether this user may install Debian packages.
 pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// What a control plane of Kubernetes keeps its objects in, and makes its keys with. Its own programs are built.
+pub(crate) fn control_plane(steps: &Steps) -> Result<()> {
+    without_services(steps, &[("etcd-server", "/usr/bin/etcd"), ("openssl", "/usr/bin/openssl")])
+}
+
+/// Prometheus and Alertmanager, as programs and not as services of this machine.
+pub(crate) fn monitoring(steps: &Steps) -> Result<()> {
+    without_services(steps, &MONITORING)
+}
+
+/// Installs programs whose packages would start services of this machine.
+fn without_services(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = packages.iter().copied().filter(|(_, file)| !Path::new(file).exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // Where the machine has a policy, it stands; without one, theirs would be to start.
+    let policy = Path::new(POLICY);
+    let is_ours = !policy.exists() && forbid_services(policy).is_ok();
+    let installed = debian(steps, &missing);
+    if is_ours {
+        std::fs::remove_file(policy)?;
+    }
+    installed?;
+    end_services(&missing);
+    Ok(())
+}
+
+fn forbid_services(policy: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+    std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Ends what was started all the same: a policy of the machine may allow it.
+fn end_services(packages: &[(&str, &str)]) {
+    for (name, _) in packages {
+        let mut stop = Command::new("service");
+        stop.args([name, "stop"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let _was_not_running = stop.status();
+    }
 }
 
 fn debian(steps: &Steps, packages: &[(&str, &str)]) -> Result<()> {

@@ -139,6 +139,19 @@ impl Steps {
         self.run("Rust tests: a real cluster", &mut tests)
     }
 
+    /// Some of the integration tests, with variables and on standard output what they measured.
+    pub(crate) fn it_tests(
+        &self,
+        heading: &str,
+        names: &str,
+        variables: &[(&str, &Path)],
+        ignored: bool,
+    ) -> Result<()> {
+        let mut tests = self.tests(&["--test", "it", "--", names]);
+        tests.args(ignored.then_some("--ignored")).arg("--nocapture").envs(variables.iter().copied());
+        self.run(&format!("Rust tests: {heading}"), &mut tests)
+    }
+
     /// How large partitions are on a real cluster, with this many notes on one jeu.
     pub(crate) fn cluster_partitions(&self, url: &str, notes: u64) -> Result<()> {
         let name = "cql::partitions::no_partition_of_a_live_passes_its_bound_and_each_is_on_the_nodes_of_its_token";

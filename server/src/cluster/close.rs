@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -65,8 +66,35 @@ struct Sealed {
     result: Box<RawValue>,
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A result as it is stored: with its sum.
+///
+/// # Errors
+/// When it cannot be JSON.
+pub(crate) fn seal<T: Serialize + DeserializeOwned>(result: &EpochResult<T>) -> serde_json::Result<Vec<u8>> {
+    let result = RawValue::from_string(serde_json::to_string(result)?)?;
+    serde_json::to_vec(&Sealed { sha256: hex(&Sha256::digest(result.get())), result })
+}
+
+/// Reads a result as it is stored, and checks its sum.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn unseal<T: Serialize + DeserializeOwned>(body: &[u8]) -> Result<EpochResult<T>, String> {
+    let sealed: Sealed = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    if hex(&Sha256::digest(sealed.result.get())) != sealed.sha256 {
+        return Err("it does not match its sum".to_owned());
+    }
+    serde_json::from_str(sealed.result.get()).map_err(|error| error.to_string())
 }
 
 fn corrupt(store: &dyn Store, text: impl Into<String>) -> StoreError {
@@ -83,13 +111,7 @@ pub async fn stored_result<B: Ballot>(
     epoch: u64,
 ) -> Result<Option<EpochResult<B::Tally>>, StoreError> {
     let Some(body) = store.result(item, epoch).await? else { return Ok(None) };
-    let sealed: Sealed = serde_json::from_slice(&body)
-        .map_err(|error| corrupt(store, format!("result of {item} epoch {epoch}: {error}")))?;
-    if hex(&Sha256::digest(sealed.result.get())) != sealed.sha256 {
-        return Err(corrupt(store, format!("result of {item} epoch {epoch} does not match its sum")));
-    }
-    let result = serde_json::from_str(sealed.result.get())
-        .map_err(|error| corrupt(store, format!("result of {item} epoch {epoch}: {error}")))?;
+    let result = unseal(&body).map_err(|error| corrupt(store, format!("result of {item} epoch {epoch}: {error}")))?;
     Ok(Some(result))
 }
 
@@ -213,11 +235,7 @@ async fn make_result<B: Ballot>(
         manifest: manifest.collect(),
         tally: loaded.notebook.tally().clone(),
     };
-    let encode = || -> serde_json::Result<Vec<u8>> {
-        let result = RawValue::from_string(serde_json::to_string(&result)?)?;
-        serde_json::to_vec(&Sealed { sha256: hex(&Sha256::digest(result.get())), result })
-    };
-    let body = encode().map_err(|error| corrupt(store, error.to_string()))?;
+    let body = seal(&result).map_err(|error| corrupt(store, error.to_string()))?;
     store.put_result(item, epoch, Bytes::from(body)).await?;
     Ok(result)
 }

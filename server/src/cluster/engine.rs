@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 use super::env::{Env, Tasks};
+use super::item::checkpoint::Unfolded;
 use super::item::{self, Control, ItemView, Outcome, Submission};
 use super::pulse::Pulses;
 use super::ranks::Ranks;
@@ -143,13 +145,16 @@ impl Engine {
     pub fn start<B: Ballot>(&self, item: ItemId, ballot: Arc<B>) -> ItemHandle<B> {
         let (votes, vote_inbox) = mpsc::channel(MAX_WAITING_VOTES);
         let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
+        let (unfolded, ranks) = (Unfolded::default(), self.ranks.of(item.live));
         let (task, view) =
-            item::Item::new(self.clone(), item, ballot, self.ranks.of(item.live), vote_inbox, control_inbox);
-        self.spawn(task.run());
+            item::Item::new(self.clone(), item, ballot, ranks, vote_inbox, control_inbox, unfolded.clone());
+        // What the task says in the log carries these ids.
+        let span = tracing::info_span!("item", live = %item.live, jeu = %item.jeu);
+        self.spawn(task.run().instrument(span));
         if self.store.is_shared() {
             self.pulses.follow(self, item, controls.downgrade());
         }
-        ItemHandle { item, view, task: Some((votes, controls)) }
+        ItemHandle { item, view, task: Some((votes, controls)), unfolded }
     }
 }
 
@@ -174,11 +179,12 @@ pub struct ItemHandle<B: Ballot> {
     item: ItemId,
     view: watch::Receiver<Arc<ItemView<B::Tally>>>,
     task: Option<Senders>,
+    unfolded: Unfolded,
 }
 
 impl<B: Ballot> Clone for ItemHandle<B> {
     fn clone(&self) -> Self {
-        Self { item: self.item, view: self.view.clone(), task: self.task.clone() }
+        Self { item: self.item, view: self.view.clone(), task: self.task.clone(), unfolded: self.unfolded.clone() }
     }
 }
 
@@ -186,7 +192,7 @@ impl<B: Ballot> ItemHandle<B> {
     /// An item without a task, whose numbers do not change.
     pub fn fixed(item: ItemId, view: ItemView<B::Tally>) -> Self {
         let (_sender, view) = watch::channel(Arc::new(view));
-        Self { item, view, task: None }
+        Self { item, view, task: None, unfolded: Unfolded::default() }
     }
 
     /// Whether it has no task.
@@ -197,6 +203,12 @@ impl<B: Ballot> ItemHandle<B> {
     /// Which item.
     pub fn item(&self) -> ItemId {
         self.item
+    }
+
+    /// How long the oldest note that is acknowledged has been in the journal only, in microseconds; 0 when all are in
+    /// the table.
+    pub fn checkpoint_lag_us(&self, now_us: u64) -> u64 {
+        self.unfolded.lag_us(now_us)
     }
 
     /// Its numbers now.

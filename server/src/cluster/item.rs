@@ -8,7 +8,7 @@
 //!   the earlier attempt was not written.
 //! - Every submission gets exactly one outcome.
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod follow;
 mod phases;
 pub(crate) mod vitals;
@@ -24,7 +24,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use self::checkpoint::Batch;
+use self::checkpoint::{Batch, Unfolded};
 use self::follow::Polled;
 use self::vitals::{Peers, Recent, Vitals};
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
@@ -210,6 +210,7 @@ pub struct Item<B: Ballot> {
     adopted: BTreeMap<LaneId, u64>,
     recent: Recent,
     checkpoint_failed: bool,
+    unfolded: Unfolded,
     next_checkpoint: Instant,
     polling: bool,
     next_poll: Instant,
@@ -232,6 +233,7 @@ impl<B: Ballot> Item<B> {
         ranks: Arc<LiveRanks>,
         votes: mpsc::Receiver<Submission>,
         controls: mpsc::Receiver<Control>,
+        unfolded: Unfolded,
     ) -> (Self, watch::Receiver<Arc<ItemView<B::Tally>>>) {
         let notebook = Notebook::new(Arc::clone(&ballot));
         let view = ItemView {
@@ -278,6 +280,7 @@ impl<B: Ballot> Item<B> {
             adopted: BTreeMap::new(),
             recent: Recent::default(),
             checkpoint_failed: false,
+            unfolded,
             next_checkpoint: now,
             polling: false,
             next_poll: now,
@@ -374,6 +377,7 @@ impl<B: Ballot> Item<B> {
         } else {
             // Alone on the store, what earlier incarnations left in journals is ours to fold.
             self.dirty = if self.is_shared() { Vec::new() } else { loaded.notebook.rows(loaded.dirty) };
+            self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
             self.notebook = loaded.notebook;
             self.cursors = loaded.cursors;
             self.result = result;

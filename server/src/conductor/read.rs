@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use super::view::{Standing, live_state};
 use super::{ConductError, Conductor, LOAD_WAIT, LiveView, Result, all_ready};
 use crate::cluster::close::{EpochResult, stored_result};
-use crate::cluster::load::rows_of;
+use crate::cluster::load::{LoadError, rows_of};
 use crate::cluster::{ItemHandle, ItemView};
-use crate::domain::ballot::{Ballot, Ratings};
+use crate::domain::ballot::{Ballot, Entry, Ratings};
 use crate::domain::jeu::JeuId;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
@@ -18,8 +18,9 @@ use crate::domain::note::{Note, Version};
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
+use crate::notebook::Notebook;
 use crate::protocol::{LiveState, Mine, TallyFrame};
-use crate::store::{ItemId, NoteRow, StoreError};
+use crate::store::{ItemId, NoteRow, Store, StoreError};
 
 /// Numbers of one jeu as the results show them.
 #[derive(Debug, Clone)]
@@ -73,7 +74,103 @@ fn no_numbers(live: &Live, ballot: &Ratings, rank: Rank) -> ItemView<Tally> {
     }
 }
 
+/// How the jeux of this pod are, for its operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vigour {
+    /// Those that take votes, or whose result is being made.
+    pub running: u32,
+    /// Those of them whose numbers are marked stale.
+    pub stale: u32,
+    /// Age of the oldest acknowledged note that is in the journal only, in microseconds.
+    pub checkpoint_lag_us: u64,
+}
+
+/// The numbers of a jeu that has no task: those of its stored result, or none.
+async fn stored_view(
+    store: &dyn Store,
+    live: &Live,
+    ballot: &Ratings,
+    id: ItemId,
+    rank: Rank,
+) -> std::result::Result<ItemView<Tally>, StoreError> {
+    let result = match rank.phase() {
+        Phase::Final => stored_result::<Ratings>(store, id, rank.epoch()).await?,
+        _ => None,
+    };
+    let none = no_numbers(live, ballot, rank);
+    Ok(match result {
+        Some(EpochResult { tally, made_at_us, .. }) => {
+            ItemView { tally, as_of_us: made_at_us, made_at_us: Some(made_at_us), ..none }
+        }
+        None => none,
+    })
+}
+
+/// The numbers of a live that no task runs, unmasked and in order of the programme, from their results. A jeu that cannot
+/// be read does not hide the others.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn stored_numbers(store: &dyn Store, live: &Live) -> std::result::Result<Vec<JeuNumbers>, StoreError> {
+    let ballot = Ratings::new(Arc::new(live.bareme.clone()));
+    let ranks = store.ranks(live.live_id).await?;
+    let mut numbers = Vec::with_capacity(live.programme.len());
+    for jeu in &live.programme {
+        let rank: Rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
+        let id = ItemId { live: live.live_id, jeu: jeu.jeu_id };
+        let stored = stored_view(store, live, &ballot, id, rank).await;
+        let available = stored.is_ok();
+        let view = stored.unwrap_or_else(|error| {
+            tracing::warn!(item = %id, %error, "cannot read the result of a jeu");
+            no_numbers(live, &ballot, rank)
+        });
+        numbers.push(JeuNumbers { jeu: jeu.jeu_id, frame: tally_frame(live, jeu.jeu_id, &view), available });
+    }
+    Ok(numbers)
+}
+
+/// The numbers of a jeu that is still open, added up from the store by somebody who runs no task of it.
+///
+/// # Errors
+/// When its notes cannot be read.
+pub(crate) async fn counted_numbers(
+    store: &dyn Store,
+    live: &Live,
+    jeu: JeuId,
+    rank: Rank,
+) -> std::result::Result<JeuNumbers, LoadError> {
+    let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
+    let mut notebook = Notebook::new(Arc::clone(&ballot));
+    for row in rows_of(store, &ballot, ItemId { live: live.live_id, jeu }).await? {
+        notebook.merge(row.viewer, Entry { version: row.version, payload: &row.payload });
+    }
+    let view = ItemView { tally: notebook.tally().clone(), ..no_numbers(live, &ballot, rank) };
+    Ok(JeuNumbers { jeu, frame: tally_frame(live, jeu, &view), available: true })
+}
+
+/// What a row says, if it counts.
+pub(crate) fn counted(live: &Live, row: &NoteRow) -> Option<CountedNote> {
+    let note = Note::decode(&live.bareme, &row.payload)?;
+    (!note.is_withdrawn()).then_some(CountedNote { viewer: row.viewer, v: row.version, note })
+}
+
 impl Conductor {
+    /// How the jeux of this pod are.
+    pub fn vigour(&self) -> Vigour {
+        let now_us = self.inner.env.now_us();
+        let views: Vec<_> = self.lives().values().map(|running| Arc::clone(&running.view)).collect();
+        let mut vigour = Vigour::default();
+        for item in views.iter().flat_map(|view| &view.items).filter(|item| !item.is_fixed()) {
+            vigour.checkpoint_lag_us = vigour.checkpoint_lag_us.max(item.checkpoint_lag_us(now_us));
+            let view = item.view();
+            if matches!(view.rank.phase(), Phase::Open | Phase::Closing) || !view.loaded {
+                vigour.running += 1;
+                vigour.stale += u32::from(view.stale);
+            }
+        }
+        vigour
+    }
+
     /// A live as pages know it, with phases: open, closed or draft.
     ///
     /// # Errors
@@ -100,17 +197,7 @@ impl Conductor {
         id: ItemId,
         rank: Rank,
     ) -> std::result::Result<ItemView<Tally>, StoreError> {
-        let result = match rank.phase() {
-            Phase::Final => stored_result::<Ratings>(&*self.inner.store, id, rank.epoch()).await?,
-            _ => None,
-        };
-        let none = no_numbers(live, ballot, rank);
-        Ok(match result {
-            Some(EpochResult { tally, made_at_us, .. }) => {
-                ItemView { tally, as_of_us: made_at_us, made_at_us: Some(made_at_us), ..none }
-            }
-            None => none,
-        })
+        stored_view(&*self.inner.store, live, ballot, id, rank).await
     }
 
     /// The lives on air, in order of channel.
@@ -146,20 +233,7 @@ impl Conductor {
             return Ok((Arc::clone(&view.live), view.items.iter().map(number).collect()));
         }
         let live = self.stored_live(live_id).await?.value;
-        let ballot = Ratings::new(Arc::new(live.bareme.clone()));
-        let ranks = self.inner.store.ranks(live_id).await?;
-        let mut numbers = Vec::with_capacity(live.programme.len());
-        for jeu in &live.programme {
-            let rank: Rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
-            let id = ItemId { live: live_id, jeu: jeu.jeu_id };
-            let stored = self.stored_view(&live, &ballot, id, rank).await;
-            let available = stored.is_ok();
-            let view = stored.unwrap_or_else(|error| {
-                tracing::warn!(item = %id, %error, "cannot read the result of a jeu");
-                no_numbers(&live, &ballot, rank)
-            });
-            numbers.push(JeuNumbers { jeu: jeu.jeu_id, frame: tally_frame(&live, jeu.jeu_id, &view), available });
-        }
+        let numbers = stored_numbers(&*self.inner.store, &live).await?;
         Ok((Arc::new(live), numbers))
     }
 
@@ -189,11 +263,7 @@ impl Conductor {
                 })?
             }
         };
-        let counted = |row: NoteRow| {
-            let note = Note::decode(&live.bareme, &row.payload)?;
-            (!note.is_withdrawn()).then_some(CountedNote { viewer: row.viewer, v: row.version, note })
-        };
-        Ok(rows.into_iter().filter_map(counted).collect())
+        Ok(rows.iter().filter_map(|row| counted(&live, row)).collect())
     }
 
     /// A viewer's own notes in a live, of the jeux that were ever opened.

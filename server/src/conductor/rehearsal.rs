@@ -281,6 +281,7 @@ impl Round {
             live: Arc::new(self.live.clone()),
             ballot: Arc::clone(&self.ballot),
             accepted: Arc::clone(&self.accepted),
+            unshown: Arc::default(),
             is_test: true,
         })
     }

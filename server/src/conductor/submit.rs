@@ -17,6 +17,7 @@ use crate::domain::note::{Note, Version};
 use crate::domain::rule::Rule;
 use crate::domain::viewer::ViewerId;
 use crate::protocol::{Held, MAX_VERSION_AHEAD_US, Reply, Status};
+use crate::traces::{Joined, VoteTrace};
 
 /// Largest version: the largest integer that scripts hold exactly.
 const MAX_VERSION: Version = (1 << 53) - 1;
@@ -45,6 +46,8 @@ pub struct Vote {
     pub v: Option<Version>,
     /// The note.
     pub wanted: Wanted,
+    /// The trace of whoever votes, if they were sampled.
+    pub trace: Option<Arc<Joined>>,
 }
 
 /// Called once with what became of a vote, on any thread; it must not block.
@@ -79,8 +82,10 @@ impl Conductor {
         let now_us = self.inner.env.now_us();
         let v = vote.v.unwrap_or(now_us);
         let base = Reply::plain(Some(vote.live), Some(vote.jeu), Some(v), Status::Ok);
-        let refuse = |reply: Reply| {
+        let mut trace = vote.trace.as_ref().and_then(|joined| joined.vote(vote.live, vote.jeu));
+        let refuse = |reply: Reply, trace: Option<Box<VoteTrace>>| {
             metrics::counter!("notes_refused_total", "reason" => reply.status.as_str()).increment(1);
+            trace.map(|trace| trace.answered(reply.status));
             reply
         };
         let (view, payload) = match self.checked(vote, v) {
@@ -88,17 +93,22 @@ impl Conductor {
             Err(problem) => {
                 let problem = Some(problem.into());
                 let reply = Reply { status: Status::Invalid, problem, now_us: Some(now_us), ..base };
-                return on_reply(refuse(reply));
+                return on_reply(refuse(reply, trace));
             }
         };
         let jeu = JeuId(vote.jeu);
-        let Some(item) = view.item(jeu) else { return on_reply(refuse(Reply { status: Status::NotOpen, ..base })) };
+        let Some(item) = view.item(jeu) else {
+            return on_reply(refuse(Reply { status: Status::NotOpen, ..base }, trace));
+        };
         if view.live.status == LiveStatus::Closed {
-            return on_reply(refuse(Reply { status: Status::Closed, ..base }));
+            return on_reply(refuse(Reply { status: Status::Closed, ..base }, trace));
         }
         let inner = Arc::clone(&self.inner);
         inner.pending.fetch_add(1, Ordering::Relaxed);
         let answered = Arc::clone(&view);
+        if let Some(trace) = &mut trace {
+            trace.handed_in();
+        }
         let on_outcome = Box::new(move |outcome: Outcome| {
             inner.pending.fetch_sub(1, Ordering::Relaxed);
             let reply = reply_of(&answered, base, outcome);
@@ -106,9 +116,12 @@ impl Conductor {
                 inner.meters.accepted.increment(1);
                 inner.meters.ack_seconds.record(started.elapsed().as_secs_f64());
                 answered.accepted.fetch_add(1, Ordering::Relaxed);
+                if let Some(stored) = trace.and_then(|trace| trace.answered(Status::Ok)) {
+                    answered.unshown.add(jeu.0, answered.next_revision(jeu), stored);
+                }
                 on_reply(reply);
             } else {
-                on_reply(refuse(reply));
+                on_reply(refuse(reply, trace));
             }
         });
         item.submit(Submission { viewer: vote.viewer, version: v, payload, on_outcome });

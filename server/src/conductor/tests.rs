@@ -83,7 +83,14 @@ async fn start(store: &Arc<dyn Store>, seed: u64) -> Conductor {
 async fn vote(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Reply {
     let (sender, reply) = oneshot::channel();
     let scores = json!({ "fun": fun }).as_object().cloned().unwrap();
-    let vote = Vote { live: live_id(1).0, jeu, viewer: ViewerId([who; 16]), v: None, wanted: Wanted::Json(scores) };
+    let vote = Vote {
+        live: live_id(1).0,
+        jeu,
+        viewer: ViewerId([who; 16]),
+        v: None,
+        wanted: Wanted::Json(scores),
+        trace: None,
+    };
     conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
     reply.await.unwrap()
 }
@@ -508,7 +515,8 @@ async fn a_rehearsal_makes_room_for_a_live_and_takes_no_votes() {
     let made_up = shown.borrow().rehearsal.as_ref().unwrap().view.live.live_id;
     let (sender, reply) = oneshot::channel();
     let scores = json!({ "fun": 5 }).as_object().cloned().unwrap();
-    let vote = Vote { live: made_up.0, jeu: 1, viewer: ViewerId([1; 16]), v: None, wanted: Wanted::Json(scores) };
+    let vote =
+        Vote { live: made_up.0, jeu: 1, viewer: ViewerId([1; 16]), v: None, wanted: Wanted::Json(scores), trace: None };
     conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
     assert_eq!(reply.await.unwrap().problem.unwrap().field, "live");
     assert!(matches!(conductor.numbers(made_up).await, Err(ConductError::UnknownLive(_))));

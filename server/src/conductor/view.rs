@@ -19,6 +19,7 @@ use crate::domain::tally::Tally;
 use crate::protocol::{LiveState, ProgrammeEntry};
 use crate::records::Versioned;
 use crate::store::{ItemId, StoreError};
+use crate::traces::Unshown;
 
 /// Pause after a store failed, before the closing of a jeu is tried again.
 const CLOSE_RETRY: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ pub struct LiveView {
     pub ballot: Arc<Ratings>,
     /// Notes accepted on this pod since the live is here.
     pub accepted: Arc<AtomicU64>,
+    /// Sampled votes that no room has shown yet.
+    pub unshown: Arc<Unshown>,
     /// Whether it is made up, for a rehearsal.
     pub is_test: bool,
 }
@@ -41,6 +44,12 @@ impl LiveView {
     /// The item of a jeu.
     pub fn item(&self, jeu: JeuId) -> Option<&ItemHandle<Ratings>> {
         self.items.iter().find(|item| item.item().jeu == jeu)
+    }
+
+    /// The revision of a jeu's numbers that counts a vote which is just being answered: its item answers first and
+    /// publishes then.
+    pub fn next_revision(&self, jeu: JeuId) -> u64 {
+        self.item(jeu).map_or(0, |item| item.view().revision + 1)
     }
 
     /// The live as pages know it.
@@ -210,12 +219,14 @@ impl Conductor {
             };
             let items = live.programme.iter().map(|jeu| item(jeu.jeu_id)).collect();
             let accepted = known.map(|running| Arc::clone(&running.view.accepted)).unwrap_or_default();
+            let unshown = known.map(|running| Arc::clone(&running.view.unshown)).unwrap_or_default();
             // The keeper of a live ends with it: one that is opened again gets another.
             let kept = known.filter(|running| !needs_tasks || running.view.live.status == LiveStatus::Open);
             let keeper = kept.map(|running| Arc::clone(&running.keeper));
             let fresh = keeper.is_none();
             let keeper = keeper.unwrap_or_else(|| Arc::new(Notify::new()));
-            let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted, is_test: false });
+            let live = Arc::new(live);
+            let view = Arc::new(LiveView { live, items, ballot, accepted, unshown, is_test: false });
             keeper.notify_one();
             let running = Running { revision, view: Arc::clone(&view), keeper: Arc::clone(&keeper) };
             lives.insert(view.live.live_id, running);
@@ -271,6 +282,7 @@ impl Conductor {
                     items: running.view.items.iter().map(fixed).collect(),
                     ballot: Arc::clone(&running.view.ballot),
                     accepted: Arc::clone(&running.view.accepted),
+                    unshown: Arc::clone(&running.view.unshown),
                     is_test: false,
                 });
                 forget_older(&mut lives, live_id)
@@ -310,7 +322,14 @@ impl Conductor {
             }
             items.push(ItemHandle::fixed(id, self.stored_view(&live, &ballot, id, rank).await?));
         }
-        let view = Arc::new(LiveView { live: Arc::new(live), items, ballot, accepted: Arc::default(), is_test: false });
+        let view = Arc::new(LiveView {
+            live: Arc::new(live),
+            items,
+            ballot,
+            accepted: Arc::default(),
+            unshown: Arc::default(),
+            is_test: false,
+        });
         let running = Running { revision: stored.revision, view: Arc::clone(&view), keeper: Arc::default() };
         self.inner.lives.write().unwrap_or_else(PoisonError::into_inner).insert(live_id, running);
         if unfinished {

@@ -10,7 +10,9 @@ mod votes;
 
 use serde::Serialize;
 
+pub(crate) use export::lines;
 pub use results::{JeuResult, Results};
+pub(crate) use results::{results_from, table_of};
 
 /// A live on air.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -10,13 +10,18 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::State;
+use super::{AppState, State};
+use crate::metrics::machine::{self, DATA_DIR_FREE, DATA_DIR_SIZE};
+use crate::metrics::{CHECKPOINT_LAG_SECONDS, ITEMS_RUNNING, ITEMS_STALE, MAX_CONNECTIONS, POD_DRAINING, STORE_UP};
+use crate::settings::StoreKind;
 use crate::store::{ErrorKind, Store};
 
 /// How long the answer of a probe holds: probing writes.
 const PROBE_LIFE: Duration = Duration::from_secs(1);
 /// How long a probe may take before the store counts as away.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long whoever reads the metrics waits for that: Prometheus gives up after ten seconds, some after one or two.
+const SCRAPE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether this pod should get traffic.
 #[derive(Default)]
@@ -45,11 +50,17 @@ impl Readiness {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Probes the store, at most once a second however many ask.
+    /// Why this pod should get no traffic.
     async fn reasons(&self, store: &dyn Store) -> Vec<&'static str> {
+        let trouble = self.trouble(store).await;
+        self.is_draining().then_some("draining").into_iter().chain(trouble).collect()
+    }
+
+    /// What is wrong with the store. It is probed at most once a second, however many ask.
+    async fn trouble(&self, store: &dyn Store) -> Option<&'static str> {
         let mut probed = self.probed.lock().await;
         let fresh = probed.filter(|(at, _)| at.elapsed() < PROBE_LIFE);
-        let trouble = match fresh {
+        match fresh {
             Some((_, trouble)) => trouble,
             None => {
                 let trouble = match tokio::time::timeout(PROBE_TIMEOUT, store.probe()).await {
@@ -68,8 +79,7 @@ impl Readiness {
                 *probed = Some((Instant::now(), trouble));
                 trouble
             }
-        };
-        self.is_draining().then_some("draining").into_iter().chain(trouble).collect()
+        }
     }
 }
 
@@ -113,8 +123,37 @@ pub async fn version() -> HttpResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
 pub async fn metrics(state: State) -> HttpResponse {
-    let body = state.metrics.render();
+    observe(&state).await;
+    // Counting open files takes a while when there are many.
+    let process = web::block(machine::process).await.unwrap_or_default();
+    let body = state.metrics.render() + &process;
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(body)
+}
+
+/// Sets what is only looked at when somebody asks.
+async fn observe(state: &AppState) {
+    use ::metrics::gauge;
+    // A store that does not answer must not take the rest of the metrics away from whoever looks for the reason.
+    let probe = tokio::time::timeout(SCRAPE_PATIENCE, state.readiness.trouble(&*state.store)).await;
+    gauge!(STORE_UP).set(f64::from(u8::from(probe == Ok(None))));
+    gauge!(POD_DRAINING).set(f64::from(u8::from(state.readiness.is_draining())));
+    let max_connections = u32::try_from(state.settings.max_connections).unwrap_or(u32::MAX);
+    gauge!(MAX_CONNECTIONS).set(f64::from(max_connections));
+    let vigour = state.conductor.vigour();
+    gauge!(ITEMS_RUNNING).set(f64::from(vigour.running));
+    gauge!(ITEMS_STALE).set(f64::from(vigour.stale));
+    gauge!(CHECKPOINT_LAG_SECONDS).set(Duration::from_micros(vigour.checkpoint_lag_us).as_secs_f64());
+    if state.settings.store == StoreKind::Sqlite
+        && let Some((size, free)) = machine::disk(&state.settings.data_dir)
+    {
+        gauge!(DATA_DIR_SIZE).set(bytes(size));
+        gauge!(DATA_DIR_FREE).set(bytes(free));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of a disk stay below 2^53")]
+fn bytes(count: u64) -> f64 {
+    count as f64
 }
 
 /// Registers the four, for GET and HEAD.

@@ -232,6 +232,7 @@ mod tests {
         assert_eq!(api.methods("/api/note"), [Method::POST]);
         let channel = api.methods("/api/admin/channels/demo");
         assert_eq!(channel, [Method::DELETE, Method::GET, Method::PATCH]);
+        assert_eq!(api.methods("/api/v1/monitoring/websocket/stats"), [Method::GET]);
         assert!(api.methods("/api/nothing").is_empty());
         assert!(api.methods("/api/lives/x/results.csv").contains(&Method::GET));
     }

@@ -33,6 +33,11 @@ pub(super) async fn run(hub: Hub, channel: Slug, room: Arc<Room>, mut view: watc
         if let Some(frames) = next_frames(&before, &shown, &views) {
             room.frames.send_replace(Arc::new(frames));
         }
+        if let Some(live) = &shown.shown {
+            for (item, view) in live.items.iter().zip(&views) {
+                live.unshown.published(item.item().jeu.0, view.revision);
+            }
+        }
         next_tick = Instant::now() + hub.inner.tick;
         while timeout(EMPTY_TIMEOUT, changed(&mut view, &mut items)).await.is_err() {
             if room.sockets() == 0 && hub.retire(&channel, &room) {

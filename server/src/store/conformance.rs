@@ -62,6 +62,9 @@ macro_rules! store_cases {
             notes_are_read_in_order_of_viewer_and_in_pages
             notes_of_two_items_do_not_mix
             a_full_batch_of_notes_is_written_whole
+            pruning_notes_deletes_those_of_its_item_only
+            many_notes_are_pruned_whole_and_pruning_again_changes_nothing
+            pruned_notes_can_be_restored
             materialised_only_grows
             a_rank_only_grows
             ranks_come_in_order_of_jeu_and_of_one_live
@@ -501,6 +504,53 @@ pub async fn a_full_batch_of_notes_is_written_whole(store: &dyn Store) {
     join_all(writes).await.into_iter().for_each(|result| done("write_notes", result));
     let expected: Vec<_> = (0..4).flat_map(batch).collect();
     assert_eq!(notes(store, of).await, expected);
+}
+
+/// The rest of the item stays: its result says for ever what the notes came to.
+pub async fn pruning_notes_deletes_those_of_its_item_only(store: &dyn Store) {
+    let (pruned, kept) = (item(1, 1), item(1, 2));
+    for of in [pruned, kept] {
+        register(store, of, lane(1, 0)).await;
+        append(store, of, lane(1, 0), 0, "x").await;
+        write(store, of, &[note(1, 5, b"n"), note(u32::MAX, 6, b"m")]).await;
+        done("raise_rank", store.raise_rank(of, Rank(3)).await);
+        done("put_result", store.put_result(of, 0, chunk("r")).await);
+    }
+    done("prune_notes", store.prune_notes(pruned).await);
+    assert!(notes(store, pruned).await.is_empty());
+    assert_eq!(notes(store, kept).await, [note(1, 5, b"n"), note(u32::MAX, 6, b"m")]);
+    assert_eq!(read_all(store, pruned, lane(1, 0)).await, [(0, chunk("x"))]);
+    assert_eq!(done("result", store.result(pruned, 0).await), Some(chunk("r")));
+    assert_eq!(done("ranks", store.ranks(live(1)).await).len(), 2);
+}
+
+/// More rows than a backend deletes at once.
+pub async fn many_notes_are_pruned_whole_and_pruning_again_changes_nothing(store: &dyn Store) {
+    let of = item(1, 1);
+    done("prune_notes", store.prune_notes(of).await);
+    let rows: Vec<_> = (0..5000_u32).map(|number| note(number.wrapping_mul(0x9E37_79B9), 1, b"x")).collect();
+    for batch in rows.chunks(MAX_NOTE_ROWS) {
+        write(store, of, batch).await;
+    }
+    assert_eq!(notes(store, of).await.len(), rows.len());
+    for _ in 0..2 {
+        done("prune_notes", store.prune_notes(of).await);
+        assert!(notes(store, of).await.is_empty());
+    }
+}
+
+/// With the versions that they had, and as often as one likes.
+pub async fn pruned_notes_can_be_restored(store: &dyn Store) {
+    let of = item(1, 1);
+    let rows = [note(1, 5, b"n"), note(2, 9, b""), note(u32::MAX, 6, b"m")];
+    write(store, of, &rows).await;
+    done("prune_notes", store.prune_notes(of).await);
+    for _ in 0..2 {
+        done("restore_notes", store.restore_notes(of, rows.to_vec()).await);
+        assert_eq!(notes(store, of).await, rows);
+    }
+    done("prune_notes", store.prune_notes(of).await);
+    assert!(notes(store, of).await.is_empty());
 }
 
 /// W3 is a max-register.

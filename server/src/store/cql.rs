@@ -225,11 +225,13 @@ impl CqlStore {
         rows.rows::<R>().map_err(unreadable)?.map(|row| row.map_err(unreadable)).collect()
     }
 
-    async fn write_batch(&self, item: ItemId, bucket: i8, rows: &[NoteRow]) -> Result<()> {
+    /// Writes rows of one bucket, with `stamp` or else their versions as timestamps.
+    async fn write_batch(&self, item: ItemId, bucket: i8, rows: &[NoteRow], stamp: Option<i64>) -> Result<()> {
         let (live, jeu) = at(item);
         let mut values = Vec::with_capacity(rows.len());
         for row in rows {
-            values.push((live, jeu, bucket, row.viewer.0, cell(row), signed(row.version)?));
+            let stamp = stamp.map_or_else(|| signed(row.version), Ok)?;
+            values.push((live, jeu, bucket, row.viewer.0, cell(row), stamp));
         }
         let statement = BatchStatement::from(self.statements.write_note.clone());
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, vec![statement; rows.len()]);
@@ -242,6 +244,14 @@ impl CqlStore {
             Box::pin(async move { session.batch(&batch, values).await })
         };
         self.in_flight.request(Class::Background, attempt).await.map(drop)
+    }
+
+    async fn write_rows(&self, item: ItemId, rows: Vec<NoteRow>, stamp: Option<i64>) -> Result<()> {
+        limits::rows(BACKEND, &rows)?;
+        let batches = batches(rows);
+        let writes: Vec<_> =
+            batches.iter().map(|(bucket, rows)| self.write_batch(item, *bucket, rows, stamp)).collect();
+        stream::iter(writes).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// Rows of one bucket after a viewer, at most `limit`.
@@ -373,10 +383,23 @@ impl Store for CqlStore {
     }
 
     async fn write_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
-        limits::rows(BACKEND, &rows)?;
-        let batches = batches(rows);
-        let writes: Vec<_> = batches.iter().map(|(bucket, rows)| self.write_batch(item, *bucket, rows)).collect();
-        stream::iter(writes).buffer_unordered(AT_ONCE).try_collect().await
+        self.write_rows(item, rows, None).await
+    }
+
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        let (live, jeu) = at(item);
+        // One tombstone for each partition, later than every version there is: a row that comes late, by a hint or a
+        // retry, is behind it for as long as tombstones are kept (10 days), and no such write is under way for so long.
+        for bucket in 0..BUCKETS.cast_signed() {
+            let values = (self.stamp(), live, jeu, bucket);
+            self.execute(Class::Background, &self.statements.drop_bucket, values).await?;
+        }
+        Ok(())
+    }
+
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
+        // Later than the tombstones of an earlier pruning, which a version is not. The version stays in the cell.
+        self.write_rows(item, rows, Some(self.stamp())).await
     }
 
     async fn read_notes(&self, item: ItemId, after: Option<ViewerId>, limit: usize) -> Result<Vec<NoteRow>> {

@@ -89,6 +89,8 @@ delegate! {
     fn prune_journal(&self, item: ItemId) -> ();
     fn write_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> ();
     fn read_notes(&self, item: ItemId, after: Option<ViewerId>, limit: usize) -> Vec<NoteRow>;
+    fn prune_notes(&self, item: ItemId) -> ();
+    fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> ();
     fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> ();
     fn raise_rank(&self, item: ItemId, rank: Rank) -> ();
     fn ranks(&self, live: LiveId) -> Vec<PhaseRow>;

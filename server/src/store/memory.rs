@@ -137,6 +137,15 @@ impl Store for MemoryStore {
         Ok(range.take(limit).map(row).collect())
     }
 
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        self.facts().notes.retain(|(of, _), _| *of != item);
+        Ok(())
+    }
+
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
+        self.write_notes(item, rows).await
+    }
+
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {
         limits::number(BACKEND, "materialised", materialised)?;
         if let Some(row) = self.facts().lanes.get_mut(&(item, lane)) {

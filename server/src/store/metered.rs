@@ -9,9 +9,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{
-    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
-};
+use super::{ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId};
 use crate::domain::live::LiveId;
 use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;
@@ -35,21 +33,9 @@ async fn metered<T>(op: &'static str, work: impl Future<Output = Result<T>>) -> 
     let result = work.await;
     metrics::histogram!("store_op_seconds", "op" => op).record(begun.elapsed());
     if let Err(error) = &result {
-        metrics::counter!("store_errors_total", "kind" => kind_label(error.kind)).increment(1);
+        metrics::counter!("store_errors_total", "kind" => error.kind.as_str()).increment(1);
     }
     result
-}
-
-/// Name of an error's kind as a label.
-const fn kind_label(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Full => "full",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Refused => "refused",
-        ErrorKind::Unknown => "unknown",
-        ErrorKind::Corrupt => "corrupt",
-        ErrorKind::Newer => "newer",
-    }
 }
 
 #[async_trait]
@@ -92,6 +78,14 @@ impl Store for MeteredStore {
 
     async fn read_notes(&self, item: ItemId, after: Option<ViewerId>, limit: usize) -> Result<Vec<NoteRow>> {
         metered("read_notes", self.inner.read_notes(item, after, limit)).await
+    }
+
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        metered("prune_notes", self.inner.prune_notes(item)).await
+    }
+
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
+        metered("restore_notes", self.inner.restore_notes(item, rows)).await
     }
 
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {

@@ -4,8 +4,10 @@
 //! `writer`), a few read, one copies the WAL into the database. The file is meant to be read by people too:
 //! `sqlite3 bareme.sqlite3 'SELECT * FROM v_notes'`.
 //!
-//! Invariant: only `writer` writes, and nothing but [`Store::delete_record`] and [`Store::prune_journal`] deletes.
+//! Invariant: only `writer` writes, and nothing but [`Store::delete_record`], [`Store::prune_journal`] and
+//! [`Store::prune_notes`] deletes.
 
+mod backup;
 mod checkpoint;
 mod inbox;
 mod ops;
@@ -71,6 +73,11 @@ impl SqliteStore {
         schema::check_header(&path, &file)?;
         schema::prepare(&path)?;
         Self::start(path, file, Some(lock))
+    }
+
+    /// Whether a directory holds a database.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(schema::DATABASE).exists()
     }
 
     /// Opens a data directory for a tool that reads and writes [`Record`]s while a server may be running.
@@ -280,6 +287,14 @@ impl Store for SqliteStore {
             connection.prepare_cached(sql)?.query_map(params![item, after, row_limit(limit)], row)?.collect()
         };
         self.readers.read(read).await
+    }
+
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        self.do_write(CHECKPOINT, Write::PruneNotes { item }).await
+    }
+
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
+        self.write_notes(item, rows).await
     }
 
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {

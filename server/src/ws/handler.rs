@@ -172,7 +172,7 @@ impl Socket {
             }
         };
         if let Some(close) = goodbye {
-            metrics::counter!("ws_closed_total", "code" => close.code.to_string()).increment(1);
+            metrics::counter!(crate::metrics::WS_CLOSED, "code" => close.code.to_string()).increment(1);
             // A reader that does not read gets no goodbye; the connection ends all the same.
             let _sent = timeout(Duration::from_secs(1), socket.sender.close(Some(close.into()))).await;
         }

@@ -20,8 +20,11 @@ use crate::http::AppState;
 use crate::http::assets;
 use crate::http::error::Problem;
 use crate::http::identity::{new_viewer, origin_allowed, viewer_of};
+use crate::http::request_id;
+use crate::hub::Kind;
 use crate::hub::frames::encode;
 use crate::protocol::{PROTOCOL_VERSION, ServerMessage, Welcome};
+use crate::traces::Begun;
 
 /// Before the channel in the path of a socket.
 const PREFIX: &str = "/ws";
@@ -47,6 +50,14 @@ enum AskedRole {
     Admin,
 }
 
+fn kind_of(role: &Role) -> Kind {
+    match role {
+        Role::Viewer(_) => Kind::Viewer,
+        Role::Overlay => Kind::Overlay,
+        Role::Admin => Kind::Admin,
+    }
+}
+
 /// Adds the route.
 pub fn configure(config: &mut web::ServiceConfig) {
     // The prefix is compared as it is. A pattern for the channel would be a regular expression, which costs a connection
@@ -59,9 +70,16 @@ async fn connect(
     body: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    let mut begun = request_id::begin_trace(&state.traces, "join", &request);
     if !origin_allowed(&state.settings, &request) {
         let remedy = "open the socket from a page of this server, or without an Origin header; check public_url";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_origin", "another site opened this socket", remedy));
+    }
+    // Until the balancer has noticed: a socket that is taken now would be told to go at once, and its viewer would wait.
+    if state.readiness.is_draining() {
+        let remedy = "connect again: another server answers, or this one after its restart";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this server is stopping", remedy);
+        return Err(problem.retry_after(1));
     }
     let query = web::Query::<Query>::from_query(request.query_string()).map_err(|error| {
         Problem::malformed(
@@ -99,7 +117,12 @@ async fn connect(
             (Role::Admin, Some(Credential { id, revoked }), None)
         }
     };
-    let seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
+    let mut seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;
+    seat.counts_as(kind_of(&role));
+    if let Some(begun) = &mut begun {
+        begun.note("channel", channel.to_string());
+        begun.note("role", kind_of(&role).as_str());
+    }
     let is_new = token.is_some();
     let welcome = encode(&ServerMessage::Welcome(Welcome {
         protocol: PROTOCOL_VERSION,
@@ -110,7 +133,8 @@ async fn connect(
         ping_interval_s: PING_INTERVAL.as_secs(),
     }));
     let is_admin = role == Role::Admin;
-    let session = Session::on(Arc::clone(&state.terms), Arc::clone(seat.channel()), role, is_new, Duration::ZERO);
+    let session = Session::on(Arc::clone(&state.terms), Arc::clone(seat.channel()), role, is_new, Duration::ZERO)
+        .traced(begun.as_ref().map(Begun::joined));
     let no_handshake = |error: &dyn std::fmt::Display| {
         Problem::malformed(
             Rule::Unreadable,
@@ -139,5 +163,51 @@ fn refuse(full: Full) -> Problem {
     match full {
         Full::Server => Problem::unavailable("this server has as many sockets as it may have"),
         Full::Address => Problem::too_fast(ADDRESS_WAIT_S),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use crate::app::{App, listen};
+    use crate::settings::{Settings, Sockets};
+    use crate::store::memory::MemoryStore;
+
+    async fn knock(port: u16) -> String {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = "GET /ws/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       X-Request-Id: knock-7\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 2048];
+        let read = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..read]).to_lowercase()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_opens_no_socket_on_any_path_and_says_so_before_anything_else() {
+        for sockets in [Sockets::Fast, Sockets::Portable] {
+            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let settings = Settings { sockets, ..Settings::default() };
+            let app = App::build(settings, Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
+            let (port, state) = (app.port(), app.state());
+            let knocking = async {
+                let answer = knock(port).await;
+                assert!(answer.starts_with("http/1.1 404 "), "{sockets:?}: {answer}");
+                assert!(answer.contains("x-request-id: knock-7"), "{sockets:?}: {answer}");
+                state.readiness.drain();
+                let answer = knock(port).await;
+                let is_refused = answer.starts_with("http/1.1 503 ") && answer.contains("retry-after: 1");
+                assert!(is_refused, "{sockets:?}: {answer}");
+            };
+            let mut has_knocked = false;
+            tokio::select! {
+                _ended = app.run(std::future::pending(), std::future::pending()) => {}
+                () = knocking => has_knocked = true,
+            }
+            assert!(has_knocked, "the server ended by itself");
+        }
     }
 }

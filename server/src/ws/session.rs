@@ -18,6 +18,7 @@ use crate::protocol::text::Text;
 use crate::protocol::{
     ClientMessage, Close, MAX_CLIENT_MESSAGE_BYTES, Masked, Mine, Reply, ServerMessage, Status, TallyFrame, close,
 };
+use crate::traces::Joined;
 
 /// Deepest nesting of a message: `{"t":…,"scores":{…}}` needs two.
 const MAX_DEPTH: usize = 8;
@@ -96,7 +97,8 @@ pub struct Session {
     role: Role,
     live: Option<uuid::Uuid>,
     tokens: f64,
-    refilled: Duration,
+    /// When that was, in microseconds of the clock.
+    refilled_us: u64,
     excess: u32,
     pending: usize,
     has_voted: bool,
@@ -107,6 +109,7 @@ pub struct Session {
     sent_state: Option<u64>,
     jeux: Vec<Known>,
     withdrawing: Vec<(u32, u64)>,
+    trace: Option<Arc<Joined>>,
 }
 
 impl Session {
@@ -124,7 +127,7 @@ impl Session {
             role,
             live: None,
             tokens,
-            refilled: now,
+            refilled_us: micros(now),
             excess: 0,
             pending: 0,
             has_voted: false,
@@ -134,6 +137,7 @@ impl Session {
             sent_state: None,
             jeux: Vec::new(),
             withdrawing: Vec::new(),
+            trace: None,
         }
     }
 
@@ -143,6 +147,13 @@ impl Session {
         if !self.is_new {
             self.read_own_notes(actions);
         }
+    }
+
+    /// The trace that the votes of this socket belong to.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<Arc<Joined>>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// Who is at the other end.
@@ -265,8 +276,9 @@ impl Session {
     }
 
     fn take_token(&mut self, now: Duration) -> bool {
-        let elapsed = now.saturating_sub(self.refilled);
-        self.refilled = now;
+        let now_us = micros(now);
+        let elapsed = Duration::from_micros(now_us.saturating_sub(self.refilled_us));
+        self.refilled_us = now_us;
         let Rate { per_second, burst } = self.terms.rate;
         self.tokens = (self.tokens + elapsed.as_secs_f64() * per_second).min(burst);
         let allowed = self.tokens >= 1.0;
@@ -348,7 +360,7 @@ impl Session {
         if wanted == Wanted::Withdrawn {
             self.withdrawing.push((jeu, v));
         }
-        actions.push(Action::Submit(Vote { live, jeu, viewer, v: Some(v), wanted }));
+        actions.push(Action::Submit(Vote { live, jeu, viewer, v: Some(v), wanted, trace: self.trace.clone() }));
     }
 
     /// The reply to a vote that was handed in. After the first note on a blind jeu its numbers follow.
@@ -395,6 +407,10 @@ impl Session {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn send(reply: Reply) -> Action {
     Action::Send(encode(&ServerMessage::Reply(reply)))
 }
@@ -430,8 +446,6 @@ fn parse(text: &str) -> Result<ClientMessage, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
     use uuid::Uuid;
 

@@ -50,6 +50,13 @@ fn url() -> Option<CqlUrl> {
     }
 }
 
+/// Drops the keyspace of an address, with all that is in it.
+pub(crate) async fn drop_keyspace(url: &str) {
+    let url: CqlUrl = url.parse().unwrap();
+    let session = scylla::client::session_builder::SessionBuilder::new().known_nodes(&url.nodes).build().await.unwrap();
+    session.query_unpaged(format!("DROP KEYSPACE {}", url.keyspace), ()).await.unwrap();
+}
+
 fn whole() -> RwLockReadGuard<'static, ()> {
     CLUSTER.read().unwrap_or_else(PoisonError::into_inner)
 }

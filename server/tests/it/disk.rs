@@ -13,14 +13,14 @@ use crate::recount::{by_bytes, by_sql, jeu_of, shown};
 use crate::wire::Page;
 
 /// A file system of a few MiB, unmounted at the end.
-struct SmallDisk {
-    folder: PathBuf,
+pub(crate) struct SmallDisk {
+    pub(crate) folder: PathBuf,
     _parent: tempfile::TempDir,
 }
 
 impl SmallDisk {
     /// `None` where this process may not mount.
-    fn mount() -> Option<Self> {
+    pub(crate) fn mount() -> Option<Self> {
         let parent = data_dir();
         let folder = parent.path().join("small");
         std::fs::create_dir(&folder).unwrap();
@@ -34,12 +34,12 @@ impl SmallDisk {
         }
     }
 
-    fn filler(&self) -> PathBuf {
+    pub(crate) fn filler(&self) -> PathBuf {
         self.folder.join("filler")
     }
 
     /// Takes every byte there is.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(self.filler()).unwrap();
         for size in [65_536, 4096, 512, 1] {
             let bytes = vec![0xAA; size];

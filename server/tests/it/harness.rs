@@ -119,7 +119,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the program, without waiting for it.
     pub(crate) fn spawn(command: &[&str], data_dir: &Path, port: u16) -> Self {
+        Self::spawn_with(command, data_dir, port, &[])
+    }
+
+    fn spawn_with(command: &[&str], data_dir: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
         let mut child = bareme()
+            .envs(variables.iter().copied())
             .args(command)
             .args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json", "--data-dir"])
             .arg(data_dir)
@@ -134,6 +139,13 @@ impl Server {
     /// Starts the program and waits until it is ready.
     pub(crate) async fn start(command: &[&str], data_dir: &Path) -> Self {
         let mut server = Self::spawn(command, data_dir, free_port());
+        server.ready().await;
+        server
+    }
+
+    /// As [`Server::start`], with some variables.
+    pub(crate) async fn start_with(command: &[&str], data_dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut server = Self::spawn_with(command, data_dir, free_port(), variables);
         server.ready().await;
         server
     }

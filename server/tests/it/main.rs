@@ -10,9 +10,11 @@ mod studio;
 mod wire;
 
 mod api;
+mod archive;
 mod cql;
 mod crash;
 mod disk;
+mod eyes;
 mod frames;
 mod loop_;
 mod masking;

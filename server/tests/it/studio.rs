@@ -26,7 +26,12 @@ impl Studio {
     fn with(place: [&str; 2]) -> Self {
         let made = run(&["token", "new", "--name", "it", "--role", "admin", place[0], place[1]]);
         assert_eq!(made.code, Some(0), "{}", made.stderr);
-        Self { token: made.stdout.trim().to_owned() }
+        Self::of(&made.stdout)
+    }
+
+    /// Somebody with a token that was just made.
+    pub(crate) fn of(token: &str) -> Self {
+        Self { token: token.trim().to_owned() }
     }
 
     /// The header of a request.

@@ -4,6 +4,9 @@
 //! that is every chunk whose append has returned: nobody reads for a result before the lease has run out. What returned
 //! later may have missed the result, and a row of it could take the place of one that is in it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
@@ -20,6 +23,52 @@ use crate::store::{ItemId, LANE_PAGE, LaneId, NoteRow, StoreError, WriterId};
 pub(super) struct Batch {
     pub(super) rows: Vec<NoteRow>,
     pub(super) lanes: Vec<(LaneId, u64)>,
+}
+
+/// Since when what is acknowledged is in the journal only; for the eyes of an operator, and of no effect.
+///
+/// Cheap to clone: all clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unfolded(Arc<[AtomicU64; 2]>);
+
+impl Unfolded {
+    /// Microseconds since 1970, of what waits and of what is being written; 0 is nothing.
+    fn parts(&self) -> (&AtomicU64, &AtomicU64) {
+        let [waiting, writing] = &*self.0;
+        (waiting, writing)
+    }
+
+    /// There is something, or nothing.
+    pub(super) fn note(&self, any: bool, now_us: u64) {
+        let (waiting, _) = self.parts();
+        if !any {
+            waiting.store(0, Ordering::Relaxed);
+        } else if waiting.load(Ordering::Relaxed) == 0 {
+            waiting.store(now_us, Ordering::Relaxed);
+        }
+    }
+
+    /// All that waits is being written.
+    fn begin(&self) {
+        let (waiting, writing) = self.parts();
+        writing.store(waiting.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// It was written, or waits again.
+    fn end(&self, written: bool) {
+        let (waiting, writing) = self.parts();
+        let began = writing.swap(0, Ordering::Relaxed);
+        if !written && began != 0 {
+            waiting.store(began, Ordering::Relaxed);
+        }
+    }
+
+    /// The age of the oldest.
+    pub(crate) fn lag_us(&self, now_us: u64) -> u64 {
+        let (waiting, writing) = self.parts();
+        let since = [waiting, writing].map(|part| part.load(Ordering::Relaxed)).into_iter().filter(|since| *since != 0);
+        since.min().map_or(0, |since| now_us.saturating_sub(since))
+    }
 }
 
 /// One row for each viewer, the one that wins, in order of viewer.
@@ -46,6 +95,7 @@ impl<B: Ballot> Item<B> {
     /// Folds what changed into `notes`, and then says how far our lanes are there.
     pub(super) fn start_checkpoint(&mut self, now: Instant) {
         self.checkpointing = true;
+        self.unfolded.begin();
         self.next_checkpoint = now + self.engine.cadence.checkpoint_interval;
         let mut rows = newest(std::mem::take(&mut self.dirty));
         if mutant!(CheckpointsOthersNotes) {
@@ -67,6 +117,7 @@ impl<B: Ballot> Item<B> {
     pub(super) fn on_checkpointed(&mut self, batch: Batch, result: Result<(), StoreError>) {
         self.checkpointing = false;
         self.checkpoint_failed = result.is_err();
+        self.unfolded.end(result.is_ok());
         match result {
             Ok(()) => self.note_materialised(&batch.lanes),
             Err(error) => {

@@ -30,6 +30,8 @@ impl<B: Ballot> Item<B> {
             self.is_closer = false;
         }
         if rank > self.rank {
+            // In the span that names the live and the jeu.
+            tracing::info!(phase = ?rank.phase(), epoch = rank.epoch(), "a jeu has another phase");
             // What is read less often while nobody votes is read at once now: the lease comes with it.
             self.next_poll = Instant::now();
         }
@@ -185,6 +187,7 @@ impl<B: Ballot> Item<B> {
         if self.lanes.iter().all(|lane| covered.get(&lane.id).copied().unwrap_or(0) >= lane.next_seq) {
             // Whoever made the result has written our rows.
             self.dirty.clear();
+            self.unfolded.note(false, 0);
         }
         for lane in &result.manifest {
             let id = LaneId { writer: WriterId(lane.writer), lane: lane.lane };

@@ -220,6 +220,7 @@ impl<B: Ballot> Item<B> {
                     };
                     vote.answer(outcome);
                 }
+                self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
                 self.unsettled_since = self.is_shared().then(|| self.engine.env.clock.since_boot());
                 self.changed = true;
             }

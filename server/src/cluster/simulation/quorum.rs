@@ -251,6 +251,16 @@ impl Store for QuorumStore {
         Ok(rows.iter().filter_map(|(key, cell)| note_row(key, cell)).collect())
     }
 
+    async fn prune_notes(&self, _item: ItemId) -> Result<()> {
+        self.world.oracle().violated("the engine pruned notes");
+        Ok(())
+    }
+
+    async fn restore_notes(&self, _item: ItemId, _rows: Vec<NoteRow>) -> Result<()> {
+        self.world.oracle().violated("the engine restored notes");
+        Ok(())
+    }
+
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {
         self.write(vec![(Key::Materialised(item, lane), (materialised, number(materialised)))]).await
     }

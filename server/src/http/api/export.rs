@@ -27,7 +27,8 @@ struct NotesQuery {
     jeu: Option<u32>,
 }
 
-fn lines(bareme: &Bareme, jeu: JeuId, notes: &[CountedNote]) -> Bytes {
+/// Counted notes of a jeu as lines of JSON.
+pub(crate) fn lines(bareme: &Bareme, jeu: JeuId, notes: &[CountedNote]) -> Bytes {
     let mut text = String::with_capacity(notes.len() * 128);
     for counted in notes {
         let scores = serde_json::Value::Object(counted.note.to_json(bareme));

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::super::error::{Problem, ProblemBody};
-use super::super::{AppState, State, body, identity};
+use super::super::{AppState, State, body, identity, request_id};
 use super::OpenLive;
 use super::votes::{Asked, from_form, from_json};
 use crate::auth::check_same_site;
@@ -26,6 +26,7 @@ use crate::domain::note::Note;
 use crate::domain::rule::Rule;
 use crate::metrics::NOTES_REFUSED;
 use crate::protocol::{Reply, Status};
+use crate::traces::Begun;
 
 /// How long a vote may wait for its durable answer before the client is told to send it again.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ pub(super) async fn post_note(
     request: HttpRequest,
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
+    let begun = request_id::begin_trace(&state.traces, "POST /api/note", &request);
     if let Err(seconds) = state.check_vote_rate(&request) {
         count_refused(Status::TooFast);
         return Err(Problem::too_fast(seconds));
@@ -143,7 +145,8 @@ pub(super) async fn post_note(
     let wanted = if note.is_some() { Wanted::Json(scores.clone()) } else { Wanted::Withdrawn };
     // The version is chosen once, so that every attempt is the same note and counts once.
     let v = asked.v.unwrap_or_else(|| state.now_us());
-    let vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: Some(v), wanted };
+    let trace = begun.as_ref().map(Begun::joined);
+    let vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: Some(v), wanted, trace };
     let reply = reply_to(&state, &vote).await;
     if reply.status != Status::Ok {
         return Err(refusal(reply));

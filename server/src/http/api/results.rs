@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, live_of};
 use crate::auth::admin_of;
+use crate::conductor::JeuNumbers;
 use crate::domain::bareme::{Critere, Scale};
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
@@ -83,8 +84,14 @@ async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Res
 /// The record of a live and its results, as an audience sees them.
 pub(super) async fn results_of(state: &State, live_id: LiveId, audience: Audience) -> Result<(Live, Results), Problem> {
     let (live, numbers) = state.conductor.numbers(live_id).await?;
+    let results = results_from(&live, numbers, audience);
+    Ok(((*live).clone(), results))
+}
+
+/// The results that numbers make, as an audience sees them.
+pub(crate) fn results_from(live: &Live, numbers: Vec<JeuNumbers>, audience: Audience) -> Results {
     let jeux = numbers.into_iter().map(|jeu| {
-        let frame = match mask(&live, &jeu.frame, audience) {
+        let frame = match mask(live, &jeu.frame, audience) {
             Some(reason) => masked(&jeu.frame, reason),
             None => jeu.frame,
         };
@@ -100,7 +107,7 @@ pub(super) async fn results_of(state: &State, live_id: LiveId, audience: Audienc
             unavailable: !jeu.available,
         }
     });
-    let results = Results {
+    Results {
         live_id: live.live_id.0,
         channel: live.channel.to_string(),
         title: live.title.clone(),
@@ -110,8 +117,7 @@ pub(super) async fn results_of(state: &State, live_id: LiveId, audience: Audienc
         scale: live.bareme.overall_scale(),
         criteres: live.bareme.criteres.clone(),
         jeux: jeux.collect(),
-    };
-    Ok(((*live).clone(), results))
+    }
 }
 
 /// Results of a live
@@ -171,6 +177,19 @@ fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
         // A table has no place to say it, and a line without votes would be wrong.
         return Err(Problem::unavailable("the numbers of a jeu cannot be read"));
     }
+    let bytes = table_of(live, results).map_err(Problem::internal)?;
+    let name = format!("attachment; filename=\"{}-{}.csv\"", results.channel, results.live_id);
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, name))
+        .body(bytes))
+}
+
+/// Results as a table: one line for each jeu and critere.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn table_of(live: &Live, results: &Results) -> csv::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let head = [
         "jeu_id",
@@ -186,7 +205,7 @@ fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
         "critere_mean",
         "histogram",
     ];
-    writer.write_record(head).map_err(Problem::internal)?;
+    writer.write_record(head)?;
     let number = |mean: Option<f64>| mean.map(|mean| mean.to_string()).unwrap_or_default();
     for jeu in &results.jeux {
         let phase = serde_json::to_value(jeu.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
@@ -198,7 +217,7 @@ fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
             jeu.voters.to_string(),
             number(jeu.mean),
         ];
-        let mut line = |rest: [String; 6]| writer.write_record(start.iter().chain(&rest)).map_err(Problem::internal);
+        let mut line = |rest: [String; 6]| writer.write_record(start.iter().chain(&rest));
         if jeu.criteres.is_empty() {
             line(Default::default())?;
         }
@@ -216,12 +235,7 @@ fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
             ])?;
         }
     }
-    let bytes = writer.into_inner().map_err(Problem::internal)?;
-    let name = format!("attachment; filename=\"{}-{}.csv\"", results.channel, results.live_id);
-    Ok(HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8")
-        .insert_header((header::CONTENT_DISPOSITION, name))
-        .body(bytes))
+    writer.into_inner().map_err(|error| error.into_error().into())
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ pub(super) struct Statements {
     pub(super) drop_segment: PreparedStatement,
     pub(super) write_note: PreparedStatement,
     pub(super) read_notes: PreparedStatement,
+    pub(super) drop_bucket: PreparedStatement,
     pub(super) raise_rank: PreparedStatement,
     pub(super) ranks: PreparedStatement,
     pub(super) put_result: PreparedStatement,
@@ -168,6 +169,11 @@ impl Statements {
                 plain,
                 "SELECT viewer, note FROM $.notes WHERE live_id = ? AND jeu_id = ? AND bucket = ? AND viewer > ? \
                  LIMIT ?",
+            )
+            .await?,
+            drop_bucket: with(
+                plain,
+                "DELETE FROM $.notes USING TIMESTAMP ? WHERE live_id = ? AND jeu_id = ? AND bucket = ?",
             )
             .await?,
             raise_rank: with(

@@ -15,6 +15,9 @@ use crate::store::{ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, RecordKey, Swap, Writ
 /// Most chunks that one step of pruning deletes: a chunk is a page or more, and the step is one transaction.
 const PRUNE_STEP: i64 = 512;
 
+/// Most rows of `notes` that one step of pruning deletes: neighbours in the tree, so it dirties few pages.
+const PRUNE_NOTES_STEP: i64 = 2048;
+
 /// Pages that a small write dirties, in bytes: enough to know when to look at the WAL.
 const PAGES_OF_A_WRITE: usize = 3 * 4096;
 
@@ -26,6 +29,7 @@ pub(super) enum Write {
     Append { item: ItemId, lane: LaneId, seq: u64, chunk: Bytes },
     PruneJournal { item: ItemId },
     Notes { item: ItemId, rows: Vec<NoteRow> },
+    PruneNotes { item: ItemId },
     AdvanceMaterialised { item: ItemId, lane: LaneId, materialised: u64 },
     RaiseRank { item: ItemId, rank: Rank },
     PutResult { item: ItemId, epoch: u64, body: Bytes },
@@ -138,6 +142,7 @@ impl Write {
                 // Sorted rows of a batch share pages, but not many of them when few viewers changed their note.
                 Self::Notes { rows, .. } => rows.len() * 1024,
                 Self::PruneJournal { .. } => PRUNE_STEP as usize * 64,
+                Self::PruneNotes { .. } => PRUNE_NOTES_STEP as usize * 64,
                 Self::PutResult { body, .. } | Self::Beat { body, .. } => body.len(),
                 Self::PutRecord { body, .. } => body.len(),
                 _ => 0,
@@ -148,14 +153,14 @@ impl Write {
     pub(super) fn rows(&self) -> usize {
         match self {
             Self::Notes { rows, .. } => rows.len(),
-            Self::PruneJournal { .. } => MAX_NOTE_ROWS,
+            Self::PruneJournal { .. } | Self::PruneNotes { .. } => MAX_NOTE_ROWS,
             _ => 1,
         }
     }
 
-    /// Whether it is done although nobody waits any more. Only the long one is dropped half-way.
+    /// Whether it is done although nobody waits any more. Only the long ones are dropped half-way.
     pub(super) fn is_worth_finishing(&self) -> bool {
-        !matches!(self, Self::PruneJournal { .. })
+        !matches!(self, Self::PruneJournal { .. } | Self::PruneNotes { .. })
     }
 
     /// Whether doing it twice differs from doing it once.
@@ -196,6 +201,14 @@ impl Write {
                 )?;
                 for row in rows {
                     upsert.execute(params![item, &row.viewer.0[..], signed(row.version), &row.payload[..]])?;
+                }
+            }
+            Self::PruneNotes { item } => {
+                let Some(item) = find_item(connection, *item)? else { return Ok(Outcome::Done) };
+                let sql = "DELETE FROM notes WHERE item = ?1 AND viewer IN \
+                           (SELECT viewer FROM notes WHERE item = ?1 ORDER BY viewer LIMIT ?2)";
+                if prepare(sql)?.execute(params![item, PRUNE_NOTES_STEP])? as i64 == PRUNE_NOTES_STEP {
+                    return Ok(Outcome::Unfinished);
                 }
             }
             Self::AdvanceMaterialised { item, lane, materialised } => {

@@ -182,7 +182,7 @@ pub(super) fn make_directory(dir: &Path) -> Result<()> {
 }
 
 /// Opens a file, making it if it is missing, for its owner only. SQLite gives the files beside it the same mode.
-fn private_file(path: &Path) -> Result<File> {
+pub(super) fn private_file(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

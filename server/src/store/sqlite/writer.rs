@@ -93,6 +93,8 @@ impl Writer {
                 self.0.abandon();
             }
         }
+        // Nothing is known of it until the first look, and that may be far off.
+        metrics::gauge!("store_wal_pages").set(0.0);
         let inbox = Arc::clone(&self.inbox);
         let _abandon = Abandon(Arc::clone(&inbox));
 

@@ -444,7 +444,7 @@ impl Serving {
         if connection.phase != Phase::Open {
             return;
         }
-        metrics::counter!("ws_closed_total", "code" => close.code.to_string()).increment(1);
+        metrics::counter!(crate::metrics::WS_CLOSED, "code" => close.code.to_string()).increment(1);
         self.output(connection).push(answer);
         connection.phase = Phase::Leaving { peer_closed };
         connection.input = None;
@@ -457,7 +457,7 @@ impl Serving {
     /// Gives up somebody who does not read: what waits for it in the system is thrown away.
     pub(super) fn give_up(&mut self, connection: &Connection) {
         if connection.phase == Phase::Open {
-            metrics::counter!("ws_closed_total", "code" => close::SLOW.code.to_string()).increment(1);
+            metrics::counter!(crate::metrics::WS_CLOSED, "code" => close::SLOW.code.to_string()).increment(1);
         }
         self.meters.given_up += 1;
         // If it cannot be set, the system's own limit for unread bytes ends the connection.

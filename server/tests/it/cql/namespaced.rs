@@ -101,6 +101,14 @@ impl Store for Namespaced {
         until_known(|| self.inner.read_notes(self.item(item), after, limit)).await
     }
 
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        self.inner.prune_notes(self.item(item)).await
+    }
+
+    async fn restore_notes(&self, item: ItemId, rows: Vec<NoteRow>) -> Result<()> {
+        self.inner.restore_notes(self.item(item), rows).await
+    }
+
     async fn advance_materialised(&self, item: ItemId, lane: LaneId, materialised: u64) -> Result<()> {
         until_known(|| self.inner.advance_materialised(self.item(item), lane, materialised)).await
     }

@@ -1,0 +1,3 @@
+module bareme/control-plane/metrics
+
+go 1.22

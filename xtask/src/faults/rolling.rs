@@ -1,0 +1,149 @@
+//! Pods are replaced one after the other, as an update does it, while newcomers knock at the balancer all the time.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Scene;
+use crate::pods::PODS;
+
+/// How often each pod is replaced.
+const ROUNDS: usize = 2;
+/// Between two newcomers.
+const KNOCK: Duration = Duration::from_millis(50);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
+/// The channel of the load tool.
+const PATH: &str = "/ws/stress";
+
+/// A newcomer: when he knocked, whether he got a socket, and from which pod (1 to 3).
+struct Knock {
+    at: Instant,
+    status: u16,
+    pod: Option<usize>,
+}
+
+/// A WebSocket handshake, and what the balancer's cookie says of who answered. The socket ends at once.
+fn knock(address: &str) -> Result<Knock> {
+    let at = Instant::now();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let head = format!(
+        "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut bytes = [0; 2048];
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        match stream.read(&mut bytes)? {
+            0 => break,
+            read => answer.extend(bytes.iter().take(read)),
+        }
+    }
+    let text = String::from_utf8_lossy(&answer);
+    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;
+    let pod = text.split_once("SRV=pod-").and_then(|(_, rest)| rest.get(..1)?.parse().ok());
+    Ok(Knock { at, status, pod })
+}
+
+/// Newcomers at the balancer, until they are called off.
+struct Newcomers {
+    enough: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Knock>>,
+}
+
+impl Newcomers {
+    fn send(address: String) -> Self {
+        let enough = Arc::new(AtomicBool::new(false));
+        let is_enough = Arc::clone(&enough);
+        let thread = std::thread::spawn(move || {
+            let mut knocks = Vec::new();
+            while !is_enough.load(Ordering::Relaxed) {
+                let at = Instant::now();
+                knocks.push(knock(&address).unwrap_or(Knock { at, status: 0, pod: None }));
+                std::thread::sleep(KNOCK);
+            }
+            knocks
+        });
+        Self { enough, thread }
+    }
+
+    fn call_off(self) -> Result<Vec<Knock>> {
+        self.enough.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("newcomers panicked"))
+    }
+}
+
+/// When a pod (0 to 2) was not ready: from when that was seen until it was started anew.
+struct Away {
+    pod: usize,
+    from: Instant,
+    to: Instant,
+}
+
+/// Replaces one pod in order; nobody gets in by itself meanwhile.
+fn replace(scene: &mut Scene<'_>, index: usize) -> Result<Away> {
+    let pod = scene.pods.pod(index);
+    let address = pod.address();
+    pod.ask_to_stop()?;
+    while pod.is_ready() {
+        std::thread::sleep(LOOK);
+    }
+    let from = Instant::now();
+    while !pod.has_ended()? {
+        // Past the balancer: a pod that stops opens no socket for anybody.
+        if let Ok(Knock { status: 101, .. }) = knock(&address) {
+            bail!("pod {} is not ready, and opened a socket", index + 1);
+        }
+        std::thread::sleep(LOOK);
+    }
+    let to = Instant::now();
+    pod.start()?;
+    pod.wait()?;
+    Ok(Away { pod: index, from, to })
+}
+
+/// The fault.
+pub(super) fn restart(scene: &mut Scene<'_>) -> Result<String> {
+    scene.wait(Duration::from_secs(5))?;
+    let newcomers = Newcomers::send(scene.pods.url().trim_start_matches("http://").to_owned());
+    let mut away = Vec::new();
+    'rounds: for _ in 0..ROUNDS {
+        for index in 0..PODS {
+            // The balancer looks twice a second; a real roll-out waits longer (minReadySeconds).
+            if !scene.wait(Duration::from_secs(3))? {
+                break 'rounds;
+            }
+            away.push(replace(scene, index)?);
+        }
+    }
+    let knocks = newcomers.call_off()?;
+    if away.len() < PODS {
+        bail!("the audience left after {} restarts", away.len());
+    }
+    let by_unready = knocks.iter().filter(|knock| {
+        let is_in = |each: &Away| knock.pod == Some(each.pod + 1) && each.from <= knock.at && knock.at < each.to;
+        knock.status == 101 && away.iter().any(is_in)
+    });
+    let by_unready = by_unready.count();
+    let refused = knocks.iter().filter(|knock| knock.status != 101).count();
+    let during =
+        knocks.iter().filter(|knock| away.iter().any(|each| each.from <= knock.at && knock.at < each.to)).count();
+    if by_unready > 0 {
+        bail!("{by_unready} of {} newcomers got a socket of a pod that was not ready", knocks.len());
+    }
+    if knocks.iter().filter(|knock| knock.status == 101).all(|knock| knock.pod.is_none()) {
+        bail!("no newcomer learnt which pod answered");
+    }
+    Ok(format!(
+        "{} restarts; {} newcomers, {during} of them while a pod was not ready, none served by it, {refused} turned away",
+        away.len(),
+        knocks.len()
+    ))
+}

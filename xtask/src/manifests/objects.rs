@@ -1,0 +1,342 @@
+//! What points at something else: Services, ways in, autoscalers, budgets, policies, monitors; and the database.
+
+use serde_json::Value;
+
+use super::facts::Facts;
+use super::pods::{Template, templates};
+use super::{PRIVATE, Set, list, text, title};
+
+/// The class of a balancer that is not to be used.
+const RETIRED: &str = "nginx";
+/// Words of PromQL that are no metrics.
+const PROMQL: [&str; 12] =
+    ["sum", "avg", "max", "min", "count", "by", "without", "rate", "increase", "quantile", "on", "ignoring"];
+
+/// Whether labels have all that a selector asks.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let wanted = selector.as_object();
+    wanted
+        .is_some_and(|wanted| !wanted.is_empty() && wanted.iter().all(|(name, value)| labels.get(name) == Some(value)))
+}
+
+/// Checks what a set's objects say of each other.
+pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
+    let templates = templates(set);
+    let mut found = private(set);
+    for document in &set.documents {
+        let complaints = match text(document, "/kind") {
+            "Deployment" => deployment(document),
+            "Service" => service(document, &templates),
+            "Ingress" => ingress(set, document),
+            "HTTPRoute" => route(set, document),
+            "HorizontalPodAutoscaler" => autoscaler(set, document, facts),
+            "ScaledObject" => scaled(set, document, facts),
+            "PodDisruptionBudget" => budget(set, document, &templates),
+            "NetworkPolicy" => policy(document, &templates),
+            "ServiceMonitor" => monitor(set, document, facts),
+            _ => Vec::new(),
+        };
+        found.extend(complaints.into_iter().map(|complaint| format!("{}: {complaint}", title(document))));
+        if text(document, "/kind") != "Namespace" && text(document, "/metadata/namespace").is_empty() {
+            found.push(format!("{}: would land in whatever namespace is the current one", title(document)));
+        }
+        if document.to_string().to_lowercase().contains(RETIRED) {
+            found.push(format!("{}: names {RETIRED}", title(document)));
+        }
+    }
+    found
+}
+
+/// Whether each way in keeps viewers from what is the operator's.
+fn private(set: &Set) -> Vec<String> {
+    let mut kept = String::new();
+    for document in &set.documents {
+        let snippet = text(document, "/metadata/annotations/haproxy.org~1backend-config-snippet");
+        let middlewares = text(document, "/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares");
+        kept.push_str(snippet);
+        if middlewares.ends_with("nobody@kubernetescrd") {
+            kept.push_str(&document["spec"].to_string());
+        }
+        for rule in list(document, "/spec/rules").iter().filter(|_| text(document, "/kind") == "HTTPRoute") {
+            if list(rule, "/backendRefs").is_empty() {
+                kept.push_str(&rule.to_string());
+            }
+        }
+    }
+    let leads_in = set.kind("Ingress").chain(set.kind("HTTPRoute")).next().is_some();
+    let open = PRIVATE.iter().filter(|path| leads_in && !kept.contains(*path));
+    open.map(|path| format!("viewers reach {path}")).collect()
+}
+
+fn deployment(document: &Value) -> Vec<String> {
+    let labels = &document["spec"]["template"]["metadata"]["labels"];
+    let is_own = selects(&document["spec"]["selector"]["matchLabels"], labels);
+    (!is_own).then(|| "its selector does not find its own pods".to_owned()).into_iter().collect()
+}
+
+fn service(document: &Value, templates: &[Template<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    let selected: Vec<_> =
+        templates.iter().filter(|template| selects(&document["spec"]["selector"], template.labels)).collect();
+    let [template] = &*selected else {
+        let owners: Vec<_> = selected.iter().map(|template| template.owner.as_str()).collect();
+        return vec![format!("its selector finds the pods of [{}], and not of one", owners.join(", "))];
+    };
+    for port in list(document, "/spec/ports") {
+        let target = port.get("targetPort").unwrap_or(&port["port"]);
+        if !has_port(template, target) {
+            found.push(format!(
+                "its port {} leads to port {target}, which {} does not have",
+                port["port"], template.owner
+            ));
+        }
+    }
+    found
+}
+
+fn has_port(template: &Template<'_>, port: &Value) -> bool {
+    let ports = list(template.spec, "/containers").iter().flat_map(|container| list(container, "/ports"));
+    ports.into_iter().any(|each| each["name"] == *port || each["containerPort"] == *port)
+}
+
+/// A backend is a Service with such a port.
+fn backend(set: &Set, name: &str, port: &Value) -> Option<String> {
+    let Some(service) = set.find("Service", name) else {
+        return Some(format!("leads to Service {name}, which is not there"));
+    };
+    let ports = list(service, "/spec/ports");
+    let is_there = ports.iter().any(|each| each["name"] == *port || each["port"] == *port);
+    (!is_there).then(|| format!("leads to port {port} of Service {name}, which it does not have"))
+}
+
+fn public_host(set: &Set) -> Option<&str> {
+    let urls = set.kind("ConfigMap").map(|map| text(map, "/data/BAREME_PUBLIC_URL"));
+    urls.into_iter().find_map(|url| url.split_once("://")).map(|(_, rest)| rest.split('/').next().unwrap_or_default())
+}
+
+fn ingress(set: &Set, document: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let secure = document.pointer("/spec/tls").is_some();
+    let said = set.kind("ConfigMap").map(|map| text(map, "/data/BAREME_PUBLIC_URL")).find(|url| !url.is_empty());
+    if said.is_some_and(|url| url.starts_with("https:") != secure) {
+        found.push(format!("BAREME_PUBLIC_URL is {}, and TLS is {secure}", said.unwrap_or_default()));
+    }
+    for rule in list(document, "/spec/rules") {
+        if public_host(set) != Some(text(rule, "/host")) {
+            found.push(format!("its host {} is not that of BAREME_PUBLIC_URL", text(rule, "/host")));
+        }
+        for path in list(rule, "/http/paths") {
+            let service = &path["backend"]["service"];
+            let port = service["port"].get("name").unwrap_or(&service["port"]["number"]);
+            found.extend(backend(set, text(service, "/name"), port));
+        }
+    }
+    let namespace = text(document, "/metadata/namespace");
+    let named = document.pointer("/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares");
+    for name in named.and_then(Value::as_str).into_iter().flat_map(|names| names.split(',')) {
+        let of_set =
+            set.kind("Middleware").map(|each| format!("{namespace}-{}@kubernetescrd", text(each, "/metadata/name")));
+        if !of_set.into_iter().any(|each| each == name) {
+            found.push(format!("passes through {name}, which is not there"));
+        }
+    }
+    found
+}
+
+fn route(set: &Set, document: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for parent in list(document, "/spec/parentRefs") {
+        let gateway = set.find("Gateway", text(parent, "/name"));
+        let section = text(parent, "/sectionName");
+        let has_section = |gateway| list(gateway, "/spec/listeners").iter().any(|each| text(each, "/name") == section);
+        if !gateway.is_some_and(has_section) {
+            found.push(format!("its parent {}/{section} is not there", text(parent, "/name")));
+        }
+    }
+    for rule in list(document, "/spec/rules") {
+        for each in list(rule, "/backendRefs") {
+            found.extend(backend(set, text(each, "/name"), &each["port"]));
+        }
+    }
+    found
+}
+
+fn autoscaler(set: &Set, document: &Value, facts: &Facts) -> Vec<String> {
+    let mut found = target(set, &document["spec"]["scaleTargetRef"]);
+    for metric in list(document, "/spec/metrics") {
+        let name = text(metric, "/pods/metric/name");
+        if text(metric, "/type") == "Pods" && !facts.has_metric(name) {
+            found.push(format!("scales by {name}, which is no metric of the program"));
+        }
+    }
+    if document["spec"]["minReplicas"].as_u64() > document["spec"]["maxReplicas"].as_u64() {
+        found.push("its least is more than its most".to_owned());
+    }
+    found
+}
+
+fn target(set: &Set, reference: &Value) -> Vec<String> {
+    let kind = reference.get("kind").and_then(Value::as_str).unwrap_or("Deployment");
+    let name = text(reference, "/name");
+    set.find(kind, name).is_none().then(|| format!("scales {kind}/{name}, which is not there")).into_iter().collect()
+}
+
+/// Names in a query that could be metrics.
+fn metrics_of(query: &str) -> Vec<String> {
+    // Labels stand in braces, ranges in brackets, texts in quotes.
+    let mut names = Vec::new();
+    let (mut depth, mut name) = (0_usize, String::new());
+    for letter in query.chars().chain([' ']) {
+        match letter {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && (letter.is_ascii_alphanumeric() || letter == '_' || letter == ':') {
+            name.push(letter);
+        } else {
+            let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
+            if is_name && !PROMQL.contains(&&*name) {
+                names.push(name.clone());
+            }
+            name.clear();
+        }
+    }
+    names
+}
+
+fn scaled(set: &Set, document: &Value, facts: &Facts) -> Vec<String> {
+    let mut found = target(set, &document["spec"]["scaleTargetRef"]);
+    for trigger in list(document, "/spec/triggers") {
+        for name in metrics_of(text(trigger, "/metadata/query")) {
+            if !facts.has_metric(&name) {
+                found.push(format!("asks for {name}, which is no metric of the program"));
+            }
+        }
+    }
+    let name = text(document, "/spec/scaleTargetRef/name");
+    if set.kind("HorizontalPodAutoscaler").any(|each| text(each, "/spec/scaleTargetRef/name") == name) {
+        found.push(format!("{name} has a HorizontalPodAutoscaler as well, and the two fight each other"));
+    }
+    found
+}
+
+fn budget(set: &Set, document: &Value, templates: &[Template<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    let selector = &document["spec"]["selector"]["matchLabels"];
+    let owners: Vec<_> = templates
+        .iter()
+        .filter(|template| selects(selector, template.labels))
+        .map(|template| &template.owner)
+        .collect();
+    if owners.len() != 1 {
+        found.push(format!("its selector finds the pods of {owners:?}, and not of one"));
+    }
+    let least = set.kind("HorizontalPodAutoscaler").filter_map(|each| each["spec"]["minReplicas"].as_u64()).min();
+    let gone = document["spec"]["maxUnavailable"].as_u64();
+    if gone == Some(0) || gone.is_some_and(|gone| least.is_some_and(|least| gone >= least)) {
+        found.push("lets none of the pods go, or all".to_owned());
+    }
+    found
+}
+
+fn policy(document: &Value, templates: &[Template<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    let selector = &document["spec"]["podSelector"]["matchLabels"];
+    let selected: Vec<_> = templates.iter().filter(|template| selects(selector, template.labels)).collect();
+    if selected.is_empty() {
+        found.push("its selector finds no pods".to_owned());
+    }
+    for rule in list(document, "/spec/ingress") {
+        for port in list(rule, "/ports") {
+            if !selected.iter().any(|template| has_port(template, &port["port"])) {
+                found.push(format!("lets others in to port {}, which none of its pods has", port["port"]));
+            }
+        }
+    }
+    found
+}
+
+fn monitor(set: &Set, document: &Value, facts: &Facts) -> Vec<String> {
+    let mut found = Vec::new();
+    let selector = &document["spec"]["selector"]["matchLabels"];
+    let services: Vec<_> =
+        set.kind("Service").filter(|service| selects(selector, &service["metadata"]["labels"])).collect();
+    let [service] = &*services else { return vec!["its selector finds no Service, or several".to_owned()] };
+    // Alarms and dashboards go by this name of the job, which is the Service's.
+    if text(service, "/metadata/name") != "bareme" {
+        found.push("the Service it finds is not called bareme, as the job of the alarms is".to_owned());
+    }
+    for endpoint in list(document, "/spec/endpoints") {
+        found.extend(backend(set, text(service, "/metadata/name"), &endpoint["port"]));
+        let path = text(endpoint, "/path");
+        if path != "/metrics" || !facts.answers(path) {
+            found.push(format!("scrapes {path}, where the program has no metrics"));
+        }
+    }
+    found
+}
+
+/// A store's address leads to a database of ours, in the data centre that it has; the database keeps what it acknowledges.
+pub(super) fn database(set: &Set, all: &[Set]) -> Vec<String> {
+    let mut found = Vec::new();
+    for map in set.kind("ConfigMap") {
+        let Some(address) = map.pointer("/data/BAREME_STORE").and_then(Value::as_str) else { continue };
+        let hosts = address.trim_start_matches("cql://").split('/').next().unwrap_or_default();
+        let wanted = address.split(['?', '&']).find_map(|part| part.strip_prefix("dc=")).unwrap_or_default();
+        for host in hosts.split(',') {
+            match all.iter().find_map(|database| data_centre(database, host)) {
+                None => found.push(format!("BAREME_STORE leads to {host}, which none of k8s/database makes")),
+                Some(real) if real != wanted => {
+                    found.push(format!("BAREME_STORE says dc={wanted}, and {host} is in {real}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for cluster in set.kind("ScyllaCluster") {
+        let racks = list(cluster, "/spec/datacenter/racks");
+        if racks.len() != 3 || racks.iter().any(|rack| rack["members"] != racks[0]["members"]) {
+            found.push(format!("{}: three replicas need three racks alike", title(cluster)));
+        }
+        for rack in racks {
+            let name = text(rack, "/scyllaConfig");
+            let settings = set.find("ConfigMap", name).map_or("", |map| text(map, "/data/scylla.yaml"));
+            if !settings.lines().any(|line| line == "commitlog_sync: batch") {
+                found.push(format!(
+                    "{}: {} does not flush before it acknowledges (commitlog_sync in ConfigMap {name})",
+                    title(cluster),
+                    text(rack, "/name")
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The data centre of a database that has this host.
+fn data_centre(set: &Set, host: &str) -> Option<String> {
+    let (name, namespace) = host.split_once('.')?;
+    let lies_in = |object: &&Value| text(object, "/metadata/namespace") == namespace;
+    let operated = |cluster: &&Value| format!("{}-client", text(cluster, "/metadata/name")) == name;
+    if let Some(cluster) = set.kind("ScyllaCluster").filter(lies_in).find(operated) {
+        return Some(text(cluster, "/spec/datacenter/name").to_owned());
+    }
+    let service = set.find("Service", name).filter(lies_in)?;
+    let template =
+        templates(set).into_iter().find(|template| selects(&service["spec"]["selector"], template.labels))?;
+    let variables = list(template.spec, "/containers").iter().flat_map(|container| list(container, "/env"));
+    let centre = variables.into_iter().find(|each| text(each, "/name") == "CASSANDRA_DC")?;
+    Some(text(centre, "/value").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metrics_of;
+
+    #[test]
+    fn names_of_metrics_are_told_from_labels_ranges_and_functions() {
+        let query = "sum by (pod) (rate(notes_accepted_total{job=\"x\"}[5m])) / max(ws_active_connections)";
+        assert_eq!(metrics_of(query), ["pod", "notes_accepted_total", "ws_active_connections"]);
+    }
+}
