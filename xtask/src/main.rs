@@ -223,7 +223,7 @@ fn test(steps: &Steps) -> Result<()> {
     simulate::seeds(steps, 0, simulate::SEEDS, None)?;
     let cluster = Cluster::new(steps);
     cluster.with(|| {
-        cluster.test(steps)?;
+        cluster.test_whole(steps)?;
         faults::run(steps, &[faults::SHORT.to_owned()])
     })?;
     steps.pages()?;

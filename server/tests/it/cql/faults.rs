@@ -12,8 +12,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use uuid::Uuid;
 
-use super::namespaced::Namespaced;
-use super::{Breaker, CASES, RUNTIME, alone, store, url};
+use super::{Breaker, CASES, RUNTIME, alone, hold, store, url};
 
 /// Cases at once: what two processors and three nodes carry.
 const AT_ONCE: usize = 4;
@@ -45,7 +44,7 @@ fn every_case_holds_while_a_node_is_killed_and_while_it_is_gone() {
             let (store, ended) = (Arc::clone(&store), &ended);
             async move {
                 println!("{name}");
-                case(&Namespaced::new(store)).await;
+                hold(&store, *case).await;
                 ended.fetch_add(1, Ordering::Relaxed);
             }
         });

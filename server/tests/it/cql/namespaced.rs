@@ -3,6 +3,7 @@
 //! Making and dropping a keyspace for each case would take longer than the cases.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -35,11 +36,24 @@ async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> 
 pub(super) struct Namespaced {
     inner: Arc<dyn Store>,
     salt: Uuid,
+    is_undecided: AtomicBool,
 }
 
 impl Namespaced {
     pub(super) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, salt: Uuid::new_v4() }
+        Self { inner, salt: Uuid::new_v4(), is_undecided: AtomicBool::new(false) }
+    }
+
+    /// Whether the outcome of a swap was not known.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.is_undecided.load(Ordering::Relaxed)
+    }
+
+    fn decided(&self, outcome: Result<Swap>) -> Result<Swap> {
+        if matches!(&outcome, Err(error) if matches!(error.kind, ErrorKind::Unknown | ErrorKind::Unavailable)) {
+            self.is_undecided.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 
     fn live(&self, live: LiveId) -> LiveId {
@@ -140,10 +154,10 @@ impl Store for Namespaced {
     }
 
     async fn put_record(&self, key: &RecordKey, expected: u64, body: String) -> Result<Swap> {
-        self.inner.put_record(&self.key(key), expected, body).await
+        self.decided(self.inner.put_record(&self.key(key), expected, body).await)
     }
 
     async fn delete_record(&self, key: &RecordKey, expected: u64) -> Result<Swap> {
-        self.inner.delete_record(&self.key(key), expected).await
+        self.decided(self.inner.delete_record(&self.key(key), expected).await)
     }
 }
