@@ -11,24 +11,26 @@ use bareme::domain::live::LiveId;
 use bareme::domain::phase::Rank;
 use bareme::domain::viewer::ViewerId;
 use bareme::store::{
-    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
+    ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
 };
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// For how long a call is repeated whose outcome nobody knows.
-const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+/// A busy cluster may refuse for a moment; for longer it is broken.
+const KNOWN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two of its calls.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Repeats what may be repeated until its outcome is known, as the engine does: that a node dies is no fault of a store.
-async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
+pub(super) async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
     let started = Instant::now();
     loop {
         match call().await {
-            Err(error)
-                if matches!(error.kind, ErrorKind::Unknown | ErrorKind::Unavailable)
-                    && started.elapsed() < KNOWN_WITHIN => {}
+            Err(error) if error.may_pass() && started.elapsed() < KNOWN_WITHIN => {}
             outcome => return outcome,
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -50,7 +52,7 @@ impl Namespaced {
     }
 
     fn decided(&self, outcome: Result<Swap>) -> Result<Swap> {
-        if matches!(&outcome, Err(error) if matches!(error.kind, ErrorKind::Unknown | ErrorKind::Unavailable)) {
+        if matches!(&outcome, Err(error) if error.may_pass()) {
             self.is_undecided.store(true, Ordering::Relaxed);
         }
         outcome
