@@ -58,7 +58,11 @@ impl Sender {
         {
             return Err((votes.into_iter().chain(refused).collect(), Refusal::Gone));
         }
-        if refused.is_empty() { Ok(()) } else { Err((refused, Refusal::Full)) }
+        match (refused.is_empty(), self.batches.is_closed()) {
+            (true, _) => Ok(()),
+            (false, false) => Err((refused, Refusal::Full)),
+            (false, true) => Err((refused, Refusal::Gone)),
+        }
     }
 }
 
