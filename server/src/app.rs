@@ -17,6 +17,7 @@ use actix_web::{App as ActixApp, web};
 use crate::archive::keeper::Keeper;
 use crate::auth::Auth;
 use crate::auth::limits::Limiter;
+use crate::auth::secrets::Secret;
 use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::conductor::{ConductError, Conductor};
@@ -83,6 +84,7 @@ pub struct App {
     server: Server,
     address: SocketAddr,
     alive: Arc<()>,
+    setup: Option<Secret>,
 }
 
 /// Opens the address that settings name.
@@ -137,14 +139,7 @@ impl App {
         let records = Records::new(Arc::clone(&store));
         let catalogue = Catalogue::new(records.clone());
         let auth = Auth::new(catalogue.clone());
-        let viewers = patiently(
-            || auth.viewer_secret(),
-            |error| match error {
-                Refused::Store(error) => error.may_pass(),
-                _ => false,
-            },
-        );
-        let viewers = viewers.await?;
+        let viewers = patiently(|| auth.viewer_secret(), Refused::may_pass).await?;
         let conductor = patiently(
             || Conductor::start(Arc::clone(&store), Env::system()),
             |error| match error {
@@ -157,6 +152,8 @@ impl App {
             Some(endpoint) => Traces::start(endpoint, settings.trace_ratio, &conductor.pod())?,
             None => Traces::default(),
         };
+        let now_us = conductor.env().now_us();
+        let setup = patiently(|| auth.new_setup_secret(now_us), Refused::may_pass).await?;
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
@@ -187,7 +184,12 @@ impl App {
         // Nothing waits for it, and nothing is lost when the process ends first.
         tokio::task::spawn_blocking(assets::warm_up);
         let server = serve(&state, listener)?;
-        Ok(Self { state, server, address, alive })
+        Ok(Self { state, server, address, alive, setup })
+    }
+
+    /// What makes the first account, while there is none. It was made when the app was, and made earlier ones worthless.
+    pub const fn setup_secret(&self) -> Option<&Secret> {
+        self.setup.as_ref()
     }
 
     /// The port it listens on.
@@ -336,6 +338,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::store::faulty::{Fault, FaultyStore};
+    use crate::store::memory::MemoryStore;
     use crate::store::{ErrorKind, StoreError};
 
     async fn tries_until(kind: ErrorKind, successes_after: u32) -> (bool, u32) {
@@ -356,5 +360,24 @@ mod tests {
         let (is_done, tries) = tries_until(ErrorKind::Unavailable, u32::MAX).await;
         assert!(!is_done && tries > 10 && began.elapsed() <= PATIENCE, "{tries} tries");
         assert_eq!(tries_until(ErrorKind::Corrupt, 1).await, (false, 1));
+    }
+    #[actix_web::test]
+    async fn no_write_of_a_start_fails_it_when_a_busy_store_takes_the_next() {
+        let failures = AtomicU32::new(0);
+        let last_failed = std::sync::atomic::AtomicBool::new(false);
+        let failures = Arc::new((failures, last_failed));
+        let counted = Arc::clone(&failures);
+        // Every write is lost once, and every second one comes through.
+        let plan = Arc::new(move |operation: &'static str| {
+            if operation != "put_record" || counted.1.fetch_xor(true, Ordering::Relaxed) {
+                return Fault::None;
+            }
+            counted.0.fetch_add(1, Ordering::Relaxed);
+            Fault::Refused(ErrorKind::Unknown)
+        });
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::exclusive()), plan));
+        let app = App::build(Settings::default(), store, listen(([127, 0, 0, 1], 0).into()).unwrap()).await.unwrap();
+        assert!(app.setup_secret().is_some());
+        assert!(failures.0.load(Ordering::Relaxed) >= 2, "the viewers' secret and the set-up secret are written");
     }
 }

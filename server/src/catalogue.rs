@@ -91,6 +91,11 @@ impl Refused {
         Self::Conflict { rule, reason: reason.into(), remedy: remedy.into() }
     }
 
+    /// Whether the same call may succeed a moment later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(error) if error.may_pass())
+    }
+
     fn full(what: &str, most: usize) -> Self {
         Self::conflict(
             Rule::Full { max: most },

@@ -269,12 +269,11 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
         let store = open_store(&settings).await?;
         let app = App::build(settings, store, listener).await?;
         let state = app.state();
-        let setup = state.auth.new_setup_secret(state.now_us()).await.map_err(AppError::from)?;
         let demo = match demo_viewers {
             Some(_) => Some(demo::prepare(&state).await?),
             None => None,
         };
-        let text = announce::text(&state.settings, app.address(), setup.as_ref(), demo.as_ref());
+        let text = announce::text(&state.settings, app.address(), app.setup_secret(), demo.as_ref());
         // Whoever closed our standard output does not want to read it.
         let _ = std::io::stdout().write_all(text.as_bytes());
         let _ = std::io::stdout().flush();

@@ -16,6 +16,7 @@ pub mod chunk;
 pub mod close;
 pub mod engine;
 pub mod env;
+mod inbox;
 pub mod item;
 pub(crate) mod load;
 pub(crate) mod mutant;

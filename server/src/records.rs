@@ -9,7 +9,7 @@ use crate::store::{ErrorKind, RecordKey, RecordKind, Result, Store, StoreError, 
 
 /// Attempts of a compare-and-set before giving up: each failure means that somebody else succeeded, and a record has
 /// a handful of admins at most.
-const MAX_ATTEMPTS: usize = 32;
+pub(crate) const MAX_ATTEMPTS: usize = 32;
 
 /// A document and the revision it was read at.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,8 +27,8 @@ use report::Report;
 const CASES: [&str; 7] = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*"];
 const LONG_CASES: [&str; 2] = ["9.*", "10.*"];
 
-/// Seconds in which a server has to end a connection after the close handshake. The suite's own choice of one is too short
-/// for the portable path, whose HTTP server takes up to one, and for a machine that has other things to do.
+/// Seconds in which a server has to end a connection after the close handshake. The suite's own choice of one is short for a
+/// machine that has other things to do.
 const ENDS_WITHIN_S: u32 = 5;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(20);

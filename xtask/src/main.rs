@@ -285,7 +285,7 @@ fn test(steps: &Steps) -> Result<()> {
     simulate::seeds(steps, 0, simulate::SEEDS, None)?;
     let cluster = Cluster::new(steps);
     cluster.with(|| {
-        cluster.test(steps)?;
+        cluster.test_whole(steps)?;
         drill::run(steps, false)?;
         faults::run(steps, &[faults::SHORT.to_owned()])
     })?;

@@ -127,7 +127,7 @@ impl Steps {
         let mut tests = self.cargo_command(&["test", "--workspace", "--locked", "--profile", self.profile.name()]);
         tests.args(arguments);
         // What the tests of the load tool run against: else they build it again, in another profile.
-        tests.env("BAREME_BIN", self.binary());
+        tests.env("STRESS_TEST_SERVER", self.binary());
         tests
     }
 

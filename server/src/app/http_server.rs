@@ -74,11 +74,8 @@ where
             .finish(configured(app(), address));
         #[cfg(target_os = "linux")]
         {
-            let gate = || {
-                let loops = loops.clone()?;
-                Some(crate::ws::fast::gate::factory(configured(app(), address), loops))
-            };
-            crate::ws::fast::front::factory(service.upgrade(gate()), gate(), signal, HEAD_TIMEOUT)
+            let gate = || crate::ws::fast::gate::factory(configured(app(), address), loops.clone());
+            crate::ws::fast::front::factory(service.upgrade(Some(gate())), gate(), signal, HEAD_TIMEOUT)
         }
         #[cfg(not(target_os = "linux"))]
         {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Catalogue, Result};
+use super::{Catalogue, Refused, Result};
+use crate::records::MAX_ATTEMPTS;
 use crate::store::{RecordKey, RecordKind, Swap};
 
 /// Which document of the instance.
@@ -37,9 +38,9 @@ impl Catalogue {
     /// The document if there is one, or `fresh`, which is then kept. Of several that try at once, all get the same.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; [`Refused::Conflict`] when others change it all the time.
     pub async fn instance_or<T: DeserializeOwned + Serialize>(&self, id: InstanceId, fresh: T) -> Result<T> {
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             if let Some(value) = self.instance(id).await? {
                 return Ok(value);
             }
@@ -47,19 +48,21 @@ impl Catalogue {
                 return Ok(fresh);
             }
         }
+        Err(Refused::raced("a document of the instance"))
     }
 
     /// Replaces a document of the instance.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; [`Refused::Conflict`] when others change it all the time.
     pub async fn set_instance<T: Serialize>(&self, id: InstanceId, value: &T) -> Result<()> {
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             let revision = self.records.get::<serde_json::Value>(&id.key()).await?.map_or(0, |row| row.revision);
             if let Swap::Done(_) = self.records.put(&id.key(), revision, value).await? {
                 return Ok(());
             }
         }
+        Err(Refused::raced("a document of the instance"))
     }
 
     /// Takes a document away if `matches` says so; `true` for the one caller that took it.

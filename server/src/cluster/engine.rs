@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::env::{Env, Tasks};
+use super::inbox::{self, Refusal};
 use super::item::checkpoint::Unfolded;
 use super::item::{self, Control, ItemView, Outcome, Submission};
 use super::pulse::Pulses;
@@ -16,9 +17,6 @@ use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
 use crate::store::{ItemId, NoteRow, Store, StoreError, WriterId};
-
-/// Votes of one item waiting for the engine; above it they are told to come back.
-pub(super) const MAX_WAITING_VOTES: usize = 65_536;
 
 /// Requests to one item that are not votes.
 const MAX_WAITING_CONTROLS: usize = 1024;
@@ -143,7 +141,7 @@ impl Engine {
     /// Starts an item's task: it reads what is stored and then takes votes while it is open.
     /// The task ends when every clone of the handle is dropped.
     pub fn start<B: Ballot>(&self, item: ItemId, ballot: Arc<B>) -> ItemHandle<B> {
-        let (votes, vote_inbox) = mpsc::channel(MAX_WAITING_VOTES);
+        let (votes, vote_inbox) = inbox::new();
         let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
         let (unfolded, ranks) = (Unfolded::default(), self.ranks.of(item.live));
         let (task, view) =
@@ -172,7 +170,7 @@ pub enum ItemError {
     NotReady,
 }
 
-type Senders = (mpsc::Sender<Submission>, mpsc::Sender<Control>);
+type Senders = (inbox::Sender, mpsc::Sender<Control>);
 
 /// A running item, or the fixed numbers of one that is over.
 pub struct ItemHandle<B: Ballot> {
@@ -223,22 +221,23 @@ impl<B: Ballot> ItemHandle<B> {
 
     /// Hands a vote in. The outcome is told exactly once, on any thread.
     pub fn submit(&self, submission: Submission) {
-        let Some((votes, _)) = &self.task else {
-            let outcome = match self.view.borrow().rank.phase() {
-                Phase::Pending => Outcome::NotOpen,
-                _ => Outcome::Closed,
-            };
-            return (submission.on_outcome)(outcome);
+        self.submit_all(vec![submission]);
+    }
+
+    /// Hands votes in that came together, as [`ItemHandle::submit`] does each; the task is woken once.
+    pub fn submit_all(&self, submissions: Vec<Submission>) {
+        let (refused, outcome) = match &self.task {
+            None => match self.view.borrow().rank.phase() {
+                Phase::Pending => (submissions, Outcome::NotOpen),
+                _ => (submissions, Outcome::Closed),
+            },
+            Some((votes, _)) => match votes.send(submissions) {
+                Ok(()) => return,
+                Err((refused, Refusal::Full)) => (refused, Outcome::RetryAfter { ms: item::BUSY_RETRY_MS }),
+                Err((refused, Refusal::Gone)) => (refused, Outcome::RetryAfter { ms: item::TROUBLE_RETRY_MS }),
+            },
         };
-        match votes.try_send(submission) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(submission)) => {
-                (submission.on_outcome)(Outcome::RetryAfter { ms: item::BUSY_RETRY_MS });
-            }
-            Err(mpsc::error::TrySendError::Closed(submission)) => {
-                (submission.on_outcome)(Outcome::RetryAfter { ms: item::TROUBLE_RETRY_MS });
-            }
-        }
+        refused.into_iter().for_each(|submission| (submission.on_outcome)(outcome.clone()));
     }
 
     async fn ask<R>(&self, control: impl FnOnce(oneshot::Sender<R>) -> Control) -> Option<R> {

@@ -30,6 +30,7 @@ use self::vitals::{Peers, Recent, Vitals};
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
 use super::close::{EpochResult, Finalised, stored_result};
 use super::engine::{Engine, ItemError};
+use super::inbox;
 use super::load::{Cursor, Extent, LoadError, Loaded, load, stored_rank};
 use super::mutant::mutant;
 use super::ranks::LiveRanks;
@@ -45,9 +46,6 @@ pub const BUSY_RETRY_MS: u64 = 200;
 
 /// What a client waits when the store is in trouble, and how long the item leaves the store alone then.
 pub const TROUBLE_RETRY_MS: u64 = 500;
-
-/// Votes taken from the inbox at a time, so that acknowledgements come in between.
-const INBOX_BATCH: usize = 4096;
 
 /// Changes of phase that wait for the one under way, or for the item to be read.
 const MAX_QUEUED_CONTROLS: usize = 64;
@@ -176,7 +174,7 @@ pub struct Item<B: Ballot> {
     id: ItemId,
     ballot: Arc<B>,
     ranks: Arc<LiveRanks>,
-    votes: mpsc::Receiver<Submission>,
+    votes: inbox::Receiver,
     controls: mpsc::Receiver<Control>,
     view: watch::Sender<Arc<ItemView<B::Tally>>>,
     work: FuturesUnordered<BoxFuture<'static, Done<B>>>,
@@ -231,7 +229,7 @@ impl<B: Ballot> Item<B> {
         id: ItemId,
         ballot: Arc<B>,
         ranks: Arc<LiveRanks>,
-        votes: mpsc::Receiver<Submission>,
+        votes: inbox::Receiver,
         controls: mpsc::Receiver<Control>,
         unfolded: Unfolded,
     ) -> (Self, watch::Receiver<Arc<ItemView<B::Tally>>>) {
@@ -298,7 +296,7 @@ impl<B: Ballot> Item<B> {
 
     /// Runs until every handle is gone.
     pub(super) async fn run(mut self) {
-        let mut inbox = Vec::with_capacity(64);
+        let mut votes = Vec::with_capacity(64);
         // One timer that is set anew, since this loop goes round for every batch of votes.
         let mut tick = pin!(sleep(Duration::ZERO));
         self.start_loading(Duration::ZERO);
@@ -315,11 +313,9 @@ impl<B: Ballot> Item<B> {
                     self.on_tick();
                     tick.as_mut().reset(self.next_look(Instant::now()));
                 }
-                count = self.votes.recv_many(&mut inbox, INBOX_BATCH), if !self.votes.is_closed() || !self.votes.is_empty() => {
-                    if count > 0 {
-                        let now_us = self.engine.env.now_us();
-                        inbox.drain(..).for_each(|submission| self.on_vote(submission, now_us));
-                    }
+                Some(()) = self.votes.take(&mut votes), if self.votes.is_open() => {
+                    let now_us = self.engine.env.now_us();
+                    votes.drain(..).for_each(|submission| self.on_vote(submission, now_us));
                 }
             }
             self.start_chunks();

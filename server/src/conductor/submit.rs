@@ -68,6 +68,31 @@ impl Meters {
     }
 }
 
+/// Votes on their way to the items they are for.
+#[derive(Default)]
+struct Handful {
+    /// A few at most: an audience votes on what is shown.
+    groups: Vec<(Arc<LiveView>, JeuId, Vec<Submission>)>,
+}
+
+impl Handful {
+    fn add(&mut self, view: Arc<LiveView>, jeu: JeuId, submission: Submission) {
+        let is_for = |group: &&mut (Arc<LiveView>, JeuId, _)| Arc::ptr_eq(&group.0, &view) && group.1 == jeu;
+        match self.groups.iter_mut().find(is_for) {
+            Some((_, _, submissions)) => submissions.push(submission),
+            None => self.groups.push((view, jeu, vec![submission])),
+        }
+    }
+
+    fn hand_in(self) {
+        for (view, jeu, submissions) in self.groups {
+            if let Some(item) = view.item(jeu) {
+                item.submit_all(submissions);
+            }
+        }
+    }
+}
+
 impl Reply {
     /// A reply that says no more than its status.
     pub fn plain(live: Option<Uuid>, jeu: Option<u32>, v: Option<Version>, status: Status) -> Self {
@@ -78,7 +103,23 @@ impl Reply {
 impl Conductor {
     /// Hands a vote in; `on_reply` hears what became of it, after it is durable.
     pub fn submit(&self, vote: &Vote, on_reply: OnReply) {
-        let started = Instant::now();
+        let mut handful = Handful::default();
+        self.prepare(vote, on_reply, Instant::now(), &mut handful);
+        handful.hand_in();
+    }
+
+    /// Hands votes in that came together since `since`, as [`Conductor::submit`] does each: whoever counts them is woken
+    /// once for all.
+    pub fn submit_all(&self, votes: impl IntoIterator<Item = (Vote, OnReply)>, since: Instant) {
+        let mut handful = Handful::default();
+        for (vote, on_reply) in votes {
+            self.prepare(&vote, on_reply, since, &mut handful);
+        }
+        handful.hand_in();
+    }
+
+    /// Answers a vote that is refused; puts any other into the handful.
+    fn prepare(&self, vote: &Vote, on_reply: OnReply, since: Instant, handful: &mut Handful) {
         let now_us = self.inner.env.now_us();
         let v = vote.v.unwrap_or(now_us);
         let base = Reply::plain(Some(vote.live), Some(vote.jeu), Some(v), Status::Ok);
@@ -97,9 +138,9 @@ impl Conductor {
             }
         };
         let jeu = JeuId(vote.jeu);
-        let Some(item) = view.item(jeu) else {
+        if view.item(jeu).is_none() {
             return on_reply(refuse(Reply { status: Status::NotOpen, ..base }, trace));
-        };
+        }
         if view.live.status == LiveStatus::Closed {
             return on_reply(refuse(Reply { status: Status::Closed, ..base }, trace));
         }
@@ -114,7 +155,7 @@ impl Conductor {
             let reply = reply_of(&answered, base, outcome);
             if reply.status == Status::Ok {
                 inner.meters.accepted.increment(1);
-                inner.meters.ack_seconds.record(started.elapsed().as_secs_f64());
+                inner.meters.ack_seconds.record(since.elapsed().as_secs_f64());
                 answered.accepted.fetch_add(1, Ordering::Relaxed);
                 if let Some(stored) = trace.and_then(|trace| trace.answered(Status::Ok)) {
                     answered.unshown.add(jeu.0, answered.next_revision(jeu), stored);
@@ -124,7 +165,7 @@ impl Conductor {
                 on_reply(refuse(reply, trace));
             }
         });
-        item.submit(Submission { viewer: vote.viewer, version: v, payload, on_outcome });
+        handful.add(view, jeu, Submission { viewer: vote.viewer, version: v, payload, on_outcome });
     }
 
     /// The live and the payload of a vote.

@@ -28,7 +28,11 @@ pub const RESERVED_CRITERE_KEYS: [&str; 7] = ["jeu_id", "live_id", "channel", "v
 ///
 /// `durée`, `Duree` and `dure\u{301}e` are all `duree`.
 pub fn fold_key(text: &str) -> String {
-    text.trim().nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).nfc().collect()
+    let text = text.trim();
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).nfc().collect()
 }
 
 fn checked(

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::conductor::{Vote, Wanted};
 use crate::domain::Invalid;
 use crate::domain::object::Object;
@@ -420,6 +422,18 @@ fn refuse(base: Reply, invalid: Invalid, now_us: u64) -> Action {
     send(Reply { status: Status::Invalid, problem: Some(invalid.into()), now_us: Some(now_us), ..base })
 }
 
+/// A note as nearly all are written. Reading it as what it is likely to be costs half of reading any message: that keeps
+/// every field until it knows which message they belong to.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainNote<'a> {
+    t: &'a str,
+    live: uuid::Uuid,
+    jeu: u32,
+    v: u64,
+    scores: serde_json::Map<String, serde_json::Value>,
+}
+
 /// A client's message.
 fn parse(text: &str) -> Result<ClientMessage, Invalid> {
     let mut depth = 0_usize;
@@ -437,6 +451,9 @@ fn parse(text: &str) -> Result<ClientMessage, Invalid> {
                 "send one flat object",
             ));
         }
+    }
+    if let Ok(Object(PlainNote { t: "note", live, jeu, v, scores })) = serde_json::from_str(text) {
+        return Ok(ClientMessage::Note { live, jeu, v, scores });
     }
     serde_json::from_str(text).map(|Object(message)| message).map_err(|error| {
         let reason = format!("cannot be read: {error}");
@@ -456,6 +473,30 @@ mod tests {
     use crate::protocol::{LiveState, Masked, State};
 
     const LIVE: Uuid = Uuid::from_u128(7);
+
+    #[test]
+    fn a_note_is_the_same_however_it_is_written() {
+        let id = LIVE.to_string();
+        let scores = json!({ "durée": 4.5, "fun": null }).as_object().cloned().unwrap();
+        let note = Ok(ClientMessage::Note { live: LIVE, jeu: 2, v: 9, scores });
+        let written = [
+            format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9,"scores":{{"durée":4.5,"fun":null}}}}"#),
+            format!(
+                r#"{{"scores":{{"fun":null,"dur\u00e9e":4.5}}, "v":9,"jeu":2,"live":"{id}","\u0074":"not\u0065"}}"#
+            ),
+        ];
+        assert!(written.iter().all(|text| parse(text) == note), "{written:?}");
+        for (text, what) in [
+            (format!(r#"["note","{id}",2,9,{{}}]"#), "cannot be read"),
+            (format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9}}"#), "missing field `scores`"),
+            (format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9,"scores":{{}},"x":1}}"#), "unknown field `x`"),
+            (format!(r#"{{"t":"note","t":"note","live":"{id}","jeu":2,"v":9,"scores":{{}}}}"#), "duplicate field `t`"),
+            (format!(r#"{{"t":"not","live":"{id}","jeu":2,"v":9,"scores":{{}}}}"#), "unknown variant `not`"),
+        ] {
+            let refused = parse(&text).unwrap_err().reason;
+            assert!(refused.contains(what), "{text}: {refused}");
+        }
+    }
 
     #[test]
     fn a_message_is_an_object_and_nothing_else() {

@@ -14,11 +14,12 @@ use tempfile::TempDir;
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// The server's program: that of `BAREME_BIN`, else a build of it beside this test.
+/// The server's program: that of `STRESS_TEST_SERVER`, else a build of it beside this test. (A name that begins with `BAREME_`
+/// would be a setting of the servers that other tests start, and one that they do not know.)
 fn server_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        if let Some(path) = std::env::var_os("BAREME_BIN") {
+        if let Some(path) = std::env::var_os("STRESS_TEST_SERVER") {
             return path.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

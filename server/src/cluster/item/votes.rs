@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{BUSY_RETRY_MS, Done, Item, Outcome, Submission, TROUBLE_RETRY_MS};
 use crate::cluster::chunk::ChunkBuilder;
-use crate::cluster::engine::{Engine, MAX_WAITING_VOTES};
+use crate::cluster::engine::Engine;
+use crate::cluster::inbox::MAX_WAITING_VOTES;
 use crate::cluster::mutant::mutant;
 use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::note::Version;

@@ -109,6 +109,8 @@ impl EventLoop {
                     self.on_event(Key::from_u64(data), flags, &mut buffer);
                 }
             }
+            // Before the inbox is looked at: what is refused at once is answered in this round.
+            self.serving.hand_in();
             self.serving.inbox.take(&mut batch);
             let letters = batch.len();
             self.on_batch(&mut batch);
@@ -116,6 +118,8 @@ impl EventLoop {
             self.say_goodbyes();
             self.beat();
             self.send_touched();
+            // Of those who were not heard while they did not read.
+            self.serving.hand_in();
             self.serving.meters.publish(self.table.len(), letters);
             if self.stop_at.is_some_and(|at| self.table.len() == 0 || self.serving.now >= at) {
                 return Ok(());

@@ -34,7 +34,7 @@ const BEGINNING: &[u8] = b"GET /ws/";
 /// after `patience`, and all of them when the server stops, are left to `http`.
 pub fn factory<H, G>(
     http: H,
-    gate: Option<G>,
+    gate: G,
     stopping: GracefulShutdownSignal,
     patience: Duration,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
@@ -55,11 +55,8 @@ where
         let (factories, stopping) = (Rc::clone(&factories), stopping.clone());
         async move {
             let (http, gate) = &*factories;
-            let gate = match gate {
-                // Made here, because the server's clock is a task of the thread that serves.
-                Some(gate) => Some((gate.new_service(()).await?, ServiceConfig::default())),
-                None => None,
-            };
+            // Made here, because the server's clock is a task of the thread that serves.
+            let gate = (gate.new_service(()).await?, ServiceConfig::default());
             Ok(Front { inner: Rc::new(Inner { http: http.new_service(()).await?, gate, stopping, patience }) })
         }
     })
@@ -67,7 +64,7 @@ where
 
 struct Inner<H, G> {
     http: H,
-    gate: Option<(G, ServiceConfig)>,
+    gate: (G, ServiceConfig),
     stopping: GracefulShutdownSignal,
     patience: Duration,
 }
@@ -93,8 +90,8 @@ where
         let inner = Rc::clone(&self.inner);
         Box::pin(async move {
             let peer = stream.peer_addr().ok();
-            if let Some((gate, config)) = &inner.gate
-                && inner.hears_something(&stream).await
+            let (gate, config) = &inner.gate;
+            if inner.hears_something(&stream).await
                 && let Some((mut request, codec)) = handshake(&stream, config)?
             {
                 request.head_mut().peer_addr = peer;

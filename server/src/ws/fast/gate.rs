@@ -1,13 +1,17 @@
 //! Where sockets leave the HTTP server: every request that asks for an upgrade comes here, and is answered by the same
 //! application as all others.
 //!
+//! A socket that no event loop takes (an admin's, or any on the portable path) is served from here by the answer that
+//! actix-ws gave. The HTTP server would keep its buffers for it, and wait for up to a second after the last frame before it
+//! ends the connection.
+//!
 //! **Invariants**
 //! - The gate decides nothing. An answer that carries an [`Accepted`] takes the socket to an event loop; any other is
 //!   written as it is.
 //! - Nothing the client sent is lost: what came together with the request goes along with the socket.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,17 +26,25 @@ use actix_web::dev::{Service, ServiceFactory, ServiceResponse, fn_factory};
 use actix_web::rt::net::TcpStream;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::oneshot;
 
 use super::{Accepted, Loops};
+use crate::ws::handler::SEND_TIMEOUT;
 
 /// Marks a request that came through the gate: its socket can leave.
 struct AtGate;
 
-/// How long a client that was refused has to read why.
-const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes that are read at once.
+const READ_BYTES: usize = 4096;
+
+/// Bytes that are collected before they are written.
+const WRITE_BYTES: usize = 16 * 1024;
+
+/// How long a client has to read the last of what it was sent, and to end the connection.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the socket of this request can be given to an event loop.
 pub fn is_at(request: &HttpRequest) -> bool {
@@ -50,10 +62,10 @@ pub fn accept(request: &HttpRequest, accepted: Accepted) -> Result<HttpResponse,
     Ok(response)
 }
 
-/// The service that actix-http hands upgrades to, over an instance of the application.
+/// The service that actix-http hands upgrades to, over an instance of the application. Without loops, no socket leaves.
 pub fn factory<F, S, B>(
     app: F,
-    loops: Loops,
+    loops: Option<Loops>,
 ) -> impl ServiceFactory<
     (Request, Framed<TcpStream, Codec>),
     Config = (),
@@ -93,7 +105,7 @@ impl From<Never> for Response<BoxBody> {
 
 struct Gate<S> {
     app: Rc<S>,
-    loops: Loops,
+    loops: Option<Loops>,
 }
 
 impl<S, B> Service<(Request, Framed<TcpStream, Codec>)> for Gate<S>
@@ -113,7 +125,9 @@ where
 
     fn call(&self, (mut request, framed): (Request, Framed<TcpStream, Codec>)) -> Self::Future {
         let (body, socket) = oneshot::channel();
-        request.extensions_mut().insert(AtGate);
+        if self.loops.is_some() {
+            request.extensions_mut().insert(AtGate);
+        }
         *request.payload() = Payload::Stream { payload: Box::pin(received(socket)) };
         let answering = self.app.call(request);
         let loops = self.loops.clone();
@@ -121,9 +135,9 @@ where
             let outcome = match answering.await {
                 Ok(mut response) => {
                     let accepted = response.response_mut().extensions_mut().remove::<Accepted>();
-                    match accepted {
-                        Some(accepted) => hand_over(framed, &response, &loops, accepted).await,
-                        None => answer(framed, response.into(), body).await,
+                    match (accepted, loops) {
+                        (Some(accepted), Some(loops)) => hand_over(framed, &response, &loops, accepted).await,
+                        _ => answer(framed, response.into(), body).await,
                     }
                 }
                 Err(refusal) => answer(framed, refusal.into(), body).await,
@@ -159,32 +173,76 @@ async fn hand_over<B>(
     Ok(())
 }
 
+/// The client's half of a connection. When nobody listens any more it is read to its end, for a while: to close with bytes
+/// unread would take away what the client has not read yet.
+struct Listening(Option<OwnedReadHalf>);
+
+impl Listening {
+    /// What comes next; nothing at the end. There is no buffer for somebody who says nothing.
+    async fn read(&self) -> std::io::Result<Bytes> {
+        let Some(reading) = &self.0 else { return Ok(Bytes::new()) };
+        loop {
+            reading.readable().await?;
+            let mut bytes = BytesMut::with_capacity(READ_BYTES);
+            match reading.try_read_buf(&mut bytes) {
+                Ok(_) => return Ok(bytes.freeze()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Without a runtime the process is at its end.
+        if let (Some(reading), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(read_to_the_end(reading));
+        }
+    }
+}
+
+async fn read_to_the_end(mut reading: OwnedReadHalf) {
+    let mut bytes = [0; 1024];
+    let unread = async { while matches!(reading.read(&mut bytes).await, Ok(1..)) {} };
+    let _given_up = tokio::time::timeout(LINGER_TIMEOUT, unread).await;
+}
+
 /// What a client sends after its request, once it is known that somebody here listens.
 fn received(
     socket: oneshot::Receiver<(Bytes, OwnedReadHalf)>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, PayloadError>> {
     enum From {
         Waiting(oneshot::Receiver<(Bytes, OwnedReadHalf)>),
-        Socket(OwnedReadHalf),
+        Socket(Listening),
     }
     futures_util::stream::unfold(Some(From::Waiting(socket)), |from| async move {
-        let mut socket = match from? {
-            From::Socket(socket) => socket,
+        let socket = match from? {
+            From::Socket(socket) => {
+                // actix-ws reads for as long as there is something, and only then looks at what it has.
+                tokio::task::yield_now().await;
+                socket
+            }
             From::Waiting(waiting) => {
                 let (early, socket) = waiting.await.ok()?;
+                let socket = Listening(Some(socket));
                 if !early.is_empty() {
                     return Some((Ok(early), Some(From::Socket(socket))));
                 }
                 socket
             }
         };
-        let mut bytes = BytesMut::with_capacity(4096);
-        match socket.read_buf(&mut bytes).await {
-            Ok(0) => None,
-            Ok(_) => Some((Ok(bytes.freeze()), Some(From::Socket(socket)))),
+        match socket.read().await {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some((Ok(bytes), Some(From::Socket(socket)))),
             Err(error) => Some((Err(PayloadError::Io(error)), None)),
         }
     })
+}
+
+/// A write that is given up when the client reads nothing for too long.
+async fn written(write: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+    tokio::time::timeout(SEND_TIMEOUT, write).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Writes an answer as the HTTP server would; one that switches protocols goes on both ways until it ends.
@@ -215,10 +273,18 @@ async fn answer<B: MessageBody>(
     if let Some(body) = body.filter(|_| !matches!(size, BodySize::None | BodySize::Sized(0))) {
         let mut body = pin!(body);
         loop {
-            while out.has_remaining() {
-                writing.write_buf(&mut out).await?;
-            }
-            match std::future::poll_fn(|context| body.as_mut().poll_next(context)).await {
+            // What is there already leaves in one write.
+            let chunk = match poll_fn(|context| body.as_mut().poll_next(context)).now_or_never() {
+                Some(chunk) if out.remaining() < WRITE_BYTES => chunk,
+                known => {
+                    written(writing.write_all_buf(&mut out)).await?;
+                    match known {
+                        Some(chunk) => chunk,
+                        None => poll_fn(|context| body.as_mut().poll_next(context)).await,
+                    }
+                }
+            };
+            match chunk {
                 Some(Ok(chunk)) => parts.codec.encode(Message::Chunk(Some(chunk)), &mut out)?,
                 Some(Err(_)) => return Err(std::io::Error::other("the body of an answer broke off")),
                 None => break,
@@ -226,13 +292,10 @@ async fn answer<B: MessageBody>(
         }
         parts.codec.encode(Message::Chunk(None), &mut out)?;
     }
-    writing.write_all_buf(&mut out).await?;
+    written(writing.write_all_buf(&mut out)).await?;
     writing.shutdown().await?;
-    if let Some(mut reading) = reading {
-        // To close with bytes unread would take the answer away from a client that has not read it yet.
-        let mut bytes = [0; 1024];
-        let unread = async { while matches!(reading.read(&mut bytes).await, Ok(1..)) {} };
-        let _given_up = tokio::time::timeout(REFUSED_TIMEOUT, unread).await;
+    if let Some(reading) = reading {
+        read_to_the_end(reading).await;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::inbox::{Command, Inbox};
 use super::meters::Meters;
 use super::rooms::Rooms;
 use super::table::Key;
-use crate::conductor::Conductor;
+use crate::conductor::{Conductor, OnReply, Vote};
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
 use crate::hub::frames::Frames;
@@ -39,6 +39,9 @@ const ENOUGH: usize = 16 * 1024;
 
 /// How long the client has for its side of a goodbye.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Room for votes that is kept between rounds. One round brings no more than one read of each of its sockets has.
+const VOTES_KEPT: usize = 1024;
 
 /// Outputs kept for those who answer next.
 const SPARE_OUTPUTS: usize = 1024;
@@ -64,6 +67,8 @@ pub(super) struct Serving {
     /// Whether the server is stopping: whoever is owed nothing is told to come back.
     pub(super) is_draining: bool,
     pub(super) actions: Vec<Action>,
+    /// Votes of this round.
+    votes: Vec<(Key, Vote)>,
     /// Who has something to send at the end of this batch.
     pub(super) touched: Vec<Key>,
     /// Whose output waits.
@@ -86,6 +91,7 @@ impl Serving {
             now: Duration::ZERO,
             is_draining: false,
             actions: Vec::new(),
+            votes: Vec::new(),
             touched: Vec::new(),
             waiting: Vec::new(),
             leaving: std::collections::VecDeque::new(),
@@ -242,10 +248,7 @@ impl Serving {
                     self.output(connection).push(text.into_frame());
                 }
                 Action::Submit(vote) => {
-                    let inbox = Arc::clone(&self.inbox);
-                    if let Some(conductor) = &self.conductor {
-                        conductor.submit(&vote, Box::new(move |reply| inbox.reply(key, reply)));
-                    }
+                    self.votes.push((key, vote));
                 }
                 Action::ReadOwnNotes(viewer) => self.read_own_notes(key, connection, viewer),
                 Action::Close(close) => {
@@ -256,6 +259,23 @@ impl Serving {
         }
         actions.clear();
         self.actions = actions;
+    }
+
+    /// Hands in the votes that this round brought.
+    pub(super) fn hand_in(&mut self) {
+        if self.votes.is_empty() {
+            return;
+        }
+        if let Some(conductor) = &self.conductor {
+            let inbox = &self.inbox;
+            let votes = self.votes.drain(..).map(|(key, vote)| -> (Vote, OnReply) {
+                let inbox = Arc::clone(inbox);
+                (vote, Box::new(move |reply| inbox.reply(key, reply)))
+            });
+            conductor.submit_all(votes, self.started + self.now);
+        }
+        self.votes.clear();
+        self.votes.shrink_to(VOTES_KEPT);
     }
 
     fn read_own_notes(&mut self, key: Key, connection: &mut Connection, viewer: ViewerId) {

@@ -41,16 +41,10 @@ impl Server {
         let state = app.state();
         let base = format!("http://localhost:{}", app.port());
         let (_, _, token) = state.auth.new_token("test", Role::Admin, state.now_us()).await.unwrap();
-        let setup = state.auth.new_setup_secret(state.now_us()).await.unwrap().unwrap();
+        let setup = app.setup_secret().unwrap().reveal().to_owned();
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app.run(async { drop(stopped.await) }, std::future::pending()));
-        Self {
-            base,
-            token: token.reveal().to_owned(),
-            setup: setup.reveal().to_owned(),
-            client: Client::new(),
-            stop: Some(stop),
-        }
+        Self { base, token: token.reveal().to_owned(), setup, client: Client::new(), stop: Some(stop) }
     }
 
     /// Sends JSON with the token; returns status and body.

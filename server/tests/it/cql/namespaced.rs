@@ -3,6 +3,7 @@
 //! Making and dropping a keyspace for each case would take longer than the cases.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -10,24 +11,26 @@ use bareme::domain::live::LiveId;
 use bareme::domain::phase::Rank;
 use bareme::domain::viewer::ViewerId;
 use bareme::store::{
-    ErrorKind, ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
+    ItemId, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap, WriterId,
 };
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// For how long a call is repeated whose outcome nobody knows.
-const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+/// A busy cluster may refuse for a moment; for longer it is broken.
+const KNOWN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two of its calls.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Repeats what may be repeated until its outcome is known, as the engine does: that a node dies is no fault of a store.
-async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
+pub(super) async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
     let started = Instant::now();
     loop {
         match call().await {
-            Err(error)
-                if matches!(error.kind, ErrorKind::Unknown | ErrorKind::Unavailable)
-                    && started.elapsed() < KNOWN_WITHIN => {}
+            Err(error) if error.may_pass() && started.elapsed() < KNOWN_WITHIN => {}
             outcome => return outcome,
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -35,11 +38,24 @@ async fn until_known<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> 
 pub(super) struct Namespaced {
     inner: Arc<dyn Store>,
     salt: Uuid,
+    is_undecided: AtomicBool,
 }
 
 impl Namespaced {
     pub(super) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, salt: Uuid::new_v4() }
+        Self { inner, salt: Uuid::new_v4(), is_undecided: AtomicBool::new(false) }
+    }
+
+    /// Whether the outcome of a swap was not known.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.is_undecided.load(Ordering::Relaxed)
+    }
+
+    fn decided(&self, outcome: Result<Swap>) -> Result<Swap> {
+        if matches!(&outcome, Err(error) if error.may_pass()) {
+            self.is_undecided.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 
     fn live(&self, live: LiveId) -> LiveId {
@@ -148,10 +164,10 @@ impl Store for Namespaced {
     }
 
     async fn put_record(&self, key: &RecordKey, expected: u64, body: String) -> Result<Swap> {
-        self.inner.put_record(&self.key(key), expected, body).await
+        self.decided(self.inner.put_record(&self.key(key), expected, body).await)
     }
 
     async fn delete_record(&self, key: &RecordKey, expected: u64) -> Result<Swap> {
-        self.inner.delete_record(&self.key(key), expected).await
+        self.decided(self.inner.delete_record(&self.key(key), expected).await)
     }
 }

@@ -2,15 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bareme::cluster::chunk::{ChunkBuilder, FORMAT};
 use bareme::domain::ballot::{Ballot as _, Entry, Ratings};
 use bareme::domain::viewer::{ViewerId, ViewerSecret};
 use bareme::store::cql::bounds::SEGMENT_CHUNKS;
-use bareme::store::{
-    ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, MAX_PAYLOAD_BYTES, NoteRow, Payload, Store, StoreError, WriterId,
-};
+use bareme::store::{ItemId, LaneId, MAX_NOTE_ROWS, MAX_PAYLOAD_BYTES, NoteRow, Payload, Store, StoreError, WriterId};
+
+use super::super::namespaced::until_known;
 
 /// Votes in one chunk: what some 8,000 votes a second on one server make when a commit takes 12 ms.
 const CHUNK_VOTES: u64 = 100;
@@ -18,25 +18,12 @@ const CHUNK_VOTES: u64 = 100;
 /// Chunks from one checkpoint to the next: half a second of them.
 const CHECKPOINT_CHUNKS: u64 = 50;
 
-/// A busy cluster may refuse for a moment; for longer it is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Does it again while the store has trouble: every write of a store may be repeated.
 pub(super) async fn insist<T, F>(what: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let started = Instant::now();
-    loop {
-        match what().await {
-            Ok(done) => return done,
-            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Unknown) => {
-                assert!(started.elapsed() < PATIENCE, "{error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
+    until_known(what).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(super) fn lane(writer: WriterId) -> LaneId {
