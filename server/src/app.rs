@@ -140,14 +140,9 @@ impl App {
         let catalogue = Catalogue::new(records.clone());
         let auth = Auth::new(catalogue.clone());
         let viewers = patiently(|| auth.viewer_secret(), Refused::may_pass).await?;
-        let conductor = patiently(
-            || Conductor::start(Arc::clone(&store), Env::system()),
-            |error| match error {
-                ConductError::Store(error) => error.may_pass(),
-                _ => false,
-            },
-        );
-        let conductor = conductor.await?;
+        let start = || Conductor::start(Arc::clone(&store), Env::system());
+        let conductor =
+            patiently(start, |error| matches!(error, ConductError::Store(error) if error.may_pass())).await?;
         let traces = match &settings.otlp_endpoint {
             Some(endpoint) => Traces::start(endpoint, settings.trace_ratio, &conductor.pod())?,
             None => Traces::default(),
@@ -361,23 +356,22 @@ mod tests {
         assert!(!is_done && tries > 10 && began.elapsed() <= PATIENCE, "{tries} tries");
         assert_eq!(tries_until(ErrorKind::Corrupt, 1).await, (false, 1));
     }
+
     #[actix_web::test]
     async fn no_write_of_a_start_fails_it_when_a_busy_store_takes_the_next() {
-        let failures = AtomicU32::new(0);
-        let last_failed = std::sync::atomic::AtomicBool::new(false);
-        let failures = Arc::new((failures, last_failed));
-        let counted = Arc::clone(&failures);
-        // Every write is lost once, and every second one comes through.
+        let writes = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&writes);
+        // Of two writes, the first one has no known outcome.
         let plan = Arc::new(move |operation: &'static str| {
-            if operation != "put_record" || counted.1.fetch_xor(true, Ordering::Relaxed) {
-                return Fault::None;
-            }
-            counted.0.fetch_add(1, Ordering::Relaxed);
-            Fault::Refused(ErrorKind::Unknown)
+            let is_first = operation == "put_record" && counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+            if is_first { Fault::Refused(ErrorKind::Unknown) } else { Fault::None }
         });
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::exclusive()), plan));
         let app = App::build(Settings::default(), store, listen(([127, 0, 0, 1], 0).into()).unwrap()).await.unwrap();
         assert!(app.setup_secret().is_some());
-        assert!(failures.0.load(Ordering::Relaxed) >= 2, "the viewers' secret and the set-up secret are written");
+        assert!(
+            writes.load(Ordering::Relaxed) >= 4,
+            "the viewers' secret and the set-up secret are each written twice"
+        );
     }
 }

@@ -7,6 +7,7 @@ pub mod admission;
 #[cfg(target_os = "linux")]
 pub mod fast;
 pub mod handler;
+mod message;
 pub mod route;
 pub mod session;
 mod sizes;
