@@ -12,6 +12,7 @@ mod control_plane;
 mod drill;
 mod faults;
 mod fuzz;
+mod go;
 mod manifests;
 mod monitoring;
 mod namespace;
@@ -253,6 +254,7 @@ fn main() -> Result<()> {
             control_plane::run(&steps)
         }
         Command::Traces => {
+            go::install(&steps)?;
             steps.build()?;
             traces::run(&steps)
         }

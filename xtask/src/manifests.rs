@@ -21,7 +21,7 @@ use self::containers::Containers;
 use self::facts::Facts;
 use crate::steps::{Steps, say};
 
-pub(crate) use self::tools::{Python, cache, crds, folders, go, kubectl, output};
+pub(crate) use self::tools::{Python, cache, crds, folders, kubectl, output};
 
 /// Paths that are the operator's: every way in keeps them from viewers.
 const PRIVATE: [&str; 4] = ["/metrics", "/readyz", "/healthz", "/api/v1/monitoring/"];

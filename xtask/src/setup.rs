@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::go;
 use crate::steps::Steps;
 
 /// A Debian package, and a file that shows that it is installed.
@@ -42,10 +43,10 @@ pub(crate) fn all(steps: &Steps) -> Result<()> {
     manifests(steps)
 }
 
-/// What reads manifests, and the configurations of balancer, Prometheus and Alertmanager. Go, which brings definitions of
-/// resources, is the developer's own, as Rust is.
+/// What reads manifests, and the configurations of balancer, Prometheus and Alertmanager.
 pub(crate) fn manifests(steps: &Steps) -> Result<()> {
     python(steps)?;
+    go::install(steps)?;
     monitoring(steps)?;
     without_services(steps, &[("haproxy", "/usr/sbin/haproxy")])
 }
@@ -54,14 +55,6 @@ pub(crate) fn manifests(steps: &Steps) -> Result<()> {
 pub(crate) fn cluster(steps: &Steps) -> Result<()> {
     debian(steps, &JAVA)?;
     crate::cluster::jars(steps)
-}
-
-/// What programs of the tests are built with. Debian's is too old for some of them, so it is only looked for.
-pub(crate) fn go() -> Result<()> {
-    match Command::new("go").arg("version").output() {
-        Ok(output) if output.status.success() => Ok(()),
-        _ => bail!("install Go 1.24 or newer, then try again: https://go.dev/dl/"),
-    }
 }
 
 /// What several pods run with on one machine.
@@ -77,6 +70,7 @@ pub(crate) fn is_root() -> bool {
 
 /// What a control plane of Kubernetes keeps its objects in, and makes its keys with. Its own programs are built.
 pub(crate) fn control_plane(steps: &Steps) -> Result<()> {
+    go::install(steps)?;
     without_services(steps, &[("etcd-server", "/usr/bin/etcd"), ("openssl", "/usr/bin/openssl")])
 }
 

@@ -115,7 +115,11 @@ impl Steps {
 
     pub(crate) fn lint(&self) -> Result<()> {
         self.cargo("format", &["fmt", "--all", "--check"])?;
-        self.cargo("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+        // In the profile of the tests, so that macros and C libraries are built once.
+        let profile = self.profile.name();
+        let arguments =
+            ["clippy", "--workspace", "--all-targets", "--locked", "--profile", profile, "--", "-D", "warnings"];
+        self.cargo("lints", &arguments)
     }
 
     pub(crate) fn rust_tests(&self) -> Result<()> {

@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::go::go;
+use crate::manifests::cache;
 use crate::served::{curl, program};
 use crate::steps::{Steps, say};
 
@@ -111,9 +113,7 @@ fn wait(what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
 
 /// The collector with the receiver and the exporter that are needed, and nothing else.
 fn built(steps: &Steps) -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    let folder = cache.context("neither HOME nor XDG_CACHE_HOME is set")?.join(format!("bareme/collector-{VERSION}"));
+    let folder = cache()?.join(format!("collector-{VERSION}"));
     let binary = folder.join("out/collector");
     if binary.exists() {
         return Ok(binary);
@@ -126,7 +126,7 @@ fn built(steps: &Steps) -> Result<PathBuf> {
     );
     std::fs::write(folder.join("builder.yaml"), config)?;
     let builder = format!("go.opentelemetry.io/collector/cmd/builder@{VERSION}");
-    let mut go = Command::new("go");
+    let mut go = go();
     go.args(["run", &builder, "--config", "builder.yaml"]).current_dir(&folder);
     steps.run("build of the OpenTelemetry Collector", &mut go)?;
     Ok(binary)

@@ -65,6 +65,8 @@ pub(super) struct Tally {
     pub spread: Times,
     /// From a vote to its acknowledgement.
     pub ack_times: Times,
+    /// From when a vote was due to when this tool sent it: its own share of the above, and about that of reading the answer.
+    pub own_delays: Times,
 }
 
 /// Sockets of a running program.
@@ -83,6 +85,8 @@ pub(super) struct Crowd {
     /// Votes of each socket that wait for their answer, by when they were due.
     pending: Vec<VecDeque<Instant>>,
     last_v: u64,
+    /// The last score of each socket: another each time, or the numbers of a room do not change and nothing is sent.
+    scores: Vec<u8>,
     vote: String,
     /// Whether each acknowledgement is followed by the next vote.
     pub keeps_voting: bool,
@@ -91,6 +95,12 @@ pub(super) struct Crowd {
 /// Greater than every version before, and about the time.
 fn next_v(last: &mut u64) -> u64 {
     *last = (*last + 1).max(local_now_us());
+    *last
+}
+
+/// Another than the last, from 1 to 5.
+fn next_score(last: &mut u8) -> u8 {
+    *last = *last % 5 + 1;
     *last
 }
 
@@ -109,6 +119,7 @@ impl Crowd {
             arrivals: served.rooms.iter().map(|_| Arrivals::default()).collect(),
             pending: Vec::new(),
             last_v: 0,
+            scores: Vec::new(),
             vote: String::new(),
             keeps_voting: false,
         })
@@ -122,6 +133,7 @@ impl Crowd {
         self.opened_at.push(Instant::now());
         self.joined_after.push(None);
         self.pending.push(VecDeque::new());
+        self.scores.push(0);
         Ok(number)
     }
 
@@ -168,9 +180,8 @@ impl Crowd {
         let v = next_v(&mut self.last_v);
         let room = &self.rooms[self.room_of[number]];
         self.vote.clear();
-        // Another score each time, so that the numbers change.
-        let fun = u8::try_from(v % 5).unwrap_or_default() + 1;
-        self.dialect.vote(&mut self.vote, &room.live, room.jeu, v, fun);
+        let score = next_score(&mut self.scores[number]);
+        self.dialect.vote(&mut self.vote, &room.live, room.jeu, v, score);
         self.pending[number].push_back(due);
         self.client.send(number, &self.vote)
     }
@@ -178,8 +189,8 @@ impl Crowd {
     /// Waits at most so long, and counts what comes.
     pub(super) fn poll(&mut self, wait: Duration) -> Result<()> {
         let Self { client, tally, dialect, rooms, room_of, opened_at, joined_after, .. } = self;
-        let (joined_count, arrivals, pending, last_v) =
-            (&mut self.joined_count, &mut self.arrivals, &mut self.pending, &mut self.last_v);
+        let (joined_count, arrivals, pending) = (&mut self.joined_count, &mut self.arrivals, &mut self.pending);
+        let (last_v, scores) = (&mut self.last_v, &mut self.scores);
         let keeps_voting = self.keeps_voting;
         client.poll(wait, &mut |number, heard, out| {
             let Heard::Text(text) = heard else {
@@ -209,7 +220,7 @@ impl Crowd {
                     }
                     if keeps_voting {
                         let (v, room) = (next_v(last_v), &rooms[room_of[number]]);
-                        dialect.vote(out, &room.live, room.jeu, v, u8::try_from(v % 5)? + 1);
+                        dialect.vote(out, &room.live, room.jeu, v, next_score(&mut scores[number]));
                         pending[number].push_back(now);
                     }
                 }
@@ -296,6 +307,7 @@ impl Crowd {
             // Answers are looked for now and then, however far behind this is.
             while due(sent) <= now && due(sent) < start + length && burst < 256 {
                 self.vote(usize::try_from(sent)? % sockets, due(sent))?;
+                self.tally.own_delays.record(now.duration_since(due(sent)));
                 sent += 1;
                 burst += 1;
             }
@@ -343,6 +355,13 @@ mod tests {
         }
         assert_eq!(arrivals.after_first(3, now), None);
         assert_eq!(arrivals.first.len(), REVISIONS);
+    }
+
+    #[test]
+    fn a_score_is_never_the_one_before() {
+        let mut last = 0;
+        let scores: Vec<u8> = (0..7).map(|_| next_score(&mut last)).collect();
+        assert_eq!(scores, [1, 2, 3, 4, 5, 1, 2]);
     }
 
     #[test]

@@ -74,10 +74,14 @@ fn beside(served: &Served, during: Duration, mut storm: impl FnMut() -> Result<(
 fn unharmed(storm: &str, subject: Subject, before: &Tally, during: &Tally, rows: &mut Vec<Vec<String>>) -> Check {
     let (calm, rough) = (before.ack_times.quantile_ms(0.99), during.ack_times.quantile_ms(0.99));
     let lost = during.gone;
+    let own = during.own_delays.quantile_ms(0.99);
     rows.push(vec![
         storm.to_owned(),
         subject.name().to_owned(),
-        format!("acks of those already there, p99: {calm:.1} ms before, {rough:.1} ms during; {lost} of them lost"),
+        format!(
+            "acks of those already there, p99: {calm:.1} ms before, {rough:.1} ms during (this tool sent them up to {own:.1} ms \
+             late); {lost} of them lost"
+        ),
     ]);
     let goal = format!("{storm}, {}: p99 of acks, × before", subject.name());
     let ratio = if lost == 0 && calm > 0.0 { rough / calm } else { f64::NAN };

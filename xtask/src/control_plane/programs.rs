@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::manifests::{cache, go, output};
+use crate::go::go;
+use crate::manifests::{cache, output};
 use crate::steps::{Steps, say};
 
 /// Kubernetes' version, which its programs say of themselves only if they are told when they are built.
@@ -58,8 +59,7 @@ impl Programs {
             );
             let mut build = go();
             build.env("GOFLAGS", "-mod=readonly").args(["build", "-ldflags", &flags, "-o"]).arg(&file).arg(package);
-            output(build.current_dir(&module))
-                .with_context(|| format!("cannot build {program}: is Go 1.26 installed?"))?;
+            output(build.current_dir(&module)).with_context(|| format!("cannot build {program}"))?;
             std::fs::write(stamp(&folder, &file), pinned(&module)?)?;
             say(&format!("built {program} in {:.0} s", started.elapsed().as_secs_f64()));
         }

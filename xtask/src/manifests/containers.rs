@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::facts::Facts;
-use super::tools::{cache, go, output};
+use super::tools::{cache, output};
 use super::{PRIVATE, Python, is_there, list, pods, text};
+use crate::go::go;
 use crate::steps::Steps;
 
 /// All of it, as it was read.
@@ -33,7 +34,7 @@ impl Containers {
         // Go builds what has changed only.
         let reader = cache()?.join("containers");
         let mut build = go();
-        build.args(["build", "-mod=readonly", "-o"]).arg(&reader).arg(".");
+        build.args(["build", "-mod=readonly", "-gcflags=all=-N -l", "-o"]).arg(&reader).arg(".");
         output(build.current_dir(root.join("xtask/manifests/containers"))).context("the reader of Compose files")?;
         let read = |arguments: &[&str]| -> Result<Value> {
             Ok(serde_json::from_slice(&output(Command::new(&reader).args(arguments).current_dir(root))?)?)

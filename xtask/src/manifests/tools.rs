@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use crate::go::go;
 use crate::steps::Steps;
 
 /// Built when there is no kubectl that brings one of its major version.
@@ -66,13 +67,6 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Go, which brings what no other registry has.
-pub(crate) fn go() -> Command {
-    let mut go = Command::new("go");
-    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod");
-    go
-}
-
 /// Who builds what is below `k8s/`.
 pub(crate) struct Kubectl {
     program: PathBuf,
@@ -88,7 +82,7 @@ pub(crate) fn kubectl(_steps: &Steps) -> Result<Kubectl> {
     let folder = cache()?.join("kustomize-5.5.0");
     let program = folder.join("kustomize");
     if !program.exists() {
-        let why = "there is no kubectl with kustomize 5, and kustomize cannot be built: is Go 1.22 or newer installed?";
+        let why = "there is no kubectl with kustomize 5, and kustomize cannot be built";
         output(go().args(["install", KUSTOMIZE]).env("GOBIN", &folder)).context(why)?;
     }
     Ok(Kubectl { program, is_kubectl: false })
@@ -129,7 +123,7 @@ pub(crate) fn crds(steps: &Steps) -> Result<Vec<PathBuf>> {
     for (module, sum, paths) in DEFINITIONS {
         // Outside any module, or Go would look for it in ours.
         let said = output(go().args(["mod", "download", "-json", module]).current_dir(std::env::temp_dir()))
-            .context("definitions of resources come in Go modules: is Go installed?")?;
+            .context("definitions of resources come in Go modules")?;
         let said: Value = serde_json::from_slice(&said)?;
         if said["Sum"] != sum {
             bail!("{module} is not what it was: {}", said["Sum"]);
