@@ -118,6 +118,8 @@ impl Loops {
         if !least.is_alive.load(Ordering::Acquire) {
             least.inbox.take(&mut Batch::default());
         }
+        // Many may come at once, and those who are here already have votes under way.
+        std::thread::yield_now();
     }
 
     /// Ends the loops, after those who were told goodbye have read it or had a second for it.

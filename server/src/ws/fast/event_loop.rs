@@ -23,8 +23,9 @@ use crate::conductor::Conductor;
 use crate::protocol::close;
 use crate::ws::handler::{Credential, DRAIN_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL, SEND_TIMEOUT};
 
-/// Sockets that are sent to before the loop looks for what came in meanwhile.
-const TURNS: usize = 256;
+/// Sockets that are sent to before the loop looks for what came in meanwhile, and lets other threads have the processor: a
+/// tenth of a millisecond. With eight times as many, a vote waits three times as long while ten thousand are sent to.
+const TURNS: usize = 32;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 512;
@@ -94,7 +95,13 @@ impl EventLoop {
         let mut buffer = vec![0; READ_BYTES];
         let mut batch = Batch::default();
         loop {
-            let timeout = self.timeout().and_then(|time| Timespec::try_from(time).ok());
+            let timeout = self.timeout();
+            if timeout == Some(Duration::ZERO) {
+                // A vote passes through the threads that count and write it. Where they share this one's processor, each
+                // would wait until the system takes it away, some milliseconds.
+                std::thread::yield_now();
+            }
+            let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
             events.clear();
             match epoll::wait(&self.serving.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -218,7 +225,7 @@ impl EventLoop {
                 serving.pump(key, connection)
             });
         }
-        touched.shrink_to(TURNS);
+        touched.shrink_to(EVENTS);
         self.serving.touched = touched;
     }
 
