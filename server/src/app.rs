@@ -177,7 +177,9 @@ impl App {
         tokio::spawn(end_sessions(state.clone(), Arc::downgrade(&alive)));
         tokio::spawn(keeper(&state).run(Arc::downgrade(&alive)));
         // Nothing waits for it, and nothing is lost when the process ends first.
-        tokio::task::spawn_blocking(assets::warm_up);
+        if let Err(error) = assets::warm_up() {
+            tracing::warn!(%error, "each file is compressed when it is first asked for");
+        }
         let server = serve(&state, listener)?;
         Ok(Self { state, server, address, alive, setup })
     }

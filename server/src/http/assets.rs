@@ -37,6 +37,9 @@ const SERVED: [(&str, &str, bool); 5] = [
 const BROTLI_QUALITY: u32 = 11;
 /// The window brotli recommends for the web; none of the files is larger.
 const BROTLI_WINDOW_BITS: u32 = 18;
+/// The weakest claim to a processor; on Linux a thread has its own.
+#[cfg(target_os = "linux")]
+const LOWEST_PRIORITY: i32 = 19;
 /// Buffer of the compressor.
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
@@ -133,11 +136,23 @@ fn brotli(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(packed)
 }
 
-/// Compresses every file ahead of the first request, which would otherwise wait some milliseconds for its own.
-pub fn warm_up() {
-    for (path, served) in EMBEDDED.iter() {
-        served.get_or_init(|| Served::lasting(path));
-    }
+/// Compresses every file ahead of the first request, which would otherwise wait some milliseconds for its own. That is a
+/// second of work, on a thread that steps back for all others: whoever starts one more server has an audience that waits.
+///
+/// # Errors
+/// The system's: no more threads.
+pub fn warm_up() -> std::io::Result<()> {
+    let compress = || {
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
+            tracing::debug!(%error, "files are compressed at the ordinary priority");
+        }
+        for (path, served) in EMBEDDED.iter() {
+            served.get_or_init(|| Served::lasting(path));
+        }
+    };
+    // Detached: it ends by itself, and the process does not wait for it.
+    std::thread::Builder::new().name("assets".to_owned()).spawn(compress).map(drop)
 }
 
 async fn asset(state: Data<AppState>, request: HttpRequest, path: UrlPath<(String, String)>) -> HttpResponse {

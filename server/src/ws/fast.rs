@@ -33,11 +33,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
+use crate::conductor::Conductor;
 use crate::hub::Hub;
 use connection::Newcomer;
 pub use connection::{Accepted, Member};
 use event_loop::EventLoop;
 use inbox::{Batch, Command, Inbox};
+
+/// Newcomers of a loop between two moments at which the thread that lets them in steps back for votes.
+const ADOPTED_AT_ONCE: usize = 8;
 
 /// How long clients have to read the goodbye when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -53,6 +57,8 @@ struct Handle {
 struct Inner {
     loops: Vec<Handle>,
     listening: Vec<AbortHandle>,
+    /// Knows whether votes are under way; none where sockets echo.
+    conductor: Option<Conductor>,
 }
 
 impl Drop for Inner {
@@ -106,20 +112,26 @@ impl Loops {
         }
         let inboxes: Arc<[Arc<Inbox>]> = loops.iter().map(|one| Arc::clone(&one.inbox)).collect();
         let listening = hub.map(|hub| listen(hub, &inboxes)).unwrap_or_default();
-        Ok(Self { inner: Arc::new(Inner { loops, listening }) })
+        let conductor = hub.map(|hub| hub.conductor().clone());
+        Ok(Self { inner: Arc::new(Inner { loops, listening, conductor }) })
     }
 
     /// Hands a socket over to the loop with the fewest. Dropped, which ends the connection, when there is none any more.
     fn adopt(&self, socket: OwnedFd, answer: Bytes, early: BytesMut, accepted: Accepted) {
         let alive = self.inner.loops.iter().filter(|one| one.is_alive.load(Ordering::Acquire));
         let Some(least) = alive.min_by_key(|one| one.load.load(Ordering::Relaxed)) else { return };
-        least.load.fetch_add(1, Ordering::Relaxed);
+        let number = least.load.fetch_add(1, Ordering::Relaxed);
         least.inbox.send(Command::Adopt(Box::new(Newcomer { socket, answer, early, accepted })));
         if !least.is_alive.load(Ordering::Acquire) {
             least.inbox.take(&mut Batch::default());
         }
-        // Many may come at once, and those who are here already have votes under way.
-        std::thread::yield_now();
+        // Many may come at once, while votes are passed from thread to thread. After each one it would cost the loop a round
+        // for everybody who comes, and a connection twice as much.
+        let is_anything_under_way =
+            || self.inner.conductor.as_ref().is_some_and(|conductor| conductor.pending_votes() > 0);
+        if number.is_multiple_of(ADOPTED_AT_ONCE) && is_anything_under_way() {
+            std::thread::yield_now();
+        }
     }
 
     /// Ends the loops, after those who were told goodbye have read it or had a second for it.

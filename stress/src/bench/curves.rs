@@ -108,7 +108,8 @@ pub(super) fn work_table(place: &Place, subjects: &[Subject], length: Duration) 
     for subject in subjects {
         for rooms in ROOMS {
             let points = of(*subject, rooms).map(|p| ((p.sockets as f64).log10(), p.load * 100.0)).collect();
-            series.push(Series { name: format!("{}, {rooms} rooms", subject.name()), points });
+            let name = format!("{}, {rooms} room{}", subject.name(), if rooms == 1 { "" } else { "s" });
+            series.push(Series { name, points });
         }
     }
     let x_ticks = SOCKETS.iter().map(|sockets| ((*sockets as f64).log10(), grouped(*sockets as f64, 0))).collect();

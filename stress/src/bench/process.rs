@@ -14,6 +14,11 @@ pub(super) const CLIENTS: usize = 1;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
+/// When a program has nothing to do: less than this share of a processor, over [`LOOK`].
+const IDLE_SHARE: f64 = 0.02;
+const LOOK: Duration = Duration::from_millis(250);
+const SETTLES_WITHIN: Duration = Duration::from_secs(20);
+
 /// Keeps this thread, and what it starts from now on, on one processor.
 ///
 /// # Errors
@@ -60,6 +65,23 @@ impl Process {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(process)
+    }
+
+    /// Waits until it does nothing by itself any more. What a program does once after its start, such as to compress its
+    /// pages, is no cost of what is measured then.
+    pub(super) fn settle(&self) -> Result<()> {
+        let deadline = Instant::now() + SETTLES_WITHIN;
+        loop {
+            let (before, since) = (self.cpu_us()?, Instant::now());
+            std::thread::sleep(LOOK);
+            let busy_us = self.cpu_us()? - before;
+            if busy_us <= IDLE_SHARE * since.elapsed().as_secs_f64() * 1e6 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the measured program still works {} s after its start", SETTLES_WITHIN.as_secs());
+            }
+        }
     }
 
     /// CPU time of all its threads, in microseconds.

@@ -191,6 +191,7 @@ impl Subject {
                 (process, rooms)
             }
         };
+        process.settle()?;
         Ok(Served { process, address, dialect, rooms, _folder: folder })
     }
 }
