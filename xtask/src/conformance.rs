@@ -10,16 +10,16 @@
 mod install;
 mod report;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use crate::paths::SocketPath;
-use crate::served::program;
+use crate::served::{Ends, free_port, program};
 use crate::steps::{Steps, say};
 use report::Report;
 
@@ -34,24 +34,17 @@ const ENDS_WITHIN_S: u32 = 5;
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// An echo that ends with its guard.
-struct Echo(Child);
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _already_gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
+struct Echo(Ends);
 
 impl Echo {
     fn start(binary: &Path, path: SocketPath) -> Result<(Self, u16)> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let mut command = program(binary);
         command.args(["bench", "--echo-ws", &port.to_string()]).args(path.arguments());
-        let mut echo = Self(command.stdin(Stdio::null()).spawn().context("cannot start the echo")?);
+        let mut echo = Self(Ends(command.stdin(Stdio::null()).spawn().context("cannot start the echo")?));
         let deadline = Instant::now() + STARTS_WITHIN;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = echo.0.try_wait()? {
+            if let Some(status) = echo.0.0.try_wait()? {
                 bail!("the echo of path {path} ended at once ({status})");
             }
             if Instant::now() > deadline {

@@ -1,8 +1,10 @@
-//! A server of its own for a step: the program as `demo`, without viewers, on a free port of the loopback.
+//! A server of its own for a step: the program as `demo`, without viewers, on a free port of the loopback. And what every
+//! step needs that runs programs beside itself.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +14,58 @@ use serde_json::Value;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often is looked for what somebody waits for.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a handshake may take.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A free port of the loopback.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A process that ends with its guard.
+pub(crate) struct Ends(pub(crate) Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn wait(what: &str, within: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + within;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            bail!("within {} s never: {what}", within.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Asks for a WebSocket, as plainly as can be: the connection, and the head of the answer.
+pub(crate) fn knock(address: &str, path: &str) -> Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut bytes = [0; 2048];
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        match stream.read(&mut bytes)? {
+            0 => break,
+            read => answer.extend(bytes.iter().take(read)),
+        }
+    }
+    Ok((stream, String::from_utf8_lossy(&answer).into_owned()))
+}
 
 /// A server that ends with its guard, and takes its data with it.
 pub(crate) struct Server {
@@ -57,7 +111,7 @@ impl Server {
     /// Starts it with these arguments beside the usual ones, and waits until it is ready. Its data is in a new folder below
     /// `parent`.
     pub(crate) fn start(binary: &Path, parent: &Path, store: &str, arguments: &[&str]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let folder = parent.join(format!("served-{port}"));
         let _was_not_there = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)?;

@@ -7,35 +7,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::go::go;
 use crate::manifests::cache;
-use crate::served::{curl, program};
+use crate::served::{Ends, curl, free_port, program, wait};
 use crate::steps::{Steps, say};
 
 /// The last version whose modules fit each other.
 const VERSION: &str = "v0.120.0";
 /// How long the collector, the server and the traces may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(200);
 /// What has to arrive.
 const SPANS: [&str; 4] = ["join", "vote", "durable", "shown"];
-
-/// Ends with its guard.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _already_gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
 
 /// Builds the collector if need be, runs it beside a demo, and looks at what it prints.
 pub(crate) fn run(steps: &Steps) -> Result<()> {
@@ -43,9 +31,8 @@ pub(crate) fn run(steps: &Steps) -> Result<()> {
     let folder = steps.target().join("traces");
     let _was_not_there = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    let port = || Ok::<_, anyhow::Error>(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
 
-    let (otlp, log) = (port()?, folder.join("collector.log"));
+    let (otlp, log) = (free_port()?, folder.join("collector.log"));
     let config = format!(
         "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{otlp}'}}}}}}}}\n\
          exporters: {{debug: {{verbosity: detailed}}}}\n\
@@ -56,26 +43,26 @@ pub(crate) fn run(steps: &Steps) -> Result<()> {
     let said = File::create(&log)?;
     let mut command = Command::new(&collector);
     command.args(["--config", "collector.yaml"]).current_dir(&folder).stdin(Stdio::null());
-    let mut collecting = Guard(command.stdout(said.try_clone()?).stderr(said).spawn().context("cannot start it")?);
+    let mut collecting = Ends(command.stdout(said.try_clone()?).stderr(said).spawn().context("cannot start it")?);
     let read = || std::fs::read_to_string(&log).unwrap_or_default();
-    wait("the collector is ready", || {
+    wait("the collector is ready", PATIENCE, || {
         if let Some(status) = collecting.0.try_wait()? {
             bail!("the collector ended ({status}): {}", read());
         }
         Ok(read().contains("Everything is ready"))
     })?;
 
-    let served = port()?;
+    let served = free_port()?;
     let url = format!("http://127.0.0.1:{served}");
     let mut command = program(&steps.binary());
     command.args(["demo", "--viewers", "10", "--store", "memory", "--log", "error", "--trace-ratio", "1"]);
     command.args(["--listen", &format!("127.0.0.1:{served}"), "--otlp-endpoint", &format!("http://127.0.0.1:{otlp}")]);
     command.current_dir(&folder).stdin(Stdio::null()).stdout(File::create(folder.join("banner"))?);
-    let _server = Guard(command.stderr(File::create(folder.join("log"))?).spawn().context("cannot start the server")?);
-    wait("the server is ready", || Ok(curl(&url, "/readyz", None).is_ok()))?;
+    let _server = Ends(command.stderr(File::create(folder.join("log"))?).spawn().context("cannot start the server")?);
+    wait("the server is ready", PATIENCE, || Ok(curl(&url, "/readyz", None).is_ok()))?;
 
     let has_all = |counts: &BTreeMap<String, usize>| SPANS.iter().all(|name| counts.contains_key(*name));
-    wait("every kind of span arrived", || Ok(has_all(&spans(&read()))))?;
+    wait("every kind of span arrived", PATIENCE, || Ok(has_all(&spans(&read()))))?;
     let lost = String::from_utf8(curl(&url, "/metrics", None)?)?;
     let lost: Vec<_> =
         lost.lines().filter(|line| line.starts_with("spans_lost_total") && !line.ends_with(" 0")).collect();
@@ -98,17 +85,6 @@ fn spans(log: &str) -> BTreeMap<String, usize> {
         *counts.entry(name.to_owned()).or_default() += 1;
     }
     counts
-}
-
-fn wait(what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !look()? {
-        if Instant::now() > deadline {
-            bail!("within {} s never: {what}", PATIENCE.as_secs());
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
 }
 
 /// The collector with the receiver and the exporter that are needed, and nothing else.

@@ -4,13 +4,15 @@
 //! tally and the digest are those of the map that would hold them all.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::{ArchiveError, PAGE, Pace, Result};
 use crate::domain::ballot::{Ballot, Entry, Ratings};
 use crate::domain::bareme::Bareme;
 use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
 use crate::notebook::Digest;
-use crate::store::NoteRow;
+use crate::store::{ItemId, NoteRow, Store};
 
 /// A count under way.
 pub(super) struct Fold {
@@ -42,7 +44,7 @@ impl Fold {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn push(&mut self, row: &NoteRow) -> Result<(), String> {
+    pub(super) fn push(&mut self, row: &NoteRow) -> std::result::Result<(), String> {
         if self.last.is_some_and(|last| last >= row.viewer) {
             return Err(format!("viewer {} is out of order", row.viewer));
         }
@@ -63,6 +65,26 @@ impl Fold {
 
     pub(super) fn finish(self) -> Folded {
         Folded { rows: self.rows, digest: self.digest.to_string(), tally: self.tally }
+    }
+}
+
+/// What the notes of a jeu come to that are in the store.
+///
+/// # Errors
+/// The store's; differs when they cannot be counted.
+pub(super) async fn fold_stored(store: &dyn Store, bareme: &Bareme, item: ItemId, pace: Pace) -> Result<Folded> {
+    let mut fold = Fold::new(bareme);
+    let mut after = None;
+    loop {
+        let since = Instant::now();
+        let rows = store.read_notes(item, after, PAGE).await?;
+        let counted = rows.iter().try_for_each(|row| fold.push(row));
+        counted.map_err(|reason| ArchiveError::Differs { live: item.live, reason })?;
+        if rows.len() < PAGE {
+            return Ok(fold.finish());
+        }
+        after = rows.last().map(|row| row.viewer);
+        pace.rest(since).await;
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::dump::{Over, dump, read_over};
-use super::fold::Fold;
-use super::{ArchiveError, DumpedJeu, PAGE, Pace, Progress, Result, Target, TargetUrl, ledger};
+use super::fold::fold_stored;
+use super::{ArchiveError, DumpedJeu, Pace, Progress, Result, Target, TargetUrl, ledger};
 use crate::cluster::close::{EpochResult, stored_result};
 use crate::cluster::env::Env;
 use crate::domain::ballot::Ratings;
@@ -141,24 +141,11 @@ async fn result_of(store: &dyn Store, over: &Over, jeu: JeuId, rank: Rank) -> Re
 
 /// Checks that `notes` alone comes to the result of a jeu.
 async fn recount(store: &dyn Store, over: &Over, item: ItemId, pace: Pace) -> Result<()> {
-    let differs = |reason| ArchiveError::Differs { live: item.live, reason };
     let rank = over.ranks.iter().find(|(jeu, _)| *jeu == item.jeu).map(|(_, rank)| *rank).unwrap_or_default();
     let result = result_of(store, over, item.jeu, rank).await?;
-    let mut fold = Fold::new(&over.live.bareme);
-    let mut after = None;
-    loop {
-        let since = std::time::Instant::now();
-        let rows = store.read_notes(item, after, PAGE).await?;
-        rows.iter().try_for_each(|row| fold.push(row)).map_err(differs)?;
-        if rows.len() < PAGE {
-            break;
-        }
-        after = rows.last().map(|row| row.viewer);
-        pace.rest(since).await;
-    }
-    if fold.finish().digest != result.digest {
+    if fold_stored(store, &over.live.bareme, item, pace).await?.digest != result.digest {
         let reason = format!("the notes of jeu {} do not come to its result; its journal stays", item.jeu);
-        return Err(differs(reason));
+        return Err(ArchiveError::Differs { live: item.live, reason });
     }
     Ok(())
 }

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::documents::Documents;
-use super::fold::Fold;
+use super::fold::fold_stored;
 use super::format::{DocumentKind, DumpedJeu, Manifest};
 use super::verify::{Notes, checked, read_manifest};
-use super::{ArchiveError, MANIFEST, PAGE, Pace, Progress, Result, Stage, Target, ledger, live_key};
+use super::{ArchiveError, MANIFEST, Pace, Progress, Result, Stage, Target, ledger, live_key};
 use crate::catalogue::MAX_LIVES;
 use crate::cluster::close::{EpochResult, seal};
 use crate::cluster::env::Env;
@@ -229,20 +229,9 @@ impl Back<'_> {
                 progress(Stage::Restoring, done, self.manifest.notes());
             }
         }
-        let mut fold = Fold::new(&self.manifest.bareme);
-        let differs = |reason| ArchiveError::Differs { live: self.live_id, reason };
-        let mut after = None;
-        loop {
-            let rows = self.store.read_notes(item, after, PAGE).await?;
-            rows.iter().try_for_each(|row| fold.push(row)).map_err(differs)?;
-            if rows.len() < PAGE {
-                break;
-            }
-            after = rows.last().map(|row| row.viewer);
-        }
-        if fold.finish().digest != jeu.digest {
+        if fold_stored(&**self.store, &self.manifest.bareme, item, Pace::Full).await?.digest != jeu.digest {
             let reason = format!("the notes of jeu {} are not those of the dump after restoring them", jeu.jeu_id);
-            return Err(differs(reason));
+            return Err(ArchiveError::Differs { live: self.live_id, reason });
         }
         for epoch in 0..=jeu.epoch {
             self.store.put_result(item, epoch, self.result(documents, jeu, epoch)?).await?;

@@ -86,7 +86,7 @@ pub struct Vigour {
 }
 
 /// The numbers of a jeu that has no task: those of its stored result, or none.
-async fn stored_view(
+pub(super) async fn stored_view(
     store: &dyn Store,
     live: &Live,
     ballot: &Ratings,
@@ -184,20 +184,10 @@ impl Conductor {
         let mut standings = HashMap::new();
         for row in self.inner.store.ranks(live_id).await? {
             let id = ItemId { live: live_id, jeu: row.jeu };
-            standings.insert(row.jeu, Standing::of(&self.stored_view(&live, &ballot, id, row.rank).await?));
+            standings
+                .insert(row.jeu, Standing::of(&stored_view(&*self.inner.store, &live, &ballot, id, row.rank).await?));
         }
         Ok(live_state(&live, |jeu| standings.get(&jeu).copied().unwrap_or_default()))
-    }
-
-    /// The numbers of a jeu that has no task: those of its stored result, or none.
-    pub(super) async fn stored_view(
-        &self,
-        live: &Live,
-        ballot: &Ratings,
-        id: ItemId,
-        rank: Rank,
-    ) -> std::result::Result<ItemView<Tally>, StoreError> {
-        stored_view(&*self.inner.store, live, ballot, id, rank).await
     }
 
     /// The lives on air, in order of channel.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::read::stored_view;
 use super::{ConductError, Conductor, Rehearsal, Result, Running, channel_key};
 use crate::cluster::{ItemHandle, ItemView};
 use crate::domain::ballot::Ratings;
@@ -320,7 +321,7 @@ impl Conductor {
                 items.push(item);
                 continue;
             }
-            items.push(ItemHandle::fixed(id, self.stored_view(&live, &ballot, id, rank).await?));
+            items.push(ItemHandle::fixed(id, stored_view(&*self.inner.store, &live, &ballot, id, rank).await?));
         }
         let view = Arc::new(LiveView {
             live: Arc::new(live),

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::programs::Programs;
 use crate::manifests::output;
+use crate::served::free_port;
 use crate::steps::{Steps, say};
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -36,10 +36,6 @@ impl Drop for Plane {
         }
         let _left_behind = std::fs::remove_dir_all(self.folder.join("etcd"));
     }
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Plane {

@@ -1,7 +1,5 @@
 //! Pods are replaced one after the other, as an update does it, while newcomers knock at the balancer all the time.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,12 +9,12 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Scene;
 use crate::pods::PODS;
+use crate::served;
 
 /// How often each pod is replaced.
 const ROUNDS: usize = 2;
 /// Between two newcomers.
 const KNOCK: Duration = Duration::from_millis(50);
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(10);
 /// The channel of the load tool.
 const PATH: &str = "/ws/stress";
@@ -31,22 +29,7 @@ struct Knock {
 /// A WebSocket handshake, and what the balancer's cookie says of who answered. The socket ends at once.
 fn knock(address: &str) -> Result<Knock> {
     let at = Instant::now();
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    let head = format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    let mut answer = Vec::new();
-    let mut bytes = [0; 2048];
-    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
-        match stream.read(&mut bytes)? {
-            0 => break,
-            read => answer.extend(bytes.iter().take(read)),
-        }
-    }
-    let text = String::from_utf8_lossy(&answer);
+    let (_ends_at_once, text) = served::knock(address, PATH)?;
     let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;
     let pod = text.split_once("SRV=pod-").and_then(|(_, rest)| rest.get(..1)?.parse().ok());
     Ok(Knock { at, status, pod })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::dashboards::Panel;
-use super::tools::{Running, Webhook, free_port};
-use crate::served::program;
+use super::tools::{Running, Webhook};
+use crate::served::{free_port, knock, program, wait};
 use crate::steps::say;
 
 /// Simulated viewers, who vote.
@@ -119,7 +119,7 @@ impl Scene {
         let scene = Self { prometheus, _alertmanager: alertmanager, webhook, server, port, disk };
         // Two scrapes make a rate.
         let has_rate = || Ok(scene.value("sum(rate(notes_accepted_total[1m]))")?.is_some_and(|rate| rate > 0.0));
-        wait("votes in Prometheus", has_rate)?;
+        wait("votes in Prometheus", PATIENCE, has_rate)?;
         Ok(scene)
     }
 
@@ -232,7 +232,7 @@ impl Scene {
         let begun = Instant::now();
         for alert in expected {
             let what = format!("{alert} fires and is delivered");
-            wait(&what, || {
+            wait(&what, PATIENCE, || {
                 worse()?;
                 Ok(self.firing()?.contains(*alert) && self.webhook.was_told(alert, "firing"))
             })?;
@@ -246,7 +246,7 @@ impl Scene {
         let begun = Instant::now();
         for alert in expected {
             let what = format!("{alert} ends and that is delivered");
-            wait(&what, || Ok(!self.firing()?.contains(*alert) && self.webhook.was_told(alert, "resolved")))?;
+            wait(&what, PATIENCE, || Ok(!self.firing()?.contains(*alert) && self.webhook.was_told(alert, "resolved")))?;
         }
         say(&format!("{:4.1} s  over: {}", begun.elapsed().as_secs_f64(), expected.join(", ")));
         Ok(())
@@ -254,32 +254,12 @@ impl Scene {
 
     /// A viewer's socket, open as long as it is held.
     fn connect(&self) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let request = format!(
-            "GET /ws/demo HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            self.port
-        );
-        stream.write_all(request.as_bytes())?;
-        let mut start = [0; 12];
-        stream.read_exact(&mut start)?;
-        if &start != b"HTTP/1.1 101" {
-            bail!("no socket: {}", String::from_utf8_lossy(&start));
+        let (stream, head) = knock(&format!("127.0.0.1:{}", self.port), "/ws/demo")?;
+        if !head.starts_with("HTTP/1.1 101") {
+            bail!("no socket: {head}");
         }
         Ok(stream)
     }
-}
-
-fn wait(what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !look()? {
-        if Instant::now() > deadline {
-            bail!("within {} s never: {what}", PATIENCE.as_secs());
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
 }
 
 /// The rules, with every wait cut to a second: what is tested is that they fire and stop, not how long they wait.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,30 +13,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::served::curl;
+use crate::served::{Ends, curl};
 
 /// How long a program may take to answer after it was started.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A free port of the loopback.
-pub(super) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// A program that ends with its guard.
 pub(super) struct Running {
     name: &'static str,
-    child: Child,
+    process: Ends,
     log: PathBuf,
     url: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }
 
 impl Running {
@@ -52,10 +40,10 @@ impl Running {
         let said = File::create(&log)?;
         command.current_dir(folder).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut running = Self { name, child, log, url: url.to_owned() };
+        let mut running = Self { name, process: Ends(child), log, url: url.to_owned() };
         let deadline = Instant::now() + STARTS_WITHIN;
         while running.get(ready).is_err() {
-            if let Some(status) = running.child.try_wait()? {
+            if let Some(status) = running.process.0.try_wait()? {
                 bail!("{name} ended at once ({status}): {}", running.said());
             }
             if Instant::now() > deadline {
@@ -94,7 +82,7 @@ impl Running {
 
     /// Sends a signal, such as `STOP`.
     pub(super) fn signal(&self, signal: &str) -> Result<()> {
-        let sent = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status()?;
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.process.0.id().to_string()]).status()?;
         if !sent.success() {
             bail!("cannot send {signal} to {}", self.name);
         }
