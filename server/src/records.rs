@@ -105,18 +105,62 @@ impl Records {
         R: Send,
         E: Send,
     {
+        let of_known = |known: Option<&T>| {
+            let mut value = known.cloned().ok_or(None)?;
+            let answer = change(&mut value).map_err(Some)?;
+            Ok::<_, Option<E>>((value, answer))
+        };
+        Ok(match self.compare_and_set(key, of_known).await? {
+            Ok(changed) => Some(Ok(changed)),
+            Err(refusal) => refusal.map(Err),
+        })
+    }
+
+    /// As [`Records::update`]; a document that is not there is changed from its default.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn update_or_new<T, R, E>(
+        &self,
+        key: &RecordKey,
+        mut change: impl FnMut(&mut T) -> std::result::Result<R, E> + Send,
+    ) -> Result<std::result::Result<(Versioned<T>, R), E>>
+    where
+        T: Serialize + DeserializeOwned + Clone + PartialEq + Default + Send + Sync,
+        R: Send,
+        E: Send,
+    {
+        let of_any = |known: Option<&T>| {
+            let mut value = known.cloned().unwrap_or_default();
+            let answer = change(&mut value)?;
+            Ok((value, answer))
+        };
+        self.compare_and_set(key, of_any).await
+    }
+
+    /// Writes what `change` makes of the document, until nobody else was faster.
+    async fn compare_and_set<T, R, E>(
+        &self,
+        key: &RecordKey,
+        mut change: impl FnMut(Option<&T>) -> std::result::Result<(T, R), E> + Send,
+    ) -> Result<std::result::Result<(Versioned<T>, R), E>>
+    where
+        T: Serialize + DeserializeOwned + PartialEq + Send,
+        R: Send,
+        E: Send,
+    {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(Versioned { revision, value: before }) = self.get::<T>(key).await? else { return Ok(None) };
-            let mut value = before.clone();
-            let answer = match change(&mut value) {
-                Ok(answer) => answer,
-                Err(refusal) => return Ok(Some(Err(refusal))),
+            let known = self.get::<T>(key).await?;
+            let (value, answer) = match change(known.as_ref().map(|known| &known.value)) {
+                Ok(changed) => changed,
+                Err(refusal) => return Ok(Err(refusal)),
             };
-            if value == before {
-                return Ok(Some(Ok((Versioned { revision, value }, answer))));
-            }
+            let revision = match known {
+                Some(known) if known.value == value => return Ok(Ok((known, answer))),
+                known => known.map_or(0, |known| known.revision),
+            };
             if let Swap::Done(revision) = self.put(key, revision, &value).await? {
-                return Ok(Some(Ok((Versioned { revision, value }, answer))));
+                return Ok(Ok((Versioned { revision, value }, answer)));
             }
         }
         let text = format!("record {} changed under {MAX_ATTEMPTS} attempts", key.id);

@@ -240,25 +240,13 @@ impl Keeper {
                 }
             }
         };
-        Ok(ledger::Made {
-            closed_at_us: dumped.manifest.closed_at_us,
-            at_us: self.env.now_us(),
-            place: target.shown(&dumped.folder),
-            notes: dumped.manifest.notes(),
-        })
+        Ok(ledger::Made::of(&dumped, &target, self.env.now_us()))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
     async fn succeeded(&self, live: LiveId, made: &ledger::Made) -> Result<()> {
         metrics::gauge!(DUMP_LAST_SUCCESS_SECONDS).set((made.at_us / 1_000_000) as f64);
-        ledger::change(&self.records, live, |ledger| {
-            ledger.made = Some(made.clone());
-            ledger.claim = None;
-            (ledger.failures, ledger.retry_at_us, ledger.error) = (0, 0, None);
-            true
-        })
-        .await
-        .map(drop)
+        ledger::change(&self.records, live, |ledger| ledger.dumped(made)).await
     }
 
     async fn failed(&mut self, live: LiveId, error: &ArchiveError) {
@@ -271,7 +259,6 @@ impl Keeper {
             ledger.error = Some(reason.clone());
             ledger.claim = None;
             failures = ledger.failures;
-            true
         });
         if let Err(error) = noted.await {
             debug!(%live, %error, "cannot note that a dump failed");

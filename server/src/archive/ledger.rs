@@ -5,16 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Result;
+use super::{Dumped, MANIFEST, Result, Target};
 use crate::domain::live::LiveId;
 use crate::records::Records;
-use crate::store::{RecordKey, RecordKind, Swap};
+use crate::store::{RecordKey, RecordKind};
 
 /// How long a claim holds unless it is renewed.
 pub const CLAIM_US: u64 = 30_000_000;
-
-/// Attempts of a compare-and-set: there are a few pods.
-const MAX_ATTEMPTS: usize = 16;
 
 /// What is known of the dump of a live.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +64,23 @@ pub struct Made {
     pub notes: u64,
 }
 
+impl Made {
+    /// That of a dump which is there and was recounted.
+    pub fn of(dumped: &Dumped, target: &Target, at_us: u64) -> Self {
+        let Dumped { folder, manifest, .. } = dumped;
+        let place = target.shown(&format!("{folder}/{MANIFEST}"));
+        Self { closed_at_us: manifest.closed_at_us, at_us, place, notes: manifest.notes() }
+    }
+}
+
 impl Ledger {
+    /// It has its dump: nobody is at it any more, and nothing failed.
+    pub fn dumped(&mut self, made: &Made) {
+        self.made = Some(made.clone());
+        self.claim = None;
+        (self.failures, self.retry_at_us, self.error) = (0, 0, None);
+    }
+
     /// Whether the ending of a live at `closed_at_us` has its dump.
     pub fn has(&self, closed_at_us: u64) -> bool {
         self.made.as_ref().is_some_and(|made| made.closed_at_us == closed_at_us)
@@ -86,31 +99,17 @@ pub async fn read(records: &Records, live: LiveId) -> Result<Ledger> {
     Ok(records.get::<Ledger>(&key(live)).await?.map(|row| row.value).unwrap_or_default())
 }
 
-/// Changes what is known of a live, unless `change` says no; it may run several times. Says what it said.
+/// Changes what is known of a live; `change` may run several times.
 ///
 /// # Errors
 /// The store's.
-pub async fn change(
-    records: &Records,
-    live: LiveId,
-    mut change: impl FnMut(&mut Ledger) -> bool + Send,
-) -> Result<bool> {
-    for _ in 0..MAX_ATTEMPTS {
-        let row = records.get::<Ledger>(&key(live)).await?;
-        let revision = row.as_ref().map_or(0, |row| row.revision);
-        let before = row.map(|row| row.value).unwrap_or_default();
-        let mut after = before.clone();
-        if !change(&mut after) {
-            return Ok(false);
-        }
-        if after == before {
-            return Ok(true);
-        }
-        if let Swap::Done(_) = records.put(&key(live), revision, &after).await? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+pub async fn change(records: &Records, live: LiveId, mut change: impl FnMut(&mut Ledger) + Send) -> Result<()> {
+    let change = |ledger: &mut Ledger| {
+        change(ledger);
+        Ok::<_, std::convert::Infallible>(())
+    };
+    let _changed = records.update_or_new(&key(live), change).await?;
+    Ok(())
 }
 
 /// Takes or renews the claim of a live for a pod; `false` while somebody else holds it.
@@ -120,12 +119,12 @@ pub async fn change(
 pub async fn claim(records: &Records, live: LiveId, pod: &str, now_us: u64) -> Result<bool> {
     let take = |ledger: &mut Ledger| {
         if ledger.claim.as_ref().is_some_and(|claim| claim.pod != pod && claim.until_us > now_us) {
-            return false;
+            return Err(());
         }
         ledger.claim = Some(Claim { pod: pod.to_owned(), until_us: now_us + CLAIM_US });
-        true
+        Ok(())
     };
-    change(records, live, take).await
+    Ok(records.update_or_new(&key(live), take).await?.is_ok())
 }
 
 #[cfg(test)]
@@ -144,5 +143,15 @@ mod tests {
         assert!(claim(&records, live, "a", 200).await.unwrap(), "its own is renewed");
         assert!(claim(&records, live, "b", 200 + CLAIM_US).await.unwrap(), "a pod that died holds it no longer");
         assert_eq!(read(&records, live).await.unwrap().claim.unwrap().pod, "b");
+    }
+
+    #[tokio::test]
+    async fn what_many_change_at_once_is_changed_by_each() {
+        let records = Records::new(Arc::new(MemoryStore::new()));
+        let live = LiveId(uuid::Uuid::from_u128(7));
+        let one_more = || change(&records, live, |ledger| ledger.failures += 1);
+        let changed = futures_util::future::join_all((0..8).map(|_| one_more())).await;
+        assert!(changed.into_iter().all(|result| result.is_ok()));
+        assert_eq!(read(&records, live).await.unwrap().failures, 8);
     }
 }

@@ -83,11 +83,7 @@ pub async fn prune(
             store.prune_journal(item).await?;
             pruned.journals += 1;
         }
-        ledger::change(&records, live_id, |ledger| {
-            ledger.journals_pruned_at_us = Some(now_us);
-            true
-        })
-        .await?;
+        ledger::change(&records, live_id, |ledger| ledger.journals_pruned_at_us = Some(now_us)).await?;
     }
     let kept_from_us = over.closed_at_us.max(known.restored_at_us.unwrap_or(0));
     let Some(days) = retention.notes_days else { return Ok(pruned) };
@@ -111,16 +107,10 @@ pub async fn prune(
         store.prune_notes(item).await?;
     }
     pruned.notes = dumped.manifest.notes();
-    let made = ledger::Made {
-        closed_at_us: over.closed_at_us,
-        at_us: now_us,
-        place: target.shown(&dumped.folder),
-        notes: pruned.notes,
-    };
+    let made = ledger::Made::of(&dumped, &target, now_us);
     ledger::change(&records, live_id, |ledger| {
-        ledger.made = Some(made.clone());
+        ledger.dumped(&made);
         ledger.notes_pruned_at_us = Some(now_us);
-        true
     })
     .await?;
     info!(live = %live_id, notes = pruned.notes, "pruned the notes of a live, which are in its dump");

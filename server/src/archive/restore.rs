@@ -96,7 +96,6 @@ pub async fn restore(
     ledger::change(&back.records, live_id, |ledger| {
         ledger.restored_at_us = Some(now_us);
         ledger.notes_pruned_at_us = None;
-        true
     })
     .await?;
     back.live(&live_text).await?;

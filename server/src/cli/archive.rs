@@ -154,10 +154,11 @@ async fn dump_lives(settings: &Settings, only: Option<LiveId>, all: bool) -> Res
         match made {
             Ok(dumped) => {
                 let (notes, bytes) = (dumped.manifest.notes(), dumped.manifest.bytes());
-                let place = target.shown(&format!("{}/{MANIFEST}", dumped.folder));
+                let made = ledger::Made::of(&dumped, &target, Env::system().now_us());
                 let done = if dumped.was_there { "was there, read back" } else { "dumped and read back" };
-                say(&format!("live {live_id}: {done}: {notes} notes, {bytes} bytes, {place}"));
-                note_made(&records, live_id, &dumped.manifest, place).await?;
+                say(&format!("live {live_id}: {done}: {notes} notes, {bytes} bytes, {}", made.place));
+                // So that a server does not look for it again.
+                ledger::change(&records, live_id, |ledger| ledger.dumped(&made)).await?;
             }
             Err(error) => {
                 failed += 1;
@@ -171,24 +172,6 @@ async fn dump_lives(settings: &Settings, only: Option<LiveId>, all: bool) -> Res
     if failed > 0 {
         return Err(Failure::running(format!("{failed} lives could not be dumped")));
     }
-    Ok(())
-}
-
-/// So that a server does not look for it again.
-async fn note_made(
-    records: &Records,
-    live: LiveId,
-    manifest: &crate::archive::Manifest,
-    place: String,
-) -> Result<(), Failure> {
-    let at_us = Env::system().now_us();
-    let made = ledger::Made { closed_at_us: manifest.closed_at_us, at_us, place, notes: manifest.notes() };
-    ledger::change(records, live, |ledger| {
-        ledger.made = Some(made.clone());
-        (ledger.failures, ledger.retry_at_us, ledger.error) = (0, 0, None);
-        true
-    })
-    .await?;
     Ok(())
 }
 
