@@ -86,6 +86,12 @@ pub enum ArchiveError {
         /// Why, as the rest of a sentence.
         reason: &'static str,
     },
+    /// It is over, and a server that runs makes its last results: a matter of a second.
+    #[error("live {live} has a jeu whose result is being made; start a server on its store if none runs")]
+    Closing {
+        /// Which live.
+        live: LiveId,
+    },
     /// It cannot be done.
     #[error("{reason}; {remedy}")]
     Refused {

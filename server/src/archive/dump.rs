@@ -50,7 +50,7 @@ pub(super) struct Over {
 /// Reads a live that is over.
 ///
 /// # Errors
-/// The store's; not yet while it is on air or a result is being made.
+/// The store's; not yet while it is on air; closing while a result is being made.
 pub(super) async fn read_over(store: &dyn Store, records: &Records, live_id: LiveId) -> Result<Over> {
     let not_yet = |reason| ArchiveError::NotYet { live: live_id, reason };
     let live = stored_live(records, live_id).await?.value;
@@ -64,7 +64,7 @@ pub(super) async fn read_over(store: &dyn Store, records: &Records, live_id: Liv
         match row.rank.phase() {
             Phase::Final => ranks.push((row.jeu, row.rank)),
             Phase::Pending if row.rank.epoch() == 0 => {}
-            _ => return Err(not_yet("has a jeu whose result is being made")),
+            _ => return Err(ArchiveError::Closing { live: live_id }),
         }
     }
     Ok(Over { live, closed_at_us, ranks })

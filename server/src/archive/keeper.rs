@@ -193,7 +193,7 @@ impl Keeper {
             match self.dump_one(live).await {
                 Ok(true) => drop(self.due.remove(&live)),
                 // Somebody else is at it, or its results are being made: looked at again in a second.
-                Ok(false) | Err(ArchiveError::NotYet { .. }) => {}
+                Ok(false) | Err(ArchiveError::NotYet { .. } | ArchiveError::Closing { .. }) => {}
                 Err(error) => self.failed(live, &error).await,
             }
         }
@@ -276,7 +276,7 @@ impl Keeper {
                 metrics::counter!(NOTES_PRUNED).increment(pruned.notes);
                 info!(%live, notes = pruned.notes, journals = pruned.journals, "pruned");
             }
-            Ok(_) | Err(ArchiveError::NotYet { .. }) => {}
+            Ok(_) | Err(ArchiveError::NotYet { .. } | ArchiveError::Closing { .. }) => {}
             Err(error) => {
                 metrics::counter!(PRUNES_FAILED).increment(1);
                 warn!(%live, %error, "cannot prune; everything is kept until it can");

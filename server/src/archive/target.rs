@@ -7,6 +7,7 @@
 //! temporary file is flushed to disk before it gets its name.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -243,7 +244,14 @@ fn folder(path: &FilePath, make: bool) -> std::result::Result<Arc<dyn ObjectStor
         let mut builder = std::fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path).map_err(|error| error.to_string())?;
+        match builder.create(path) {
+            // Another process that dumps there was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made.map_err(|error| error.to_string())?,
+        }
+    }
+    if path.is_file() {
+        return Err("it is a file, not a folder".to_owned());
     }
     let store = LocalFileSystem::new_with_prefix(path).map_err(|error| error.to_string())?;
     Ok(Arc::new(store.with_fsync(true).with_automatic_cleanup(true)))
@@ -425,6 +433,26 @@ mod tests {
         let left = |name: &str| folder.path().join("of").join(name).exists();
         assert!(left("a/notes-1.ndjson.zst") && left("c/y#z"));
         assert!(!left("a/notes-1.ndjson.zst#1") && !left("b"), "and the folder that is empty");
+    }
+
+    #[test]
+    fn a_folder_that_many_make_at_once_is_there_for_each() {
+        let parent = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = parent.path().join(round.to_string());
+            let start = std::sync::Barrier::new(4);
+            let opened = std::thread::scope(|scope| {
+                let open = || {
+                    start.wait();
+                    folder(&path, true).map(drop)
+                };
+                let opening: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                opening.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(opened, [const { Ok(()) }; 4], "round {round}");
+        }
+        std::fs::write(parent.path().join("file"), b"x").unwrap();
+        assert!(folder(&parent.path().join("file"), true).is_err(), "a file is no folder");
     }
 
     #[tokio::test]

@@ -3,14 +3,15 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::progress::Progress;
 use super::{Failure, export, open_cluster, open_file, store_failure};
 use crate::archive::{
-    ArchiveError, MANIFEST, Pace, Restoring, Retention, Target, TargetUrl, dump, ledger, lives_that_are_over, prune,
-    restore, stored_live,
+    ArchiveError, Dumped, MANIFEST, Pace, Restoring, Retention, Target, TargetUrl, dump, ledger, lives_that_are_over,
+    prune, restore, stored_live,
 };
 use crate::cluster::env::Env;
 use crate::domain::key::Slug;
@@ -19,6 +20,10 @@ use crate::records::Records;
 use crate::settings::{Settings, SettingsError, StoreKind};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+
+/// How long `dump` waits for the last results of a live that ended, and how often it looks.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+const CLOSED_AGAIN: Duration = Duration::from_millis(100);
 
 /// The commands.
 #[derive(Debug, clap::Subcommand)]
@@ -147,10 +152,7 @@ async fn dump_lives(settings: &Settings, only: Option<LiveId>, all: bool) -> Res
                 continue;
             }
         }
-        let progress = Progress::new(format!("live {live_id}"));
-        let told = |stage, done, of| progress.stage(stage, done, of);
-        let made = dump(&store, &target, &Env::system(), live_id, Pace::Full, &told).await;
-        drop(progress);
+        let made = dump_when_closed(&store, &target, live_id).await;
         match made {
             Ok(dumped) => {
                 let (notes, bytes) = (dumped.manifest.notes(), dumped.manifest.bytes());
@@ -173,6 +175,21 @@ async fn dump_lives(settings: &Settings, only: Option<LiveId>, all: bool) -> Res
         return Err(Failure::running(format!("{failed} lives could not be dumped")));
     }
     Ok(())
+}
+
+/// Dumps a live; one that ended a moment ago as soon as a server has made its last results.
+async fn dump_when_closed(store: &Arc<dyn Store>, target: &Target, live_id: LiveId) -> Result<Dumped, ArchiveError> {
+    let progress = Progress::new(format!("live {live_id}"));
+    let told = |stage, done, of| progress.stage(stage, done, of);
+    let since = Instant::now();
+    loop {
+        match dump(store, target, &Env::system(), live_id, Pace::Full, &told).await {
+            Err(ArchiveError::Closing { .. }) if since.elapsed() < CLOSED_WITHIN => {
+                tokio::time::sleep(CLOSED_AGAIN).await;
+            }
+            made => return made,
+        }
+    }
 }
 
 async fn restore_live(
