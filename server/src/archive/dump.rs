@@ -99,7 +99,11 @@ pub async fn dump(
     let making = Making { store, target, pace, progress };
     let folder = folder_of(&over.live, over.closed_at_us);
     let is_damaged = match making.existing(&folder).await {
-        Ok(Some(manifest)) => return Ok(Dumped { folder, manifest, was_there: true }),
+        Ok(Some(manifest)) => {
+            // Who made it may have been killed before this.
+            making.tidy(&folder, &manifest).await;
+            return Ok(Dumped { folder, manifest, was_there: true });
+        }
         Ok(None) => false,
         Err(error @ ArchiveError::Damaged { .. }) => {
             warn!(live = %live_id, %error, "a dump is damaged; making it again");

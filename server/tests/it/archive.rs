@@ -52,8 +52,20 @@ pub(super) async fn crowd(server: &Server, live: &str, jeu: u32, count: u32) {
 }
 
 /// Ends a live at once.
-pub(super) async fn end(studio: &Studio, server: &Server, live: &str) {
+/// Ends a live, as the button does: its last results are made a moment later.
+async fn begin_to_end(studio: &Studio, server: &Server, live: &str) {
     studio.post(server, &format!("/api/admin/lives/{live}/close"), json!({"delay_ms": 0})).await;
+}
+
+/// Ends a live, and waits until all its results are final.
+pub(super) async fn end(studio: &Studio, server: &Server, live: &str) {
+    begin_to_end(studio, server, live).await;
+    eventually("the last results of a live", async || {
+        let results = server.results(live).await;
+        let mut jeux = results["jeux"].as_array().unwrap().iter();
+        jeux.all(|jeu| jeu["phase"] == "final" || jeu["phase"] == "pending").then_some(())
+    })
+    .await;
 }
 
 /// Folders of the dumps below a folder: those with a manifest.
@@ -99,7 +111,7 @@ async fn a_live_of_ten_thousand_notes_is_dumped_within_five_seconds_of_its_end()
     let count = std::env::var("BAREME_DUMP_NOTES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     crowd(&server, &live, jeux[0], count / 2).await;
     crowd(&server, &live, jeux[1], count - count / 2).await;
-    end(&studio, &server, &live).await;
+    begin_to_end(&studio, &server, &live).await;
     let ended = Instant::now();
     let dump = dump_of(&dir.path().join("dumps"), &live).await;
     let took = ended.elapsed();
@@ -250,13 +262,35 @@ async fn a_server_killed_while_it_dumps_makes_the_dump_after_its_next_start() {
 }
 
 #[tokio::test]
+async fn what_was_left_beside_a_dump_that_is_whole_is_deleted_when_it_is_read_back() {
+    let dir = data_dir();
+    let studio = Studio::new(dir.path());
+    let server = Server::start(&["serve", "--dump-to", "off"], dir.path()).await;
+    let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
+    crowd(&server, &live, jeux[0], 20).await;
+    begin_to_end(&studio, &server, &live).await;
+    let to = beside(dir.path(), "dumps");
+    done(dir.path(), &["dump", "--live", &live, "--dump-to", &to]);
+    let dump = dumps_in(&dir.path().join("dumps")).remove(0);
+    let whole = files_in(&dump);
+    // What is there when the maker is killed between the manifest's name and the end of its work.
+    std::fs::write(dump.join("manifest.json#1"), b"{}").unwrap();
+    std::fs::create_dir(dump.join("0a1b2c3d")).unwrap();
+    std::fs::write(dump.join("0a1b2c3d/notes-1.ndjson.zst"), b"half").unwrap();
+    assert!(done(dir.path(), &["dump", "--live", &live, "--dump-to", &to]).contains("was there, read back: 20 notes"));
+    assert_eq!(files_in(&dump), whole);
+    assert!(!dump.join("0a1b2c3d").exists());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn many_who_dump_a_live_at_once_leave_one_dump() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
     let server = Server::start(&["serve", "--dump-to", "off"], dir.path()).await;
     let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
     crowd(&server, &live, jeux[0], 200).await;
-    end(&studio, &server, &live).await;
+    begin_to_end(&studio, &server, &live).await;
     let to = beside(dir.path(), "dumps");
     let dump = || {
         let (path, live, to) = (dir.path().to_owned(), live.clone(), to.clone());
