@@ -3,6 +3,9 @@
 //! **Invariant**: a setting nobody knows is refused by name, wherever it comes from, with the nearest known one; a typo
 //! must not silently leave a default in force.
 
+mod options;
+mod resolve;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,6 +19,9 @@ use serde::{Deserialize, Deserializer};
 use crate::archive::{DumpTo, TargetUrl};
 use crate::store::cql::{CqlUrl, UrlError};
 use crate::ws::session::Rate;
+
+pub use options::Options;
+pub use resolve::{check_environment, resolve};
 
 /// Which store keeps the durable facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,88 +155,6 @@ impl Default for Settings {
     }
 }
 
-/// One source of settings: the flags and the environment, or the file. What it does not name is `None`.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Address and port to listen on [default: 127.0.0.1:8080]
-    ///
-    /// 0.0.0.0:8080 lets phones on the same network in.
-    #[arg(long, global = true, env = "BAREME_LISTEN", value_name = "ADDRESS:PORT")]
-    pub listen: Option<String>,
-    /// Folder of the database file, made at the first start [default: ./bareme-data]
-    #[arg(long, global = true, env = "BAREME_DATA_DIR", value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
-    /// Where votes are kept: `sqlite`, `memory` which forgets everything at the end, or a cluster [default: sqlite]
-    ///
-    /// A cluster of ScyllaDB or Apache Cassandra is cql://node-1,node-2/keyspace?dc=NAME, with &user=NAME,
-    /// &password_file=FILE and &tls=FILE (certificates in PEM) where it asks for them.
-    #[arg(long, global = true, env = "BAREME_STORE", value_name = "STORE")]
-    pub store: Option<String>,
-    /// URL people reach this server under, when a proxy stands before it [default: what each request says]
-    #[arg(long, global = true, env = "BAREME_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
-    /// Serves the pages' files from this folder, for people who work on them
-    #[arg(long, global = true, hide = true, env = "BAREME_ASSETS_DIR", value_name = "FOLDER")]
-    pub assets_dir: Option<PathBuf>,
-    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8 [default: none]
-    #[arg(long, global = true, env = "BAREME_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
-    #[serde(default, deserialize_with = "one_or_many")]
-    pub trusted_proxies: Option<Vec<String>>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as info,bareme=debug [default: info]
-    #[arg(long, global = true, env = "BAREME_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-    /// How log lines look [default: auto, which is human on a terminal and json otherwise]
-    #[arg(
-        long,
-        global = true,
-        env = "BAREME_LOG_FORMAT",
-        value_name = "FORMAT",
-        value_enum,
-        hide_possible_values = true
-    )]
-    pub log_format: Option<LogFormat>,
-    /// Collector that traces of votes are sent to, such as http://127.0.0.1:4318 [default: none, and no traces]
-    ///
-    /// OTLP over HTTP with protobuf. Headers it asks for come from the variable OTEL_EXPORTER_OTLP_HEADERS.
-    #[arg(long, global = true, env = "BAREME_OTLP_ENDPOINT", value_name = "URL")]
-    pub otlp_endpoint: Option<String>,
-    /// Share of those who join whose votes are traced, from 0 to 1 [default: 0.01]
-    #[arg(long, global = true, env = "BAREME_TRACE_RATIO", value_name = "NUMBER")]
-    pub trace_ratio: Option<f64>,
-    /// Votes per second that one address may send over HTTP; loopback is exempt [default: 50]
-    #[arg(long, global = true, env = "BAREME_VOTE_RATE", value_name = "NUMBER")]
-    pub vote_rate: Option<u32>,
-    /// Messages per second that one socket may send [default: 10]
-    #[arg(long, global = true, env = "BAREME_SOCKET_RATE", value_name = "NUMBER")]
-    pub socket_rate: Option<u32>,
-    /// Most sockets of one address at once; loopback is exempt [default: 1000]
-    #[arg(long, global = true, env = "BAREME_SOCKETS_PER_ADDRESS", value_name = "NUMBER")]
-    pub sockets_per_address: Option<u32>,
-    /// How sockets are served: `fast` by event loops of their own (Linux), `portable` by the HTTP server [default: fast]
-    #[arg(long, global = true, env = "BAREME_SOCKETS", value_name = "PATH", value_enum, hide_possible_values = true)]
-    pub sockets: Option<Sockets>,
-    /// Milliseconds between two snapshots that pages get, at least [default: 100]
-    #[arg(long, global = true, env = "BAREME_TICK_MS", value_name = "MILLISECONDS")]
-    pub tick_ms: Option<u64>,
-    /// Most connections at once [default: 100000]
-    #[arg(long, global = true, env = "BAREME_MAX_CONNECTIONS", value_name = "NUMBER")]
-    pub max_connections: Option<usize>,
-    /// Threads that serve connections [default: 0, one for each processor]
-    #[arg(long, global = true, env = "BAREME_WORKERS", value_name = "NUMBER")]
-    pub workers: Option<usize>,
-    /// Where lives that are over are dumped: a folder, file:///…, s3://bucket/prefix, gs://…, az://…, or `off`
-    /// [default: the folder `dumps` in the data directory; off on a cluster]
-    ///
-    /// Secrets are read from the variables of the provider, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from
-    /// files that AWS_SECRET_ACCESS_KEY_FILE and the like name.
-    #[arg(long, global = true, env = "BAREME_DUMP_TO", value_name = "PLACE")]
-    pub dump_to: Option<String>,
-    /// Days that single notes are kept after their live, once they are in a dump; 0 keeps them for ever [default: 90]
-    #[arg(long, global = true, env = "BAREME_KEEP_NOTES_DAYS", value_name = "DAYS")]
-    pub keep_notes_days: Option<u32>,
-}
-
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
 pub const NAMES: [&str; 19] = [
     "listen",
@@ -253,22 +177,6 @@ pub const NAMES: [&str; 19] = [
     "dump_to",
     "keep_notes_days",
 ];
-
-/// Variables that are read besides those of the settings.
-const OTHER_VARIABLES: [&str; 2] = ["BAREME_CONFIG", "BAREME_VIEWERS"];
-
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(Some(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(text) => text.split(',').map(str::to_owned).collect(),
-        OneOrMany::Many(texts) => texts,
-    }))
-}
 
 /// A setting is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -297,173 +205,6 @@ pub struct Shown {
     pub value: Option<String>,
     /// Where it came from.
     pub source: String,
-}
-
-/// Puts the sources together, the strongest first, and checks everything.
-///
-/// # Errors
-/// The first setting that is wrong.
-pub fn resolve(
-    flags: &Options,
-    matches: &ArgMatches,
-    config: Option<&Path>,
-) -> Result<(Settings, Vec<Shown>), SettingsError> {
-    let file = config.map(read_file).transpose()?.unwrap_or_default();
-    let mut sources = Vec::new();
-    let mut pick = |name: &'static str, in_flags: bool, in_file: bool| {
-        let source = match (in_flags.then(|| matches.value_source(name)).flatten(), in_file, config) {
-            (Some(ValueSource::CommandLine), ..) => format!("--{}", name.replace('_', "-")),
-            (Some(_), ..) => format!("BAREME_{}", name.to_uppercase()),
-            (None, true, Some(path)) => path.display().to_string(),
-            _ => "default".to_owned(),
-        };
-        sources.push((name, source));
-    };
-    macro_rules! layered {
-        ($field:ident) => {{
-            let flag = flags.$field.clone();
-            pick(stringify!($field), flag.is_some(), file.$field.is_some());
-            flag.or_else(|| file.$field.clone())
-        }};
-    }
-    let default = Settings::default();
-    let settings = Settings {
-        listen: parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen),
-        data_dir: layered!(data_dir).unwrap_or(default.data_dir),
-        store: layered!(store).map(|text| store_kind(&text)).transpose()?.unwrap_or(default.store),
-        public_url: layered!(public_url)
-            .filter(|url| !url.is_empty())
-            .map(|url| http_url("public_url", &url, "https://example.org"))
-            .transpose()?,
-        assets_dir: layered!(assets_dir),
-        trusted_proxies: networks(layered!(trusted_proxies))?,
-        log: layered!(log).unwrap_or(default.log),
-        log_format: layered!(log_format).unwrap_or(default.log_format),
-        otlp_endpoint: layered!(otlp_endpoint)
-            .filter(|url| !url.is_empty())
-            .map(|url| http_url("otlp_endpoint", &url, "http://127.0.0.1:4318"))
-            .transpose()?,
-        trace_ratio: layered!(trace_ratio).unwrap_or(default.trace_ratio),
-        vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
-        socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
-        sockets_per_address: layered!(sockets_per_address).unwrap_or(default.sockets_per_address),
-        sockets: layered!(sockets).unwrap_or(default.sockets),
-        tick_ms: layered!(tick_ms).unwrap_or(default.tick_ms),
-        max_connections: layered!(max_connections).unwrap_or(default.max_connections),
-        workers: layered!(workers).unwrap_or(default.workers),
-        dump_to: layered!(dump_to).map(|text| dump_to(&text)).transpose()?.unwrap_or(default.dump_to),
-        keep_notes_days: layered!(keep_notes_days).unwrap_or(default.keep_notes_days),
-    };
-    settings.validate()?;
-    let shown = sources.into_iter().map(|(name, source)| Shown { name, value: settings.value(name), source }).collect();
-    Ok((settings, shown))
-}
-
-fn read_file(path: &Path) -> Result<Options, SettingsError> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| SettingsError::new(&name, format!("cannot be read: {error}"), "check --config"))?;
-    // Unknown keys first, because the parser's message knows no nearest name.
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        SettingsError::new(&name, format!("is not TOML: {}", error.message()), "correct the file")
-    })?;
-    if let Some(key) = table.keys().find(|key| !NAMES.contains(&key.as_str())) {
-        return Err(unknown(&format!("{key} in {name}"), key, NAMES.into_iter().map(str::to_owned)));
-    }
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().lines().count());
-        let place = format!("{name}, line {}", line.max(1));
-        SettingsError::new(place, error.message().trim().to_owned(), "correct the file")
-    })
-}
-
-fn unknown(shown: &str, given: &str, known: impl Iterator<Item = String>) -> SettingsError {
-    let score = |name: &String| strsim::jaro_winkler(given, name);
-    let nearest = known.max_by(|one, other| score(one).total_cmp(&score(other)));
-    let remedy = nearest.map_or_else(String::new, |name| format!("did you mean {name}?"));
-    SettingsError::new(shown, "is not a setting", remedy)
-}
-
-/// Refuses `BAREME_*` variables that nobody reads. What Kubernetes puts into every container when a Service has this
-/// name is no setting and is passed over.
-///
-/// # Errors
-/// The first unknown one.
-pub fn check_environment(variables: impl Iterator<Item = (String, String)>) -> Result<(), SettingsError> {
-    let known: Vec<String> = NAMES
-        .iter()
-        .map(|name| format!("BAREME_{}", name.to_uppercase()))
-        .chain(OTHER_VARIABLES.map(str::to_owned))
-        .collect();
-    let mut given: Vec<_> = variables.filter(|(name, _)| name.starts_with("BAREME_")).collect();
-    given.sort();
-    for (name, value) in given {
-        let of_kubernetes = name.ends_with("_SERVICE_HOST")
-            || name.contains("_SERVICE_PORT")
-            || value.starts_with("tcp://")
-            || value.starts_with("udp://")
-            || name.contains("_TCP_")
-            || name.contains("_UDP_");
-        if !of_kubernetes && !known.contains(&name) {
-            return Err(unknown(&name, &name, known.into_iter()));
-        }
-    }
-    Ok(())
-}
-
-fn parsed<T: FromStr>(setting: &str, text: Option<String>, example: &str) -> Result<Option<T>, SettingsError> {
-    let Some(text) = text else { return Ok(None) };
-    let value = text
-        .parse()
-        .map_err(|_| SettingsError::new(setting, format!("`{text}` cannot be used"), format!("use {example}")))?;
-    Ok(Some(value))
-}
-
-/// A cluster's address may hold a password by mistake: what is wrong is said without repeating it.
-fn store_kind(text: &str) -> Result<StoreKind, SettingsError> {
-    match text {
-        "sqlite" => Ok(StoreKind::Sqlite),
-        "memory" => Ok(StoreKind::Memory),
-        _ if CqlUrl::is_meant(text) => text.parse().map(StoreKind::Cql).map_err(|error: UrlError| {
-            SettingsError::new("store", error.to_string(), "use cql://node-1,node-2/keyspace?dc=NAME")
-        }),
-        _ => {
-            let reason = format!("`{text}` cannot be used");
-            Err(SettingsError::new("store", reason, "use `sqlite`, `memory` or cql://node-1,node-2/keyspace?dc=NAME"))
-        }
-    }
-}
-
-/// What is wrong is said without repeating the text, which may hold a secret by mistake.
-fn dump_to(text: &str) -> Result<DumpTo, SettingsError> {
-    let remedy = "use a folder, file:///…, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or off";
-    text.parse().map_err(|reason: String| SettingsError::new("dump_to", reason, remedy))
-}
-
-/// A URL may hold a password by mistake: then it is not repeated.
-fn http_url(setting: &str, text: &str, example: &str) -> Result<url::Url, SettingsError> {
-    let shown = if text.contains('@') { "this" } else { text };
-    let wrong = |reason: &str| SettingsError::new(setting, format!("`{shown}` {reason}"), format!("use {example}"));
-    let url = url::Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(wrong("is not an http or https URL"));
-    }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("has more than an origin and a path"));
-    }
-    Ok(url)
-}
-
-fn networks(texts: Option<Vec<String>>) -> Result<Vec<IpNet>, SettingsError> {
-    let network = |text: &str| {
-        let address = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
-            let remedy = "use networks such as 10.0.0.0/8, separated by commas";
-            SettingsError::new("trusted_proxies", format!("`{text}` is not a network"), remedy)
-        })
-    };
-    let texts = texts.unwrap_or_default();
-    texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(network).collect()
 }
 
 impl Settings {

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ConductError, Conductor, Result, close_unless, live_key, ready, reopened};
+use super::jeux::{close_unless, reopened};
+use super::{ConductError, Conductor, Result, live_key, ready};
 use crate::cluster::ItemHandle;
 use crate::domain::ballot::Ratings;
 use crate::domain::live::{Live, LiveId, LiveStatus, UNDO_WINDOW_US};

@@ -1,0 +1,243 @@
+//! A live from draft to over: taking its channel, going on air, ending.
+//!
+//! **Invariant**: each step is durable and can be asked for again, so that a crash between two leaves nothing that the same
+//! request does not finish.
+
+use super::{ConductError, Conductor, LiveView, OpenJeux, Result, all_ready, channel_key, live_key, ready};
+use crate::cluster::ItemHandle;
+use crate::cluster::engine::ItemError;
+use crate::domain::ballot::Ratings;
+use crate::domain::channel::Channel;
+use crate::domain::jeu::JeuId;
+use crate::domain::key::Slug;
+use crate::domain::live::{Live, LiveId, LiveStatus};
+use crate::domain::phase::Phase;
+use crate::domain::rule::Rule;
+use crate::protocol::LiveState;
+use crate::store::Swap;
+
+impl Conductor {
+    /// Puts a draft on air: at most one live of a channel at a time. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the channel has another live on air or this one is over.
+    pub async fn open_live(&self, live_id: LiveId, jeux: OpenJeux) -> Result<LiveState> {
+        let live = self.stored_live(live_id).await?.value;
+        match live.status {
+            // An opening that a crash cut short before its first jeu was open goes on below.
+            LiveStatus::Open if live.current.is_some() => return self.live_state(live_id).await,
+            LiveStatus::Closed => {
+                return Err(ConductError::conflict(
+                    Rule::LiveOver,
+                    "the live is over",
+                    "make a new live and open that",
+                ));
+            }
+            LiveStatus::Open | LiveStatus::Draft => {}
+        }
+        self.take_channel(&live.channel, live_id).await?;
+        let live = match self.put_on_air(live_id).await {
+            // Ended or deleted by somebody else meanwhile: it must not keep the channel.
+            Err(error @ (ConductError::Conflict { .. } | ConductError::UnknownLive(_))) => {
+                self.release_channel(&live.channel, live_id, false).await?;
+                return Err(error);
+            }
+            other => other?,
+        };
+        let opened: Vec<_> = match jeux {
+            OpenJeux::First => live.programme.iter().take(1).collect(),
+            OpenJeux::All => live.programme.iter().collect(),
+            OpenJeux::None => Vec::new(),
+        };
+        let view = self.view(live_id).ok_or(ConductError::UnknownLive(live_id))?;
+        for jeu in &opened {
+            let item = view.item(jeu.jeu_id).ok_or(ConductError::UnknownJeu(live_id, jeu.jeu_id))?;
+            ready(item).await?;
+            item.open().await?;
+        }
+        let items: Vec<_> = opened.iter().filter_map(|jeu| view.item(jeu.jeu_id)).collect();
+        self.show_opened(live_id, &items, |_| {}).await?;
+        self.live_state(live_id).await
+    }
+
+    /// Makes `live_id` the one live of its channel that is on air.
+    pub(super) async fn take_channel(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
+        let key = channel_key(channel);
+        let mut freed = None;
+        loop {
+            let taken = self.inner.records.update(&key, |channel: &mut Channel| match channel.open_live {
+                Some(other) if other != live_id => Err(other),
+                _ => {
+                    channel.open_live = Some(live_id);
+                    Ok(())
+                }
+            });
+            match taken.await? {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(other)) => {
+                    // One that is over, or gone, was not released because the store failed at that moment.
+                    let status = match self.stored_live(other).await {
+                        Ok(stored) => Some(stored.value.status),
+                        Err(ConductError::UnknownLive(_)) => None,
+                        Err(error) => return Err(error),
+                    };
+                    if freed == Some(other) || matches!(status, Some(LiveStatus::Open | LiveStatus::Draft)) {
+                        let reason = format!("live {other} of this channel is on air");
+                        return Err(ConductError::conflict(Rule::LiveOnAir, reason, "close it first"));
+                    }
+                    self.release_channel(channel, other, status.is_some()).await?;
+                    freed = Some(other);
+                }
+                None => {
+                    return Err(ConductError::conflict(
+                        Rule::ChannelGone,
+                        "the channel of this live is gone",
+                        "make a new live",
+                    ));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn put_on_air(&self, live_id: LiveId) -> Result<Live> {
+        let now_us = self.inner.env.now_us();
+        self.change(live_id, |live| {
+            if live.status == LiveStatus::Closed {
+                return Err(ConductError::conflict(
+                    Rule::LiveOver,
+                    "the live is over",
+                    "make a new live and open that",
+                ));
+            }
+            live.status = LiveStatus::Open;
+            live.opened_at_us.get_or_insert(now_us);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a live: its open jeux close at the deadline, then the live is closed. `None`: the channel's delay.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the live is a draft.
+    pub async fn close_live(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
+        let live = self.stored_live(live_id).await?.value;
+        match live.status {
+            LiveStatus::Draft => {
+                return Err(ConductError::conflict(
+                    Rule::LiveNotOnAir,
+                    "the live is not on air",
+                    "open it, or delete it",
+                ));
+            }
+            LiveStatus::Closed => {
+                // What comes after the closing may have failed when it was asked for.
+                self.end_live(live_id).await?;
+                return self.live_state(live_id).await;
+            }
+            LiveStatus::Open => {}
+        }
+        let view = self.on_air(live_id).await?;
+        all_ready(&view).await?;
+        let is_open = |item: &&ItemHandle<Ratings>| item.view().rank.phase() == Phase::Open;
+        let open: Vec<JeuId> = view.items.iter().filter(is_open).map(|item| item.item().jeu).collect();
+        let delay_ms = if open.is_empty() { 0 } else { self.delay(&live.channel, delay_ms).await? };
+        if delay_ms == 0 {
+            self.end_live(live_id).await?;
+        } else {
+            let ends_at_us = self.inner.env.now_us() + delay_ms * 1000;
+            self.change_on_air(live_id, |live| {
+                for jeu in &open {
+                    let at = live.closes_at_us.entry(*jeu).or_insert(ends_at_us);
+                    *at = (*at).min(ends_at_us);
+                }
+                live.ends_at_us = Some(ends_at_us);
+                Ok(())
+            })
+            .await?;
+        }
+        self.live_state(live_id).await
+    }
+
+    /// Closes whatever is open, then the live, then frees the channel; in this order, each step survives a crash, and
+    /// all of it can be asked for again.
+    pub(super) async fn end_live(&self, live_id: LiveId) -> Result<()> {
+        let closing = self.view(live_id).map(|view| closed_with(&view)).unwrap_or_default();
+        self.close_jeux(live_id).await?;
+        let now_us = self.inner.env.now_us();
+        let live = self
+            .change(live_id, |live| {
+                live.status = LiveStatus::Closed;
+                live.closed_at_us.get_or_insert(now_us);
+                live.closed_with.extend(&closing);
+                live.closes_at_us.clear();
+                live.ends_at_us = None;
+                Ok(())
+            })
+            .await?;
+        // Once more: one may have been opened before the record said that the live is over, and none can be from here on.
+        self.close_jeux(live_id).await?;
+        self.release_channel(&live.channel, live_id, true).await?;
+        self.retire(live_id);
+        Ok(())
+    }
+
+    /// Closes every jeu of a live that was opened.
+    pub(super) async fn close_jeux(&self, live_id: LiveId) -> Result<()> {
+        // A live that is over may have been forgotten, with all its jeux final.
+        let Some(view) = self.view(live_id) else { return Ok(()) };
+        all_ready(&view).await?;
+        for item in &view.items {
+            match item.close().await {
+                Ok(_) | Err(ItemError::Phase(Phase::Pending)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees a channel from its open live, which becomes the last one if it `was_on_air`.
+    pub(super) async fn release_channel(&self, channel: &Slug, live_id: LiveId, was_on_air: bool) -> Result<()> {
+        let key = channel_key(channel);
+        let freed = self.inner.records.update(&key, |channel: &mut Channel| {
+            if channel.open_live == Some(live_id) {
+                channel.open_live = None;
+                channel.last_live = if was_on_air { Some(live_id) } else { channel.last_live };
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        freed.await?;
+        self.channel_changed(channel).await;
+        Ok(())
+    }
+
+    /// Deletes a draft.
+    ///
+    /// # Errors
+    /// [`ConductError`]; a conflict when the live was ever on air: results are kept.
+    pub async fn delete_live(&self, live_id: LiveId) -> Result<()> {
+        let stored = self.stored_live(live_id).await?;
+        if stored.value.status != LiveStatus::Draft {
+            return Err(ConductError::conflict(
+                Rule::LiveWasOnAir,
+                "the live has been on air",
+                "keep it: its results belong to it",
+            ));
+        }
+        match self.inner.records.delete(&live_key(live_id), stored.revision).await? {
+            // An opening that failed half-way has taken the channel.
+            Swap::Done(_) => self.release_channel(&stored.value.channel, live_id, false).await,
+            Swap::Conflict(_) => {
+                Err(ConductError::conflict(Rule::Raced, "the live was just changed", "look at it again"))
+            }
+        }
+    }
+}
+
+/// The jeux that the ending of a live closes: those that are open, and those whose announced closing comes with it.
+pub(super) fn closed_with(view: &LiveView) -> Vec<JeuId> {
+    let with_it = |item: &&ItemHandle<Ratings>| {
+        item.view().rank.phase() == Phase::Open || view.live.closes_at_us.contains_key(&item.item().jeu)
+    };
+    view.items.iter().filter(with_it).map(|item| item.item().jeu).collect()
+}
