@@ -38,6 +38,8 @@ use http_server::{Size, http_server};
 
 /// How long votes under way may take to become durable when stopping.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take from the accepting thread to a worker when stopping.
+const IN_HAND: Duration = Duration::from_millis(50);
 /// How long a start waits for a store that is away or busy, and between two tries.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -241,9 +243,13 @@ async fn drain(state: &State, handle: &ServerHandle) {
     if tokio::time::timeout(SETTLE_TIMEOUT, state.conductor.settle()).await.is_err() {
         tracing::warn!(pending = state.conductor.pending_votes(), "some votes did not become durable in time");
     }
+    // From here on nobody is let in. Whom the accepting thread has in hand still gets to a worker: one that had ended by
+    // then would be missed, and that thread cannot be asked.
+    handle.pause().await;
     if let Some(loops) = &state.loops {
         loops.stop().await;
     }
+    tokio::time::sleep(IN_HAND).await;
     handle.stop(true).await;
 }
 

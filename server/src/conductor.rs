@@ -24,26 +24,23 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::cluster::engine::ItemError;
 use crate::cluster::env::Env;
 use crate::cluster::{Engine, ItemHandle};
-use crate::domain::Invalid;
 use crate::domain::ballot::Ratings;
-use crate::domain::channel::{Channel, checked_close_delay};
-use crate::domain::jeu::JeuId;
+use crate::domain::channel::Channel;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
-use crate::store::{RecordKey, RecordKind, Store, StoreError, Swap};
+use crate::store::{RecordKey, RecordKind, Store};
 
 pub use error::ConductError;
 pub use read::{CountedNote, JeuNumbers};
 pub(crate) use read::{counted, counted_numbers, stored_numbers, tally_frame};
 pub use rehearsal::{DEFAULT_VOTES_PER_S, MAX_VOTES_PER_S, Rehearsal, check_rate};
-pub use submit::{OnReply, Vote, Wanted};
+pub use submit::{Vote, Wanted};
 pub use view::{ChannelView, LiveView};
 
 /// Channels read from the store at a time when a pod starts.
@@ -285,7 +282,6 @@ impl Conductor {
         })
         .await
     }
-
 }
 
 /// Waits until a jeu has read its notes.

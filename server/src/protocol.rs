@@ -276,13 +276,13 @@ pub struct Reply {
     pub status: Status,
     /// With `stale`: the note the server holds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<Held>,
+    pub held: Option<Box<Held>>,
     /// With `retry_after` and `too_fast`: how long to wait, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// With `invalid`: field, reason and remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Problem>,
+    pub problem: Option<Box<Problem>>,
     /// The server's clock, for clients whose own is wrong; with `invalid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now_us: Option<u64>,

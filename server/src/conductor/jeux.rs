@@ -70,7 +70,12 @@ impl Conductor {
     }
 
     /// Makes a jeu current, with `edit`, if the live is still on air and still has it.
-    pub(super) async fn follow(&self, live_id: LiveId, jeu: JeuId, mut edit: impl FnMut(&mut Live) + Send) -> Result<()> {
+    pub(super) async fn follow(
+        &self,
+        live_id: LiveId,
+        jeu: JeuId,
+        mut edit: impl FnMut(&mut Live) + Send,
+    ) -> Result<()> {
         let current = |live: &mut Live| {
             live.jeu(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
             live.current = Some(jeu);

@@ -50,9 +50,6 @@ pub struct Vote {
     pub trace: Option<Arc<Joined>>,
 }
 
-/// Called once with what became of a vote, on any thread; it must not block.
-pub type OnReply = Box<dyn FnOnce(Reply) + Send>;
-
 /// The meters of votes, looked up once.
 pub(super) struct Meters {
     accepted: metrics::Counter,
@@ -101,8 +98,8 @@ impl Reply {
 }
 
 impl Conductor {
-    /// Hands a vote in; `on_reply` hears what became of it, after it is durable.
-    pub fn submit(&self, vote: &Vote, on_reply: OnReply) {
+    /// Hands a vote in; `on_reply` hears what became of it, after it is durable, once and on any thread. It must not block.
+    pub fn submit(&self, vote: &Vote, on_reply: impl FnOnce(Reply) + Send + 'static) {
         let mut handful = Handful::default();
         self.prepare(vote, on_reply, Instant::now(), &mut handful);
         handful.hand_in();
@@ -110,7 +107,10 @@ impl Conductor {
 
     /// Hands votes in that came together since `since`, as [`Conductor::submit`] does each: whoever counts them is woken
     /// once for all.
-    pub fn submit_all(&self, votes: impl IntoIterator<Item = (Vote, OnReply)>, since: Instant) {
+    pub fn submit_all<R>(&self, votes: impl IntoIterator<Item = (Vote, R)>, since: Instant)
+    where
+        R: FnOnce(Reply) + Send + 'static,
+    {
         let mut handful = Handful::default();
         for (vote, on_reply) in votes {
             self.prepare(&vote, on_reply, since, &mut handful);
@@ -119,10 +119,18 @@ impl Conductor {
     }
 
     /// Answers a vote that is refused; puts any other into the handful.
-    fn prepare(&self, vote: &Vote, on_reply: OnReply, since: Instant, handful: &mut Handful) {
+    fn prepare(
+        &self,
+        vote: &Vote,
+        on_reply: impl FnOnce(Reply) + Send + 'static,
+        since: Instant,
+        handful: &mut Handful,
+    ) {
         let now_us = self.inner.env.now_us();
         let v = vote.v.unwrap_or(now_us);
-        let base = Reply::plain(Some(vote.live), Some(vote.jeu), Some(v), Status::Ok);
+        let (of_live, of_jeu) = (vote.live, vote.jeu);
+        // Made when it is needed: what waits for the disk is kept small, since it waits by the thousand.
+        let plain = move |status| Reply::plain(Some(of_live), Some(of_jeu), Some(v), status);
         let mut trace = vote.trace.as_ref().and_then(|joined| joined.vote(vote.live, vote.jeu));
         let refuse = |reply: Reply, trace: Option<Box<VoteTrace>>| {
             metrics::counter!("notes_refused_total", "reason" => reply.status.as_str()).increment(1);
@@ -132,17 +140,17 @@ impl Conductor {
         let (view, payload) = match self.checked(vote, v) {
             Ok(checked) => checked,
             Err(problem) => {
-                let problem = Some(problem.into());
-                let reply = Reply { status: Status::Invalid, problem, now_us: Some(now_us), ..base };
+                let problem = Some(Box::new(problem.into()));
+                let reply = Reply { problem, now_us: Some(now_us), ..plain(Status::Invalid) };
                 return on_reply(refuse(reply, trace));
             }
         };
         let jeu = JeuId(vote.jeu);
         if view.item(jeu).is_none() {
-            return on_reply(refuse(Reply { status: Status::NotOpen, ..base }, trace));
+            return on_reply(refuse(plain(Status::NotOpen), trace));
         }
         if view.live.status == LiveStatus::Closed {
-            return on_reply(refuse(Reply { status: Status::Closed, ..base }, trace));
+            return on_reply(refuse(plain(Status::Closed), trace));
         }
         let inner = Arc::clone(&self.inner);
         inner.pending.fetch_add(1, Ordering::Relaxed);
@@ -152,7 +160,7 @@ impl Conductor {
         }
         let on_outcome = Box::new(move |outcome: Outcome| {
             inner.pending.fetch_sub(1, Ordering::Relaxed);
-            let reply = reply_of(&answered, base, outcome);
+            let reply = reply_of(&answered, plain, outcome);
             if reply.status == Status::Ok {
                 inner.meters.accepted.increment(1);
                 inner.meters.ack_seconds.record(since.elapsed().as_secs_f64());
@@ -215,17 +223,17 @@ impl Conductor {
     }
 }
 
-fn reply_of(view: &LiveView, base: Reply, outcome: Outcome) -> Reply {
+fn reply_of(view: &LiveView, plain: impl Fn(Status) -> Reply, outcome: Outcome) -> Reply {
     match outcome {
-        Outcome::Ok => base,
-        Outcome::Unknown => Reply { status: Status::Unknown, ..base },
-        Outcome::RetryAfter { ms } => Reply { status: Status::RetryAfter, retry_after_ms: Some(ms), ..base },
-        Outcome::Closed => Reply { status: Status::Closed, ..base },
-        Outcome::NotOpen => Reply { status: Status::NotOpen, ..base },
+        Outcome::Ok => plain(Status::Ok),
+        Outcome::Unknown => plain(Status::Unknown),
+        Outcome::RetryAfter { ms } => Reply { retry_after_ms: Some(ms), ..plain(Status::RetryAfter) },
+        Outcome::Closed => plain(Status::Closed),
+        Outcome::NotOpen => plain(Status::NotOpen),
         Outcome::Stale { version, payload } => {
             let bareme = view.ballot.bareme();
             let scores = Note::decode(bareme, &payload).map(|note| note.to_json(bareme)).unwrap_or_default();
-            Reply { status: Status::Stale, held: Some(Held { v: version, scores }), ..base }
+            Reply { held: Some(Box::new(Held { v: version, scores })), ..plain(Status::Stale) }
         }
         Outcome::TooFarAhead { now_us } => {
             let problem = Invalid::new(
@@ -234,7 +242,7 @@ fn reply_of(view: &LiveView, base: Reply, outcome: Outcome) -> Reply {
                 "lies more than a minute ahead of the server's clock",
                 "use `now_us`",
             );
-            Reply { status: Status::Invalid, problem: Some(problem.into()), now_us: Some(now_us), ..base }
+            Reply { problem: Some(Box::new(problem.into())), now_us: Some(now_us), ..plain(Status::Invalid) }
         }
     }
 }

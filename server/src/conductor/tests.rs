@@ -95,7 +95,7 @@ async fn vote(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Reply {
         wanted: Wanted::Json(scores),
         trace: None,
     };
-    conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
+    conductor.submit(&vote, move |answer| drop(sender.send(answer)));
     reply.await.unwrap()
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
 
@@ -56,7 +56,9 @@ impl Text {
         let head_bytes = write_head(TEXT, bytes.len() - MAX_HEAD_BYTES, &mut head);
         let start = MAX_HEAD_BYTES - head_bytes;
         bytes[start..MAX_HEAD_BYTES].copy_from_slice(&head[..head_bytes]);
-        Self { frame: Bytes::from(bytes).slice(start..) }
+        let mut frame = Bytes::from(bytes);
+        frame.advance(start);
+        Self { frame }
     }
 
     /// A message with this text, as it is.

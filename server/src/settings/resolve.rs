@@ -183,3 +183,67 @@ fn networks(texts: Option<Vec<String>>) -> Result<Vec<IpNet>, SettingsError> {
     let texts = texts.unwrap_or_default();
     texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(network).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_nearest_name_and_those_of_kubernetes_are_not() {
+        let check = |name: &str, value: &str| check_environment([(name.to_owned(), value.to_owned())].into_iter());
+        let refused = check("BAREME_LISTN", "x").unwrap_err();
+        assert_eq!(refused.to_string(), "BAREME_LISTN: is not a setting; did you mean BAREME_LISTEN?");
+        assert_eq!(check("BAREME_DATA_DIR", "x"), Ok(()));
+        assert_eq!(check("BAREME_SERVICE_HOST", "10.0.0.1"), Ok(()));
+        assert_eq!(check("BAREME_PORT", "tcp://10.0.0.1:80"), Ok(()));
+        assert!(check("BAREME_PORT", "8080").is_err());
+        assert_eq!(check("HOME", "x"), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bareme.toml");
+        std::fs::write(&path, "data_dri = \"x\"\n").unwrap();
+        let refused = read_file(&path).unwrap_err().to_string();
+        assert!(refused.starts_with("data_dri in ") && refused.ends_with("did you mean data_dir?"), "{refused}");
+        std::fs::write(&path, "listen = 4\n").unwrap();
+        assert!(read_file(&path).unwrap_err().to_string().contains("line 1"));
+        std::fs::write(&path, "trusted_proxies = \"10.0.0.0/8,::1\"\n").unwrap();
+        assert_eq!(networks(read_file(&path).unwrap().trusted_proxies).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_store_is_a_name_or_the_address_of_a_cluster_and_no_refusal_repeats_a_password() {
+        assert_eq!(store_kind("memory"), Ok(StoreKind::Memory));
+        let url = "cql://a:9042,b:9042/bareme?dc=dc1&user=jo&password_file=/run/pw";
+        assert_eq!(store_kind(url).unwrap().to_string(), url);
+        let refused = store_kind("redis").unwrap_err().to_string();
+        assert!(refused.starts_with("store: `redis` cannot be used; use `sqlite`"), "{refused}");
+        let refused = store_kind("cql://jo:hunter2@a/bareme?dc=dc1").unwrap_err().to_string();
+        assert!(refused.contains("password_file") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn dumps_go_beside_the_file_unless_told_otherwise_and_nowhere_on_a_cluster() {
+        let mut settings = Settings { data_dir: "/srv/bareme".into(), ..Settings::default() };
+        assert_eq!(settings.dump_target().map(|url| url.to_string()).as_deref(), Some("file:///srv/bareme/dumps"));
+        settings.store = store_kind("cql://a/bareme?dc=dc1").unwrap();
+        assert_eq!(settings.dump_target(), None);
+        settings.dump_to = dump_to("s3://bucket/x").unwrap();
+        assert_eq!(settings.dump_target().map(|url| url.to_string()).as_deref(), Some("s3://bucket/x"));
+        let refused = dump_to("s3://me:hunter2@bucket").unwrap_err().to_string();
+        assert!(refused.starts_with("dump_to: ") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn a_public_url_is_an_origin_and_a_path() {
+        let checked_url = |text: &str| http_url("public_url", text, "https://example.org");
+        assert!(checked_url("https://vote.example.org/x").is_ok());
+        for wrong in ["vote.example.org", "ftp://a", "https://a/?q", "https://me@a/"] {
+            assert!(checked_url(wrong).is_err(), "{wrong}");
+        }
+        let refused = http_url("otlp_endpoint", "http://me:hunter2@a/", "x").unwrap_err().to_string();
+        assert!(!refused.contains("hunter2") && refused.starts_with("otlp_endpoint"), "{refused}");
+    }
+}

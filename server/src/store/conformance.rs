@@ -23,17 +23,15 @@ mod random;
 mod records;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::{
-    ErrorKind, ItemId, LANE_PAGE, LaneId, LaneRow, MAX_CHUNK_BYTES, MAX_NOTE_ROWS, MAX_NUMBER, MAX_PAYLOAD_BYTES,
-    MAX_RECORD_BYTES, MAX_SEQ, NoteRow, Payload, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap,
-    WriterId,
+    ErrorKind, ItemId, LANE_PAGE, LaneId, MAX_CHUNK_BYTES, MAX_NOTE_ROWS, MAX_NUMBER, MAX_PAYLOAD_BYTES,
+    MAX_RECORD_BYTES, MAX_SEQ, NoteRow, Payload, RecordKey, RecordKind, Result, Store, Swap, WriterId,
 };
 use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveId;
-use crate::domain::phase::{Phase, Rank};
+use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;
 
 pub use self::lanes::*;

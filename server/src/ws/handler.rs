@@ -223,7 +223,7 @@ impl Loop {
                 Action::Submit(vote) => {
                     let news = self.news.clone();
                     // There is room for every pending reply; a loop that has ended needs none.
-                    let on_reply = Box::new(move |reply| drop(news.try_send(News::Reply(Box::new(reply)))));
+                    let on_reply = move |reply| drop(news.try_send(News::Reply(Box::new(reply))));
                     self.conductor.submit(&vote, on_reply);
                 }
                 Action::ReadOwnNotes(viewer) => {

@@ -417,5 +417,5 @@ fn send(reply: Reply) -> Action {
 
 fn refuse(base: Reply, invalid: Invalid, now_us: u64) -> Action {
     metrics::counter!("notes_refused_total", "reason" => Status::Invalid.as_str()).increment(1);
-    send(Reply { status: Status::Invalid, problem: Some(invalid.into()), now_us: Some(now_us), ..base })
+    send(Reply { status: Status::Invalid, problem: Some(Box::new(invalid.into())), now_us: Some(now_us), ..base })
 }

@@ -1,5 +1,7 @@
 //! Sockets that read too little or say too much, a server that stops, and what its metrics say of it all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -136,6 +138,32 @@ async fn a_socket_above_its_rate_is_told_to_wait_and_one_that_does_not_is_closed
     assert_eq!(flood.await.expect("the flood ends"), Some(4029));
     assert_eq!(other.vote(1, json!({"fun": 5})).await["status"], "ok");
     assert_eq!(other.tally(1, 2).await["mean"], 4.0);
+}
+
+#[tokio::test]
+async fn who_knocks_while_a_server_ends_does_not_meet_a_worker_that_has_ended() {
+    let dir = data_dir();
+    // Without a pause before the end, one stop in eight met one.
+    for round in 0..12 {
+        let mut server = Server::serve_of(module_path!(), dir.path()).await;
+        let (port, is_over) = (server.port(), Arc::new(AtomicBool::new(false)));
+        let knocking = [(); 2].map(|()| {
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                let mut served = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    served += u32::from(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+                }
+                served
+            })
+        });
+        server.terminate();
+        let (code, complaints) =
+            tokio::task::spawn_blocking(move || (server.exit_code(), server.complaints())).await.unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(knocking.into_iter().all(|knocking| knocking.join().unwrap() > 0), "round {round}");
+        assert_eq!((code, complaints), (Some(0), Vec::new()), "round {round}");
+    }
 }
 
 #[tokio::test]

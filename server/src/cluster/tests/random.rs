@@ -1,18 +1,19 @@
 //! Random votes against a model that only remembers what was acknowledged.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
 
+use super::super::Outcome;
+use super::{START_US, ballot, exclusive, item, pod, shared, vote};
 use crate::domain::note::Note;
 use crate::domain::phase::Phase;
-use crate::store::{ErrorKind, Store};
 use crate::store::faulty::{Fault, FaultyStore};
-use super::{START_US, ballot, exclusive, item, pod, shared, viewer, vote};
-use super::super::Outcome;
+use crate::store::{ErrorKind, Store};
 
 /// Random votes, faults, crashes and reopenings against a model of what was acknowledged.
 #[tokio::test(start_paused = true)]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use super::super::{Conductor, OpenJeux};
+use super::{channel, live_id, phases, shown, start, until, vote, with_drafts};
 use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveStatus;
 use crate::domain::phase::Phase;
 use crate::protocol::Status;
 use crate::store::memory::MemoryStore;
-use super::{channel, live_id, phases, shown, start, until, vote, with_drafts};
-use super::super::{Conductor, OpenJeux};
 
 /// Votes until the answer is not about a pod that is still finding its feet.
 async fn vote_in_time(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Status {

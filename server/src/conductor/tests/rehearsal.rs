@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::super::{ConductError, OpenJeux, Vote, Wanted};
+use super::{live_id, shown, slug, start, store_with_drafts};
 use crate::domain::bareme::presets;
 use crate::domain::live::LiveStatus;
 use crate::domain::phase::Phase;
 use crate::domain::viewer::ViewerId;
-use super::{live_id, phases, shown, slug, start, store_with_drafts, vote};
-use super::super::{ConductError, OpenJeux, Vote, Wanted};
 
 #[tokio::test(start_paused = true)]
 async fn a_rehearsal_shows_every_moment_of_a_live_and_begins_again_until_its_time_is_over() {
@@ -80,7 +80,7 @@ async fn a_rehearsal_makes_room_for_a_live_and_takes_no_votes() {
     let scores = json!({ "fun": 5 }).as_object().cloned().unwrap();
     let vote =
         Vote { live: made_up.0, jeu: 1, viewer: ViewerId([1; 16]), v: None, wanted: Wanted::Json(scores), trace: None };
-    conductor.submit(&vote, Box::new(move |answer| drop(sender.send(answer))));
+    conductor.submit(&vote, move |answer| drop(sender.send(answer)));
     assert_eq!(reply.await.unwrap().problem.unwrap().field, "live");
     assert!(matches!(conductor.numbers(made_up).await, Err(ConductError::UnknownLive(_))));
     conductor.channel_changed(&slug()).await;

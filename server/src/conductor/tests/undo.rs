@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::{ConductError, OpenJeux, channel_key, live_key};
+use super::{channel, live_id, phases, shown, slug, start, store_with_drafts, until, vote};
 use crate::domain::channel::Channel;
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{Live, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::protocol::Status;
 use crate::records::Records;
-use super::{channel, live_id, phases, shown, slug, start, store_with_drafts, until, vote};
-use super::super::{ConductError, OpenJeux, channel_key, live_key};
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_live_is_taken_back_with_the_jeux_it_closed_and_their_notes() {

@@ -167,7 +167,7 @@ async fn reply_to(state: &AppState, vote: &Vote) -> Reply {
     loop {
         let (sender, receiver) = oneshot::channel();
         // That nobody waits any more is no reason not to store it.
-        state.conductor.submit(vote, Box::new(move |reply| drop(sender.send(reply))));
+        state.conductor.submit(vote, move |reply| drop(sender.send(reply)));
         let reply = match tokio::time::timeout(REPLY_TIMEOUT, receiver).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) | Err(_) => return Reply::plain(Some(vote.live), Some(vote.jeu), vote.v, Status::Unknown),
@@ -298,7 +298,7 @@ fn refusal(reply: Reply) -> Problem {
             Problem::new(StatusCode::CONFLICT, code, "a newer note of this viewer is stored", remedy).field("v")
         }
         Status::Invalid => match reply.problem {
-            Some(wrong) => wrong.into(),
+            Some(wrong) => (*wrong).into(),
             None => Invalid::new("body", Rule::WrongValue, "is wrong", "see /api/docs").into(),
         },
         Status::TooFast => Problem::too_fast(seconds),

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{append, chunk, done, item, lane, live, note, notes, read_all, register, write};
-use crate::domain::phase::{Rank};
-use crate::store::{ErrorKind, LANE_PAGE, LaneRow, MAX_SEQ, Store};
+use crate::domain::phase::Rank;
+use crate::store::{ErrorKind, LANE_PAGE, LaneRow, MAX_CHUNK_BYTES, MAX_SEQ, Store};
 
 /// Registration is idempotent: neither format nor progress is reset.
 pub async fn registering_a_lane_twice_changes_nothing(store: &dyn Store) {

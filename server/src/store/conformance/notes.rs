@@ -1,12 +1,11 @@
 //! Cases about the notes table.
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{append, chunk, done, item, lane, live, note, notes, read_all, register, write};
+use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;
-use crate::domain::phase::{Rank};
-use crate::store::{MAX_NOTE_ROWS, MAX_NUMBER, NoteRow, Payload, Store};
+use crate::store::{MAX_NOTE_ROWS, MAX_NUMBER, MAX_PAYLOAD_BYTES, NoteRow, Payload, Store};
 
 /// A viewer who changes their mind has one row.
 pub async fn the_newest_note_stays(store: &dyn Store) {

@@ -22,7 +22,7 @@ use super::inbox::{Command, Inbox};
 use super::meters::Meters;
 use super::rooms::Rooms;
 use super::table::Key;
-use crate::conductor::{Conductor, OnReply, Vote};
+use crate::conductor::{Conductor, Vote};
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
 use crate::hub::frames::Frames;
@@ -268,9 +268,9 @@ impl Serving {
         }
         if let Some(conductor) = &self.conductor {
             let inbox = &self.inbox;
-            let votes = self.votes.drain(..).map(|(key, vote)| -> (Vote, OnReply) {
+            let votes = self.votes.drain(..).map(|(key, vote)| {
                 let inbox = Arc::clone(inbox);
-                (vote, Box::new(move |reply| inbox.reply(key, reply)))
+                (vote, move |reply| inbox.reply(key, reply))
             });
             conductor.submit_all(votes, self.started + self.now);
         }

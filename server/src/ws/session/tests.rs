@@ -139,10 +139,7 @@ fn messages_that_make_no_sense_are_refused_by_name_and_the_socket_stays() {
         session.tokens = 5.0;
         let actions = say(&mut session, text);
         let answer = &texts(&actions)[0];
-        assert_eq!(
-            (answer["status"].as_str(), answer["problem"]["field"].as_str()),
-            (Some("invalid"), Some(field))
-        );
+        assert_eq!((answer["status"].as_str(), answer["problem"]["field"].as_str()), (Some("invalid"), Some(field)));
     }
 }
 
