@@ -243,12 +243,12 @@ async fn drain(state: &State, handle: &ServerHandle) {
     if tokio::time::timeout(SETTLE_TIMEOUT, state.conductor.settle()).await.is_err() {
         tracing::warn!(pending = state.conductor.pending_votes(), "some votes did not become durable in time");
     }
-    // From here on nobody is let in. Whom the accepting thread has in hand still gets to a worker: one that had ended by
-    // then would be missed, and that thread cannot be asked.
-    handle.pause().await;
     if let Some(loops) = &state.loops {
         loops.stop().await;
     }
+    // From here on nobody is let in. Whom the accepting thread has in hand still gets to a worker: one that had ended by
+    // then would be missed, and that thread cannot be asked.
+    handle.pause().await;
     tokio::time::sleep(IN_HAND).await;
     handle.stop(true).await;
 }

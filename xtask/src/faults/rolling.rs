@@ -19,9 +19,10 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The channel of the load tool.
 const PATH: &str = "/ws/stress";
 
-/// A newcomer: when he knocked, whether he got a socket, and from which pod (1 to 3).
+/// A newcomer: when he knocked and was answered, whether he got a socket, and from which pod (1 to 3).
 struct Knock {
     at: Instant,
+    answered: Instant,
     status: u16,
     pod: Option<usize>,
 }
@@ -32,7 +33,7 @@ fn knock(address: &str) -> Result<Knock> {
     let (_ends_at_once, text) = served::knock(address, PATH)?;
     let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;
     let pod = text.split_once("SRV=pod-").and_then(|(_, rest)| rest.get(..1)?.parse().ok());
-    Ok(Knock { at, status, pod })
+    Ok(Knock { at, answered: Instant::now(), status, pod })
 }
 
 /// Newcomers at the balancer, until they are called off.
@@ -49,7 +50,12 @@ impl Newcomers {
             let mut knocks = Vec::new();
             while !is_enough.load(Ordering::Relaxed) {
                 let at = Instant::now();
-                knocks.push(knock(&address).unwrap_or(Knock { at, status: 0, pod: None }));
+                knocks.push(knock(&address).unwrap_or_else(|_| Knock {
+                    at,
+                    answered: Instant::now(),
+                    status: 0,
+                    pod: None,
+                }));
                 std::thread::sleep(KNOCK);
             }
             knocks
@@ -111,7 +117,8 @@ pub(super) fn restart(scene: &mut Scene<'_>) -> Result<String> {
         bail!("the audience left after {} restarts", away.len());
     }
     let by_unready = knocks.iter().filter(|knock| {
-        let is_in = |each: &Away| knock.pod == Some(each.pod + 1) && each.from <= knock.at && knock.at < each.to;
+        // Who was answered later may have been taken by the pod that was started then: the balancer tries again.
+        let is_in = |each: &Away| knock.pod == Some(each.pod + 1) && each.from <= knock.at && knock.answered < each.to;
         knock.status == 101 && away.iter().any(is_in)
     });
     let by_unready = by_unready.count();
