@@ -274,6 +274,7 @@ pub struct Reply {
     pub v: Option<Version>,
     /// What became of it.
     pub status: Status,
+    // What few replies have is boxed: replies are moved by the hundred thousand.
     /// With `stale`: the note the server holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Box<Held>>,

@@ -70,12 +70,7 @@ impl Conductor {
     }
 
     /// Makes a jeu current, with `edit`, if the live is still on air and still has it.
-    pub(super) async fn follow(
-        &self,
-        live_id: LiveId,
-        jeu: JeuId,
-        mut edit: impl FnMut(&mut Live) + Send,
-    ) -> Result<()> {
+    async fn follow(&self, live_id: LiveId, jeu: JeuId, mut edit: impl FnMut(&mut Live) + Send) -> Result<()> {
         let current = |live: &mut Live| {
             live.jeu(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
             live.current = Some(jeu);
@@ -150,7 +145,7 @@ impl Conductor {
 
     /// Forgets the announced closing of a jeu. With `goes_on`, the announced end of the live is taken back with it: a
     /// live with a jeu that was just reopened does not end.
-    pub(super) async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId, goes_on: bool) -> Result<()> {
+    async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId, goes_on: bool) -> Result<()> {
         self.change_on_air(live_id, |live| {
             live.closes_at_us.remove(&jeu);
             if goes_on {

@@ -235,7 +235,7 @@ impl Conductor {
 }
 
 /// The jeux that the ending of a live closes: those that are open, and those whose announced closing comes with it.
-pub(super) fn closed_with(view: &LiveView) -> Vec<JeuId> {
+fn closed_with(view: &LiveView) -> Vec<JeuId> {
     let with_it = |item: &&ItemHandle<Ratings>| {
         item.view().rank.phase() == Phase::Open || view.live.closes_at_us.contains_key(&item.item().jeu)
     };

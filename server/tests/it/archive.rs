@@ -51,7 +51,6 @@ pub(super) async fn crowd(server: &Server, live: &str, jeu: u32, count: u32) {
     futures_util::stream::iter(0..count).map(vote).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 }
 
-/// Ends a live at once.
 /// Ends a live, as the button does: its last results are made a moment later.
 async fn begin_to_end(studio: &Studio, server: &Server, live: &str) {
     studio.post(server, &format!("/api/admin/lives/{live}/close"), json!({"delay_ms": 0})).await;
@@ -261,14 +260,20 @@ async fn a_server_killed_while_it_dumps_makes_the_dump_after_its_next_start() {
     server.stop().await;
 }
 
+/// A live of so many notes that ended this moment, on a server that dumps none.
+async fn not_dumped(dir: &Path, notes: u32) -> (Studio, Server, String) {
+    let studio = Studio::new(dir);
+    let server = Server::start(&["serve", "--dump-to", "off"], dir).await;
+    let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
+    crowd(&server, &live, jeux[0], notes).await;
+    begin_to_end(&studio, &server, &live).await;
+    (studio, server, live)
+}
+
 #[tokio::test]
 async fn what_was_left_beside_a_dump_that_is_whole_is_deleted_when_it_is_read_back() {
     let dir = data_dir();
-    let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve", "--dump-to", "off"], dir.path()).await;
-    let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
-    crowd(&server, &live, jeux[0], 20).await;
-    begin_to_end(&studio, &server, &live).await;
+    let (_studio, server, live) = not_dumped(dir.path(), 20).await;
     let to = beside(dir.path(), "dumps");
     done(dir.path(), &["dump", "--live", &live, "--dump-to", &to]);
     let dump = dumps_in(&dir.path().join("dumps")).remove(0);
@@ -286,11 +291,7 @@ async fn what_was_left_beside_a_dump_that_is_whole_is_deleted_when_it_is_read_ba
 #[tokio::test]
 async fn many_who_dump_a_live_at_once_leave_one_dump() {
     let dir = data_dir();
-    let studio = Studio::new(dir.path());
-    let server = Server::start(&["serve", "--dump-to", "off"], dir.path()).await;
-    let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
-    crowd(&server, &live, jeux[0], 200).await;
-    begin_to_end(&studio, &server, &live).await;
+    let (studio, server, live) = not_dumped(dir.path(), 200).await;
     let to = beside(dir.path(), "dumps");
     let dump = || {
         let (path, live, to) = (dir.path().to_owned(), live.clone(), to.clone());
