@@ -13,13 +13,13 @@ mod report;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use crate::paths::SocketPath;
-use crate::served::{Ends, free_port, program};
+use crate::served::{Ends, free_port, program, wait};
 use crate::steps::{Steps, say};
 use report::Report;
 
@@ -33,27 +33,19 @@ const ENDS_WITHIN_S: u32 = 5;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
-/// An echo that ends with its guard.
-struct Echo(Ends);
-
-impl Echo {
-    fn start(binary: &Path, path: SocketPath) -> Result<(Self, u16)> {
-        let port = free_port()?;
-        let mut command = program(binary);
-        command.args(["bench", "--echo-ws", &port.to_string()]).args(path.arguments());
-        let mut echo = Self(Ends(command.stdin(Stdio::null()).spawn().context("cannot start the echo")?));
-        let deadline = Instant::now() + STARTS_WITHIN;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = echo.0.0.try_wait()? {
-                bail!("the echo of path {path} ended at once ({status})");
-            }
-            if Instant::now() > deadline {
-                bail!("the echo of path {path} does not listen");
-            }
-            std::thread::sleep(Duration::from_millis(20));
+/// An echo that ends with its guard, and its port.
+fn start_echo(binary: &Path, path: SocketPath) -> Result<(Ends, u16)> {
+    let port = free_port()?;
+    let mut command = program(binary);
+    command.args(["bench", "--echo-ws", &port.to_string()]).args(path.arguments());
+    let mut echo = Ends(command.stdin(Stdio::null()).spawn().context("cannot start the echo")?);
+    wait(&format!("the echo of path {path} listens"), STARTS_WITHIN, || {
+        if let Some(status) = echo.0.try_wait()? {
+            bail!("the echo of path {path} ended at once ({status})");
         }
-        Ok((echo, port))
-    }
+        Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
+    })?;
+    Ok((echo, port))
 }
 
 /// Runs the suite against every path that the program has; fails when a case fails.
@@ -71,7 +63,7 @@ pub(crate) fn run(steps: &Steps, only: &[String], quick: bool) -> Result<()> {
         let folder = steps.target().join(format!("conformance/{path}"));
         let _was_not_there = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)?;
-        let (echo, port) = Echo::start(&steps.binary(), path)?;
+        let (echo, port) = start_echo(&steps.binary(), path)?;
         let wanted = json!({
             "outdir": folder, "cases": groups, "exclude-cases": [], "exclude-agent-cases": {},
             "options": {"serverConnectionDropTimeout": ENDS_WITHIN_S},

@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::served::{Ends, curl};
+use crate::served::{Ends, curl, wait};
 
 /// How long a program may take to answer after it was started.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -41,16 +41,13 @@ impl Running {
         command.current_dir(folder).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let mut running = Self { name, process: Ends(child), log, url: url.to_owned() };
-        let deadline = Instant::now() + STARTS_WITHIN;
-        while running.get(ready).is_err() {
+        let answers = wait(&format!("{name} answers"), STARTS_WITHIN, || {
             if let Some(status) = running.process.0.try_wait()? {
-                bail!("{name} ended at once ({status}): {}", running.said());
+                bail!("{name} ended at once ({status})");
             }
-            if Instant::now() > deadline {
-                bail!("{name} does not answer: {}", running.said());
-            }
-            std::thread::sleep(LOOK);
-        }
+            Ok(running.get(ready).is_ok())
+        });
+        answers.with_context(|| running.said())?;
         Ok(running)
     }
 
