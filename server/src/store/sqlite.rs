@@ -115,8 +115,15 @@ impl SqliteStore {
         let (signal, signals) = mpsc::sync_channel(1);
         #[cfg(test)]
         let faults = Arc::<tests::Faults>::default();
+        let connection = schema::connect(&path, Role::Writer)?;
+        // A server's: a tool's few writes do not need it.
+        if lock.is_some()
+            && let Err(error) = schema::lay_out_wal(&path, &connection)
+        {
+            tracing::warn!(%error, "no room is laid out for the write-ahead log; commits take longer while it grows");
+        }
         let writer = Writer {
-            connection: Some(schema::connect(&path, Role::Writer)?),
+            connection: Some(connection),
             path: path.clone(),
             inbox: Arc::clone(&inbox),
             shared: Arc::clone(&shared),

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
 use super::{BACKEND, StoreError};
@@ -35,6 +35,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the WAL file is cut to when it starts over: a burst does not keep its room for ever.
 const WAL_SIZE_LIMIT_BYTES: u64 = 64 << 20;
+
+/// Room in the WAL file that is written before it is needed: what it holds when a checkpoint begins, and what comes
+/// while that runs. Overwriting what is there spares a flush the file system's own journal, which a file that grows has to
+/// wait for.
+const WAL_READY_BYTES: u64 = 20 << 20;
 
 /// Page cache of the writer: the inner pages of `notes` for a million viewers, and the leaves of a checkpoint.
 const WRITER_CACHE_KIB: u32 = 32 << 10;
@@ -297,6 +302,35 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection> {
         Ok(connection)
     };
     opened().map_err(|error| translate(path, error))
+}
+
+/// Writes zeros behind what the WAL file holds, up to [`WAL_READY_BYTES`]. SQLite reads a WAL up to the first frame that
+/// is none, and overwrites what comes after it.
+///
+/// # Errors
+/// The system's or SQLite's, a full disk's among them. The WAL is as it was.
+pub(super) fn lay_out_wal(path: &Path, writer: &Connection) -> Result<()> {
+    let translated = |error| translate(path, error);
+    // While this is held nobody else writes to the file, and nobody cuts it.
+    let turn = Transaction::new_unchecked(writer, TransactionBehavior::Immediate).map_err(translated)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    let name = PathBuf::from(name);
+    let file = OpenOptions::new().write(true).open(&name).map_err(|error| file_error(&name, &error))?;
+    let outcome = zero_up_to(&file, WAL_READY_BYTES).map_err(|error| file_error(&name, &error));
+    turn.rollback().map_err(translated)?;
+    outcome
+}
+
+/// Lengthens a file with zeros that are on disk, or not at all.
+fn zero_up_to(mut file: &File, length: u64) -> std::io::Result<()> {
+    let begin = file.seek(SeekFrom::End(0))?;
+    let missing = length.saturating_sub(begin);
+    let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut BufWriter::with_capacity(1 << 20, file));
+    written.and_then(|_| file.sync_all()).or_else(|error| {
+        file.set_len(begin)?;
+        Err(error)
+    })
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -426,6 +426,35 @@ async fn the_write_ahead_log_stays_bounded_under_a_writer_that_never_pauses() {
     assert!(log < 100 << 20, "{log} bytes");
 }
 
+#[tokio::test]
+async fn the_write_ahead_log_has_its_room_before_the_first_write_and_a_crash_does_not_read_it() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let log = dir.path().join("bareme.sqlite3-wal");
+    let laid_out = log.metadata().unwrap().len();
+    assert!(laid_out >= 20 << 20, "{laid_out} bytes");
+    store.register_lane(item(), lane(), 1).await.unwrap();
+    for seq in 0..200 {
+        store.append(item(), lane(), seq, Bytes::from(vec![7; 20_000])).await.unwrap();
+    }
+    assert_eq!(log.metadata().unwrap().len(), laid_out, "a flush waits for no file that grows");
+    // What a crash leaves.
+    let copy = TempDir::new().unwrap();
+    for name in ["bareme.sqlite3", "bareme.sqlite3-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    assert_eq!(chunks(&open(&copy)).await, chunks(&store).await);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_a_laid_out_log_keeps_what_it_has() {
+    let Some(disk) = SmallDisk::mount(6 << 20) else { return };
+    let store = SqliteStore::open(&disk.0.path().join("data")).unwrap();
+    store.probe().await.unwrap();
+    let log = disk.0.path().join("data/bareme.sqlite3-wal").metadata().unwrap().len();
+    assert!(log < 1 << 20, "{log} bytes");
+}
+
 /// A small file system in memory, or `None` where mounting is not allowed.
 struct SmallDisk(TempDir);
 
