@@ -40,8 +40,8 @@ pub use connection::{Accepted, Member};
 use event_loop::EventLoop;
 use inbox::{Batch, Command, Inbox};
 
-/// Newcomers of a loop between two moments at which the thread that lets them in steps back for votes.
-const ADOPTED_AT_ONCE: usize = 8;
+/// Handshakes between two moments at which the thread that answers them steps back for votes.
+const HANDSHAKES_AT_ONCE: usize = 8;
 
 /// How long clients have to read the goodbye when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -120,16 +120,20 @@ impl Loops {
     fn adopt(&self, socket: OwnedFd, answer: Bytes, early: BytesMut, accepted: Accepted) {
         let alive = self.inner.loops.iter().filter(|one| one.is_alive.load(Ordering::Acquire));
         let Some(least) = alive.min_by_key(|one| one.load.load(Ordering::Relaxed)) else { return };
-        let number = least.load.fetch_add(1, Ordering::Relaxed);
+        least.load.fetch_add(1, Ordering::Relaxed);
         least.inbox.send(Command::Adopt(Box::new(Newcomer { socket, answer, early, accepted })));
         if !least.is_alive.load(Ordering::Acquire) {
             least.inbox.take(&mut Batch::default());
         }
-        // Many may come at once, while votes are passed from thread to thread. After each one it would cost the loop a round
-        // for everybody who comes, and a connection twice as much.
-        let is_anything_under_way =
+    }
+
+    /// Lets other threads have the processor while votes are passed from one to the next. Whoever looks at handshakes calls
+    /// this with the number of each, since many may come at once; after every single one it would cost a connection twice
+    /// as much.
+    fn step_back(&self, number: usize) {
+        let are_votes_under_way =
             || self.inner.conductor.as_ref().is_some_and(|conductor| conductor.pending_votes() > 0);
-        if number.is_multiple_of(ADOPTED_AT_ONCE) && is_anything_under_way() {
+        if number.is_multiple_of(HANDSHAKES_AT_ONCE) && are_votes_under_way() {
             std::thread::yield_now();
         }
     }

@@ -1,10 +1,12 @@
 //! One thread and its connections: waits for what the system and other threads have, and gives everybody a turn.
 //!
 //! **Invariants**
-//! - A round is short: at most [`TURNS`] sockets of a room, pings or goodbyes, then everything that came in meanwhile.
+//! - A round is short: at most [`TURNS`] sockets of a room, pings or goodbyes and [`ADOPTIONS`] newcomers, then everything
+//!   that came in meanwhile. Answers go first.
 //! - There is no timer for a socket. Pings go round the table once in [`PING_INTERVAL`]; patience is counted for those
 //!   who need it only.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +28,9 @@ use crate::ws::handler::{Credential, DRAIN_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL,
 /// Sockets that are sent to before the loop looks for what came in meanwhile, and lets other threads have the processor: a
 /// tenth of a millisecond. With eight times as many, a vote waits three times as long while ten thousand are sent to.
 const TURNS: usize = 32;
+
+/// Newcomers that are taken in before it does, each of which takes longer. The others wait their turn.
+const ADOPTIONS: usize = 16;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 512;
@@ -51,6 +56,8 @@ struct Round {
 pub(super) struct EventLoop {
     table: Table<Connection>,
     serving: Serving,
+    /// Who came in and has not been taken in yet: those of a rush, who have their places already.
+    newcomers: VecDeque<Box<Newcomer>>,
     /// Connections here, as others see it.
     load: Arc<AtomicUsize>,
     next_beat: Duration,
@@ -76,6 +83,7 @@ impl EventLoop {
         Ok(Self {
             table: Table::default(),
             serving: Serving::new(epoll, inbox, conductor, Meters::new(worker)),
+            newcomers: VecDeque::new(),
             load,
             next_beat: BEAT,
             pinged: 0,
@@ -119,8 +127,9 @@ impl EventLoop {
             // Before the inbox is looked at: what is refused at once is answered in this round.
             self.serving.hand_in();
             self.serving.inbox.take(&mut batch);
-            let letters = batch.len();
+            let letters = batch.len() + self.newcomers.len();
             self.on_batch(&mut batch);
+            self.take_in();
             self.walk();
             self.say_goodbyes();
             self.beat();
@@ -128,7 +137,8 @@ impl EventLoop {
             // Of those who were not heard while they did not read.
             self.serving.hand_in();
             self.serving.meters.publish(self.table.len(), letters);
-            if self.stop_at.is_some_and(|at| self.table.len() == 0 || self.serving.now >= at) {
+            let is_empty = self.table.len() == 0 && self.newcomers.is_empty();
+            if self.stop_at.is_some_and(|at| is_empty || self.serving.now >= at) {
                 return Ok(());
             }
         }
@@ -136,7 +146,8 @@ impl EventLoop {
 
     /// How long there is nothing to do; `None`: until something happens.
     fn timeout(&self) -> Option<Duration> {
-        if self.serving.rooms.are_walking() || self.goodbyes.is_some() || self.pings_are_due() {
+        let has_turns = self.serving.rooms.are_walking() || !self.newcomers.is_empty();
+        if has_turns || self.goodbyes.is_some() || self.pings_are_due() {
             return Some(Duration::ZERO);
         }
         let is_idle = self.table.len() == 0 && self.stop_at.is_none() && self.drain_until.is_none();
@@ -188,16 +199,17 @@ impl EventLoop {
                 self.serving.on_reply(key, connection, reply);
             }
         }
+        // Before anything else: whoever voted is owed this.
+        self.send_touched();
         for command in batch.commands.drain(..) {
             self.on_command(command);
         }
         batch.shrink();
-        self.send_touched();
     }
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Adopt(newcomer) => self.adopt(*newcomer),
+            Command::Adopt(newcomer) => self.newcomers.push_back(newcomer),
             Command::OwnNotes(key, viewer, notes) => {
                 if let Some(connection) = self.table.get_mut(key) {
                     self.serving.on_own_notes(key, connection, viewer, notes);
@@ -227,6 +239,15 @@ impl EventLoop {
         }
         touched.shrink_to(EVENTS);
         self.serving.touched = touched;
+    }
+
+    /// Takes some newcomers in. A revocation that went by while they waited is found with them.
+    fn take_in(&mut self) {
+        for _ in 0..ADOPTIONS {
+            let Some(newcomer) = self.newcomers.pop_front() else { break };
+            self.adopt(*newcomer);
+        }
+        self.newcomers.shrink_to(EVENTS);
     }
 
     fn adopt(&mut self, newcomer: Newcomer) {

@@ -10,6 +10,7 @@
 //!   written as it is.
 //! - Nothing the client sent is lost: what came together with the request goes along with the socket.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -83,7 +84,7 @@ where
 {
     fn_factory(move || {
         let (app, loops) = (app.new_service(()), loops.clone());
-        async move { app.await.map(|app| Gate { app: Rc::new(app), loops }).map_err(drop) }
+        async move { app.await.map(|app| Gate { app: Rc::new(app), loops, count: Cell::new(0) }).map_err(drop) }
     })
 }
 
@@ -106,6 +107,8 @@ impl From<Never> for Response<BoxBody> {
 struct Gate<S> {
     app: Rc<S>,
     loops: Option<Loops>,
+    /// Handshakes so far.
+    count: Cell<usize>,
 }
 
 impl<S, B> Service<(Request, Framed<TcpStream, Codec>)> for Gate<S>
@@ -125,8 +128,11 @@ where
 
     fn call(&self, (mut request, framed): (Request, Framed<TcpStream, Codec>)) -> Self::Future {
         let (body, socket) = oneshot::channel();
-        if self.loops.is_some() {
+        if let Some(loops) = &self.loops {
             request.extensions_mut().insert(AtGate);
+            // Also for those who are turned away.
+            self.count.set(self.count.get().wrapping_add(1));
+            loops.step_back(self.count.get());
         }
         *request.payload() = Payload::Stream { payload: Box::pin(received(socket)) };
         let answering = self.app.call(request);
