@@ -33,15 +33,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
-use crate::conductor::Conductor;
 use crate::hub::Hub;
 use connection::Newcomer;
 pub use connection::{Accepted, Member};
 use event_loop::EventLoop;
 use inbox::{Batch, Command, Inbox};
-
-/// Handshakes between two moments at which the thread that answers them steps back for votes.
-const HANDSHAKES_AT_ONCE: usize = 8;
 
 /// How long clients have to read the goodbye when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -57,8 +53,6 @@ struct Handle {
 struct Inner {
     loops: Vec<Handle>,
     listening: Vec<AbortHandle>,
-    /// Knows whether votes are under way; none where sockets echo.
-    conductor: Option<Conductor>,
 }
 
 impl Drop for Inner {
@@ -112,8 +106,7 @@ impl Loops {
         }
         let inboxes: Arc<[Arc<Inbox>]> = loops.iter().map(|one| Arc::clone(&one.inbox)).collect();
         let listening = hub.map(|hub| listen(hub, &inboxes)).unwrap_or_default();
-        let conductor = hub.map(|hub| hub.conductor().clone());
-        Ok(Self { inner: Arc::new(Inner { loops, listening, conductor }) })
+        Ok(Self { inner: Arc::new(Inner { loops, listening }) })
     }
 
     /// Hands a socket over to the loop with the fewest. Dropped, which ends the connection, when there is none any more.
@@ -127,15 +120,9 @@ impl Loops {
         }
     }
 
-    /// Lets other threads have the processor while votes are passed from one to the next. Whoever looks at handshakes calls
-    /// this with the number of each, since many may come at once; after every single one it would cost a connection twice
-    /// as much.
-    fn step_back(&self, number: usize) {
-        let are_votes_under_way =
-            || self.inner.conductor.as_ref().is_some_and(|conductor| conductor.pending_votes() > 0);
-        if number.is_multiple_of(HANDSHAKES_AT_ONCE) && are_votes_under_way() {
-            std::thread::yield_now();
-        }
+    /// Whether somebody has voted in the last moments, as far as the loops know.
+    fn hear_votes(&self) -> bool {
+        self.inner.loops.iter().any(|one| one.inbox.hears_votes.load(Ordering::Relaxed))
     }
 
     /// Ends the loops, after those who were told goodbye have read it or had a second for it.

@@ -23,7 +23,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// Longest head of an answer.
 const MAX_HEAD_BYTES: usize = 8 << 10;
 const READ_BYTES: usize = 64 << 10;
-const EVENTS: usize = 1024;
+const EVENTS: usize = 128;
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
 /// What happened to a socket.

@@ -104,19 +104,25 @@ fn rush(place: &Place, subject: Subject, rows: &mut Vec<Vec<String>>, checks: &m
                 reason = "a share of a count"
             )]
             let due = (share * NEWCOMERS as f64) as usize;
-            // Few at a time, so that what comes back does not wait.
-            for _ in 0..(due - opened).min(32) {
+            // Few at a time, so that what comes back does not wait, nor the others' thread.
+            for _ in 0..(due - opened).min(8) {
                 let last = u8::try_from(2 + opened % ADDRESSES)?;
                 let source = Some(Ipv4Addr::new(127, 0, 0, last));
                 newcomers.open(Opening { source, ..Opening::default() })?;
                 opened += 1;
             }
             newcomers.poll(Duration::from_micros(200))?;
+            std::thread::yield_now();
         }
         opened_in = start.elapsed();
         let deadline = start + opened_in + SERVED_WITHIN;
         while Instant::now() < deadline && newcomers.joined() < NEWCOMERS {
             newcomers.poll(Duration::from_millis(5))?;
+        }
+        // They read what they are sent, as people's do; who does not is another storm.
+        while start.elapsed() < DURING {
+            newcomers.poll(Duration::from_millis(1))?;
+            std::thread::yield_now();
         }
         Ok(())
     })?;
@@ -226,6 +232,8 @@ fn flood(place: &Place, subject: Subject, rows: &mut Vec<Vec<String>>, checks: &
         for _ in 0..FLOOD_SOCKETS {
             flooder.open(Opening { forwarded_for: Some(FLOODER), ..Opening::default() })?;
             flooder.poll(Duration::ZERO)?;
+            // The others' thread has the same processor.
+            std::thread::yield_now();
         }
         while start.elapsed() < Duration::from_secs(3) {
             flooder.poll(Duration::from_millis(5))?;

@@ -29,8 +29,10 @@ use crate::ws::handler::{Credential, DRAIN_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL,
 /// tenth of a millisecond. With eight times as many, a vote waits three times as long while ten thousand are sent to.
 const TURNS: usize = 32;
 
-/// Newcomers that are taken in before it does, each of which takes longer. The others wait their turn.
+/// Newcomers that are taken in before it does, while somebody votes and otherwise: a round costs something as well. The
+/// others wait their turn.
 const ADOPTIONS: usize = 16;
+const ADOPTIONS_WITHOUT_VOTES: usize = 256;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 512;
@@ -243,7 +245,7 @@ impl EventLoop {
 
     /// Takes some newcomers in. A revocation that went by while they waited is found with them.
     fn take_in(&mut self) {
-        for _ in 0..ADOPTIONS {
+        for _ in 0..if self.serving.hears_votes() { ADOPTIONS } else { ADOPTIONS_WITHOUT_VOTES } {
             let Some(newcomer) = self.newcomers.pop_front() else { break };
             self.adopt(*newcomer);
         }
@@ -357,6 +359,7 @@ impl EventLoop {
     fn beat(&mut self) {
         if self.serving.now >= self.next_beat {
             self.next_beat = self.serving.now + BEAT;
+            self.serving.forget_votes();
             self.give_up_the_slow();
             self.part_with_those_who_stay();
             if self.drain_until.is_some_and(|until| self.serving.now >= until) {

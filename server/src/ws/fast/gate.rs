@@ -38,6 +38,11 @@ use crate::ws::handler::SEND_TIMEOUT;
 /// Marks a request that came through the gate: its socket can leave.
 struct AtGate;
 
+/// Handshakes that are answered, or refused, before the thread that does so lets others have the processor, when somebody
+/// votes: in a rush it would keep it for milliseconds, and a vote goes through four threads. It costs the event loop a round
+/// for so many newcomers; after every single one, a connection would cost twice as much.
+const HANDSHAKES_AT_ONCE: usize = 8;
+
 /// Bytes that are read at once.
 const READ_BYTES: usize = 4096;
 
@@ -130,9 +135,10 @@ where
         let (body, socket) = oneshot::channel();
         if let Some(loops) = &self.loops {
             request.extensions_mut().insert(AtGate);
-            // Also for those who are turned away.
             self.count.set(self.count.get().wrapping_add(1));
-            loops.step_back(self.count.get());
+            if self.count.get().is_multiple_of(HANDSHAKES_AT_ONCE) && loops.hear_votes() {
+                std::thread::yield_now();
+            }
         }
         *request.payload() = Payload::Stream { payload: Box::pin(received(socket)) };
         let answering = self.app.call(request);

@@ -60,6 +60,8 @@ pub(super) struct Inbox {
     batch: Mutex<Batch>,
     is_rung: AtomicBool,
     bell: OwnedFd,
+    /// The loop's answer to whether somebody votes: set with a vote, cleared at a beat without one.
+    pub(super) hears_votes: AtomicBool,
 }
 
 impl Inbox {
@@ -67,7 +69,8 @@ impl Inbox {
     /// The system's: no file descriptor is left.
     pub(super) fn new() -> std::io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self { batch: Mutex::default(), is_rung: AtomicBool::new(false), bell })
+        let (is_rung, hears_votes) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { batch: Mutex::default(), is_rung, bell, hears_votes })
     }
 
     fn batch(&self) -> MutexGuard<'_, Batch> {

@@ -7,6 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
@@ -69,6 +70,8 @@ pub(super) struct Serving {
     pub(super) actions: Vec<Action>,
     /// Votes of this round.
     votes: Vec<(Key, Vote)>,
+    /// Whether there was one since the last beat.
+    has_voted: bool,
     /// Who has something to send at the end of this batch.
     pub(super) touched: Vec<Key>,
     /// Whose output waits.
@@ -92,6 +95,7 @@ impl Serving {
             is_draining: false,
             actions: Vec::new(),
             votes: Vec::new(),
+            has_voted: false,
             touched: Vec::new(),
             waiting: Vec::new(),
             leaving: std::collections::VecDeque::new(),
@@ -266,6 +270,9 @@ impl Serving {
         if self.votes.is_empty() {
             return;
         }
+        if !std::mem::replace(&mut self.has_voted, true) {
+            self.inbox.hears_votes.store(true, Ordering::Relaxed);
+        }
         if let Some(conductor) = &self.conductor {
             let inbox = &self.inbox;
             let votes = self.votes.drain(..).map(|(key, vote)| {
@@ -276,6 +283,18 @@ impl Serving {
         }
         self.votes.clear();
         self.votes.shrink_to(VOTES_KEPT);
+    }
+
+    /// Whether somebody has voted in the last moments.
+    pub(super) fn hears_votes(&self) -> bool {
+        self.inbox.hears_votes.load(Ordering::Relaxed)
+    }
+
+    /// Once a beat: whether somebody votes is known to those who answer handshakes.
+    pub(super) fn forget_votes(&mut self) {
+        if !std::mem::take(&mut self.has_voted) {
+            self.inbox.hears_votes.store(false, Ordering::Relaxed);
+        }
     }
 
     fn read_own_notes(&mut self, key: Key, connection: &mut Connection, viewer: ViewerId) {
