@@ -36,6 +36,8 @@ const SERVED_WITHIN: Duration = Duration::from_secs(5);
 const STALLED: usize = 1000;
 const STALLED_BUFFER: usize = 2048;
 const DROPPED_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is looked at what they hold.
+const LOOK: Duration = Duration::from_millis(500);
 /// The server's own files, of its store and of requests, may come and go by so many.
 const OWN_FILES: usize = 5;
 const MAX_STALLED_BYTES: f64 = 65_536.0;
@@ -184,7 +186,7 @@ fn stalled(place: &Place, subject: Subject, rows: &mut Vec<Vec<String>>, checks:
             if gone_after.is_none() && left <= OWN_FILES {
                 gone_after = Some(start.elapsed());
             }
-            std::thread::sleep(Duration::from_millis(250));
+            std::thread::sleep(LOOK);
         }
         Ok(())
     })?;
