@@ -23,6 +23,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// Longest head of an answer.
 const MAX_HEAD_BYTES: usize = 8 << 10;
 const READ_BYTES: usize = 64 << 10;
+/// Events taken from the system at once: what is done with them delays another client of this processor by that much.
 const EVENTS: usize = 128;
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 

@@ -29,9 +29,7 @@ struct Partial(PathBuf);
 impl Drop for Partial {
     fn drop(&mut self) {
         for end in ["", "-wal", "-shm", "-journal"] {
-            let mut name = self.0.clone().into_os_string();
-            name.push(end);
-            let _gone = std::fs::remove_file(name);
+            let _gone = std::fs::remove_file(schema::with_ending(&self.0, end));
         }
     }
 }
@@ -53,9 +51,7 @@ impl SqliteStore {
         }
         let source = schema::connect(&path, Role::Reader)?;
         schema::check_version(&path, &source)?;
-        let mut name = to.as_os_str().to_owned();
-        name.push(".partial");
-        let partial = Partial(PathBuf::from(name));
+        let partial = Partial(schema::with_ending(to, ".partial"));
         drop(schema::private_file(&partial.0)?);
         let of_copy = |error| schema::translate(&partial.0, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

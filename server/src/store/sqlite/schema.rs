@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -37,8 +37,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const WAL_SIZE_LIMIT_BYTES: u64 = 64 << 20;
 
 /// Room in the WAL file that is written before it is needed: what it holds when a checkpoint begins, and what comes
-/// while that runs. Overwriting what is there spares a flush the file system's own journal, which a file that grows has to
-/// wait for.
+/// while that runs. A flush of what was overwritten has the data to write alone; that of a file that grew also its length
+/// and its new blocks.
 const WAL_READY_BYTES: u64 = 20 << 20;
 
 /// Page cache of the writer: the inner pages of `notes` for a million viewers, and the leaves of a checkpoint.
@@ -304,6 +304,13 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection> {
     opened().map_err(|error| translate(path, error))
 }
 
+/// A file whose name goes on after that of another one.
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Writes zeros behind what the WAL file holds, up to [`WAL_READY_BYTES`]. SQLite reads a WAL up to the first frame that
 /// is none, and overwrites what comes after it.
 ///
@@ -313,9 +320,7 @@ pub(super) fn lay_out_wal(path: &Path, writer: &Connection) -> Result<()> {
     let translated = |error| translate(path, error);
     // While this is held nobody else writes to the file, and nobody cuts it.
     let turn = Transaction::new_unchecked(writer, TransactionBehavior::Immediate).map_err(translated)?;
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    let name = PathBuf::from(name);
+    let name = with_ending(path, "-wal");
     let file = OpenOptions::new().write(true).open(&name).map_err(|error| file_error(&name, &error))?;
     let outcome = zero_up_to(&file, WAL_READY_BYTES).map_err(|error| file_error(&name, &error));
     turn.rollback().map_err(translated)?;
@@ -326,7 +331,7 @@ pub(super) fn lay_out_wal(path: &Path, writer: &Connection) -> Result<()> {
 fn zero_up_to(mut file: &File, length: u64) -> std::io::Result<()> {
     let begin = file.seek(SeekFrom::End(0))?;
     let missing = length.saturating_sub(begin);
-    let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut BufWriter::with_capacity(1 << 20, file));
+    let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut file);
     written.and_then(|_| file.sync_all()).or_else(|error| {
         file.set_len(begin)?;
         Err(error)

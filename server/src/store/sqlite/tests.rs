@@ -448,11 +448,14 @@ async fn the_write_ahead_log_has_its_room_before_the_first_write_and_a_crash_doe
 
 #[tokio::test]
 async fn a_disk_without_room_for_a_laid_out_log_keeps_what_it_has() {
-    let Some(disk) = SmallDisk::mount(6 << 20) else { return };
-    let store = SqliteStore::open(&disk.0.path().join("data")).unwrap();
-    store.probe().await.unwrap();
-    let log = disk.0.path().join("data/bareme.sqlite3-wal").metadata().unwrap().len();
-    assert!(log < 1 << 20, "{log} bytes");
+    // Full long before the log has its room, and just before.
+    for disk_bytes in [6 << 20, 20 << 20] {
+        let Some(disk) = SmallDisk::mount(disk_bytes) else { return };
+        let store = SqliteStore::open(&disk.0.path().join("data")).unwrap();
+        store.probe().await.unwrap();
+        let log = disk.0.path().join("data/bareme.sqlite3-wal").metadata().unwrap().len();
+        assert!(log < 1 << 20, "{log} bytes on a disk of {disk_bytes}");
+    }
 }
 
 /// A small file system in memory, or `None` where mounting is not allowed.

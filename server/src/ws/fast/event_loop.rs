@@ -1,8 +1,8 @@
 //! One thread and its connections: waits for what the system and other threads have, and gives everybody a turn.
 //!
 //! **Invariants**
-//! - A round is short: at most [`TURNS`] sockets of a room, pings or goodbyes and [`ADOPTIONS`] newcomers, then everything
-//!   that came in meanwhile. Answers go first.
+//! - A round is short: at most [`TURNS`] sockets of a room, pings or goodbyes and, while somebody votes, [`ADOPTIONS`]
+//!   newcomers, then everything that came in meanwhile. Answers go first.
 //! - There is no timer for a socket. Pings go round the table once in [`PING_INTERVAL`]; patience is counted for those
 //!   who need it only.
 
@@ -29,9 +29,10 @@ use crate::ws::handler::{Credential, DRAIN_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL,
 /// tenth of a millisecond. With eight times as many, a vote waits three times as long while ten thousand are sent to.
 const TURNS: usize = 32;
 
-/// Newcomers that are taken in before it does, while somebody votes and otherwise: a round costs something as well. The
-/// others wait their turn.
+/// Newcomers that are taken in before it does, while somebody votes. The others wait their turn.
 const ADOPTIONS: usize = 16;
+
+/// The same while nobody does: a round costs something as well.
 const ADOPTIONS_WITHOUT_VOTES: usize = 256;
 
 /// Events taken from the system at once.
@@ -245,7 +246,8 @@ impl EventLoop {
 
     /// Takes some newcomers in. A revocation that went by while they waited is found with them.
     fn take_in(&mut self) {
-        for _ in 0..if self.serving.hears_votes() { ADOPTIONS } else { ADOPTIONS_WITHOUT_VOTES } {
+        let most = if self.serving.hears_votes() { ADOPTIONS } else { ADOPTIONS_WITHOUT_VOTES };
+        for _ in 0..most {
             let Some(newcomer) = self.newcomers.pop_front() else { break };
             self.adopt(*newcomer);
         }
