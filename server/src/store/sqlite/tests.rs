@@ -1,7 +1,6 @@
 //! What only SQLite can get wrong: the file, its lock, its disk.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::join_all;
@@ -446,6 +445,7 @@ async fn the_write_ahead_log_has_its_room_before_the_first_write_and_a_crash_doe
     assert_eq!(chunks(&open(&copy)).await, chunks(&store).await);
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_disk_without_room_for_a_laid_out_log_keeps_what_it_has() {
     // Full long before the log has its room, and just before.
@@ -459,21 +459,23 @@ async fn a_disk_without_room_for_a_laid_out_log_keeps_what_it_has() {
 }
 
 /// A small file system in memory, or `None` where mounting is not allowed.
+///
+/// By system calls rather than by `mount`: until a process that was forked runs its program, it holds the locks of the
+/// directories that other tests have open, and those could not open theirs again.
+#[cfg(target_os = "linux")]
 struct SmallDisk(TempDir);
 
+#[cfg(target_os = "linux")]
 impl SmallDisk {
     fn mount(bytes: usize) -> Option<Self> {
         let dir = TempDir::new().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "tmpfs"])
-            .arg(dir.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(dir)),
-            other => {
+        let options = std::ffi::CString::new(format!("size={bytes},mode=0700")).unwrap();
+        match rustix::mount::mount("tmpfs", dir.path(), "tmpfs", rustix::mount::MountFlags::empty(), &*options) {
+            Ok(()) => Some(Self(dir)),
+            Err(error) => {
                 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
                 {
-                    eprintln!("skipped: a small disk cannot be mounted: {other:?}");
+                    eprintln!("skipped: a small disk cannot be mounted: {error}");
                 }
                 None
             }
@@ -481,14 +483,16 @@ impl SmallDisk {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
     }
 }
 
 /// Fills a small disk with appends and rows of notes at once, and looks at what is there when the disk is full, when it
 /// has room again, and after opening it again.
+#[cfg(target_os = "linux")]
 async fn fill_a_disk(disk_bytes: usize, chunk_bytes: usize) {
     let Some(disk) = SmallDisk::mount(disk_bytes) else { return };
     let ballast = disk.0.path().join("ballast");
@@ -530,6 +534,7 @@ async fn fill_a_disk(disk_bytes: usize, chunk_bytes: usize) {
     assert_eq!(found.last().unwrap(), &(MAX_SEQ, chunk(0)));
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_a_full_disk_nothing_acknowledged_is_lost_and_it_goes_on_when_there_is_room() {
     // Chunks of many pages and of less than one; disks that end before the log is first copied, and long after.
