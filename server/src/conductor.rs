@@ -17,7 +17,7 @@ mod submit;
 mod undo;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -79,8 +79,8 @@ struct Inner {
     store: Arc<dyn Store>,
     records: Records,
     env: Env,
-    lives: RwLock<HashMap<LiveId, Running>>,
-    channels: RwLock<HashMap<Slug, watch::Sender<Arc<ChannelView>>>>,
+    lives: RwLock<BTreeMap<LiveId, Running>>,
+    channels: RwLock<BTreeMap<Slug, watch::Sender<Arc<ChannelView>>>>,
     pending: Arc<AtomicU64>,
     reading: Arc<Semaphore>,
     meters: submit::Meters,
@@ -106,8 +106,18 @@ impl Conductor {
     /// # Errors
     /// The store's.
     pub async fn start(store: Arc<dyn Store>, env: Env) -> Result<Self> {
+        let engine = Engine::new(Arc::clone(&store), env.clone());
+        Self::start_on(engine, store, env).await
+    }
+
+    /// As [`Conductor::start`], on an engine of the same store and environment: every task of the conductor runs where the
+    /// engine's run.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn start_on(engine: Engine, store: Arc<dyn Store>, env: Env) -> Result<Self> {
         let inner = Inner {
-            engine: Engine::new(Arc::clone(&store), env.clone()),
+            engine,
             records: Records::new(Arc::clone(&store)),
             store,
             env,
@@ -226,11 +236,11 @@ impl Conductor {
 
     // Inside -----------------------------------------------------------------------------------------------------
 
-    fn lives(&self) -> std::sync::RwLockReadGuard<'_, HashMap<LiveId, Running>> {
+    fn lives(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<LiveId, Running>> {
         self.inner.lives.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn channels(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Slug, watch::Sender<Arc<ChannelView>>>> {
+    fn channels(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Slug, watch::Sender<Arc<ChannelView>>>> {
         self.inner.channels.read().unwrap_or_else(PoisonError::into_inner)
     }
 

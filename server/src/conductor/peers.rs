@@ -3,7 +3,7 @@
 //! **Invariant**: nothing here writes but the closing of jeux that another pod's end of a live left open; a pod that reads
 //! late shows late, and shows nothing wrong.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Revisions of the channels as last read.
-type Seen = HashMap<Slug, u64>;
+type Seen = BTreeMap<Slug, u64>;
 
 impl Conductor {
     /// Follows the other pods for as long as this one runs.

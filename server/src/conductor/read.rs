@@ -1,6 +1,6 @@
 //! Reading lives: states, numbers, notes. Running jeux answer from memory, the others from the store.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -181,7 +181,7 @@ impl Conductor {
         }
         let live = self.stored_live(live_id).await?.value;
         let ballot = Ratings::new(Arc::new(live.bareme.clone()));
-        let mut standings = HashMap::new();
+        let mut standings = BTreeMap::new();
         for row in self.inner.store.ranks(live_id).await? {
             let id = ItemId { live: live_id, jeu: row.jeu };
             standings

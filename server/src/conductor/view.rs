@@ -1,6 +1,6 @@
 //! What is shown of channels and lives, and the items behind it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -315,7 +315,7 @@ impl Conductor {
                 let item = self.inner.engine.start(id, Arc::clone(&ballot));
                 if rank.phase() == Phase::Open {
                     // Not waited for: one that cannot be read must not keep a pod from starting.
-                    tokio::spawn(close_again(item.clone()));
+                    self.spawn(close_again(item.clone()));
                 }
                 unfinished = true;
                 items.push(item);
@@ -363,7 +363,7 @@ async fn close_again(item: ItemHandle<Ratings>) {
 }
 
 /// Forgets closed lives of the same channel that another one followed, so that a long-running pod keeps one per channel.
-fn forget_older(lives: &mut HashMap<LiveId, Running>, kept: LiveId) -> Option<Arc<LiveView>> {
+fn forget_older(lives: &mut BTreeMap<LiveId, Running>, kept: LiveId) -> Option<Arc<LiveView>> {
     let view = Arc::clone(&lives.get(&kept)?.view);
     lives.retain(|live_id, running| {
         *live_id == kept
