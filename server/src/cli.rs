@@ -11,7 +11,7 @@ mod progress;
 mod status;
 mod tools;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, AppError, listen, signal};
 use crate::catalogue::Role;
-use crate::demo;
 use crate::settings::{LogFormat, Options, Settings, SettingsError, Shown, StoreKind, check_environment, resolve};
 use crate::store::cql::{CqlStore, CqlUrl};
 use crate::store::memory::MemoryStore;
 use crate::store::metered::MeteredStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
+use crate::{demo, logs};
 
 /// Simulated viewers of `demo` unless it is told otherwise.
 const DEMO_VIEWERS: u32 = 30;
@@ -167,7 +167,7 @@ pub fn main() -> u8 {
     match outcome {
         Ok(()) => 0,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "bareme: {}", failure.message);
+            logs::last_word(format!("bareme: {}\n", failure.message));
             failure.code
         }
     }
@@ -195,7 +195,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     builder.enable_all().build().map_err(|error| Failure::running(format!("cannot start threads: {error}")))
 }
 
-fn init_logs(settings: &Settings) {
+/// Has log lines written in the form that settings ask for; where other lines go that belong among them.
+fn init_logs(settings: &Settings) -> logs::Lines {
     // What these say at `info` is of interest to their authors; naming them in --log brings it back. What a client does
     // wrong on a socket, which actix-http calls an error, is the client's own affair: anybody could fill the log with it.
     let quiet = format!("actix_server=warn,actix_http::ws=off,rusqlite_migration=warn,scylla=warn,{}", settings.log);
@@ -205,7 +206,10 @@ fn init_logs(settings: &Settings) {
         LogFormat::Human => false,
         LogFormat::Auto => !std::io::stdout().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    // It says on standard error, and panics if it cannot, that a line was not written: the queue's failures are counted.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let written = logs::start(is_json);
+    let lines = lines.with_writer(written.clone());
     // Only one of a process can be installed, and then it is this one.
     let _ = if is_json {
         // The spans of a line say which request, live and jeu it is about.
@@ -213,6 +217,7 @@ fn init_logs(settings: &Settings) {
     } else {
         lines.with_ansi(std::io::stdout().is_terminal()).with_target(false).try_init()
     };
+    written
 }
 
 fn store_failure(settings: &Settings, error: &StoreError) -> Failure {
@@ -259,7 +264,7 @@ fn listen_failure(address: SocketAddr, error: &std::io::Error) -> Failure {
 }
 
 fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
-    init_logs(&settings);
+    let said = init_logs(&settings);
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         // The port first: whoever starts the program twice shall not wait for the store to say so.
@@ -274,9 +279,7 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
             None => None,
         };
         let text = announce::text(&state.settings, app.address(), app.setup_secret(), demo.as_ref());
-        // Whoever closed our standard output does not want to read it.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        let _ = std::io::stdout().flush();
+        said.say(text.as_bytes());
         if let (Some(demo), Some(count @ 1..)) = (&demo, demo_viewers) {
             tokio::spawn(demo::simulate(announce::own_address(app.address()), demo.channel.to_string(), count));
         }
@@ -284,5 +287,6 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
     });
     // Threads that hang in a system call must not keep the process; what was acknowledged is on disk.
     runtime.shutdown_timeout(std::time::Duration::from_secs(3));
+    logs::flush();
     served
 }

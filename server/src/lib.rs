@@ -15,6 +15,7 @@ pub mod hub;
 pub mod catalogue;
 pub mod archive;
 pub mod settings;
+pub mod logs;
 pub mod metrics;
 pub mod traces;
 pub mod auth;

@@ -61,6 +61,14 @@ pub const ITEMS_RUNNING: &str = "items_running";
 pub const ITEMS_STALE: &str = "items_stale";
 /// Age of the oldest acknowledged note that is in the journal only.
 pub const CHECKPOINT_LAG_SECONDS: &str = "checkpoint_lag_seconds";
+/// Log lines that were not written: their reader was gone or too slow, or the disk full.
+pub const LOG_LINES_LOST: &str = "log_lines_lost_total";
+/// Panics; each is a bug, and what it ended is in [`TASK_DEATHS`].
+pub const PANICS: &str = "panics_total";
+/// Tasks and threads that panicked or ended unasked, by `task`.
+pub const TASK_DEATHS: &str = "task_deaths_total";
+/// Tasks and threads that died and do not run again yet.
+pub const TASKS_DOWN: &str = "tasks_down";
 /// Constant 1, with the version as a label.
 pub const BUILD_INFO: &str = "build_info";
 
@@ -148,6 +156,10 @@ fn describe() {
     describe_gauge!(CHECKPOINT_LAG_SECONDS, Unit::Seconds, "Age of the oldest note that is in the journal only.");
     describe_gauge!(DATA_DIR_SIZE, Unit::Bytes, "Size of the data directory's file system.");
     describe_gauge!(DATA_DIR_FREE, Unit::Bytes, "Room that is left in the data directory's file system.");
+    describe_counter!(LOG_LINES_LOST, Unit::Count, "Log lines that could not be written.");
+    describe_counter!(PANICS, Unit::Count, "Panics. Anything but 0 is a bug.");
+    describe_counter!(TASK_DEATHS, Unit::Count, "Tasks that panicked or ended unasked, by task.");
+    describe_gauge!(TASKS_DOWN, Unit::Count, "Tasks that died and do not run again yet.");
     describe_gauge!(BUILD_INFO, Unit::Count, "1, with the version as a label.");
     describe_gauge!(SPANS_QUEUED, Unit::Count, "Spans of traces that wait to be sent.");
     describe_counter!(SPANS_EXPORTED, Unit::Count, "Spans of traces that a collector took.");
@@ -184,7 +196,7 @@ fn describe() {
     counter!(FRAMES_SENT).absolute(0);
     counter!(TALLY_DRIFT).absolute(0);
     counter!(TALLY_COMPARISONS).absolute(0);
-    for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED] {
+    for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED, LOG_LINES_LOST, PANICS] {
         counter!(name).absolute(0);
     }
     gauge!(WS_ACTIVE_CONNECTIONS).set(0.0);

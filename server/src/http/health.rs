@@ -11,8 +11,11 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{AppState, State};
+use crate::logs;
 use crate::metrics::machine::{self, DATA_DIR_FREE, DATA_DIR_SIZE};
-use crate::metrics::{CHECKPOINT_LAG_SECONDS, ITEMS_RUNNING, ITEMS_STALE, MAX_CONNECTIONS, POD_DRAINING, STORE_UP};
+use crate::metrics::{
+    CHECKPOINT_LAG_SECONDS, ITEMS_RUNNING, ITEMS_STALE, LOG_LINES_LOST, MAX_CONNECTIONS, PANICS, POD_DRAINING, STORE_UP,
+};
 use crate::settings::StoreKind;
 use crate::store::{ErrorKind, Store};
 
@@ -132,7 +135,9 @@ pub async fn metrics(state: State) -> HttpResponse {
 
 /// Sets what is only looked at when somebody asks.
 async fn observe(state: &AppState) {
-    use ::metrics::gauge;
+    use ::metrics::{counter, gauge};
+    counter!(LOG_LINES_LOST).absolute(logs::lost());
+    counter!(PANICS).absolute(logs::panics());
     // A store that does not answer must not take the rest of the metrics away from whoever looks for the reason.
     let probe = tokio::time::timeout(SCRAPE_PATIENCE, state.readiness.trouble(&*state.store)).await;
     gauge!(STORE_UP).set(f64::from(u8::from(probe == Ok(None))));

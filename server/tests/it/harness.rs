@@ -136,6 +136,14 @@ impl Server {
         Self { child, port, output }
     }
 
+    /// Starts the program, with what it says going where nobody keeps it.
+    pub(crate) fn spawn_saying(command: &[&str], data_dir: &Path, port: u16, stdout: Stdio, stderr: Stdio) -> Self {
+        let mut child = bareme();
+        child.args(command).args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json", "--data-dir"]);
+        let child = child.arg(data_dir).stdout(stdout).stderr(stderr).spawn().unwrap();
+        Self { child, port, output: [Arc::default(), Arc::default()] }
+    }
+
     /// Starts the program and waits until it is ready.
     pub(crate) async fn start(command: &[&str], data_dir: &Path) -> Self {
         let mut server = Self::spawn(command, data_dir, free_port());
