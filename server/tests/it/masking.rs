@@ -1,7 +1,5 @@
 //! What viewers must not see before they may: blind lives, and too few votes.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::harness::{Server, data_dir};
@@ -55,9 +53,7 @@ async fn in_a_blind_live_nobody_sees_numbers_before_their_own_note_or_the_end() 
     voter.until("both votes", |heard| heard["t"] == "tally" && heard["mean"] == 3.0).await;
     watcher.tally(jeux[0], 2).await;
     overlay.tally(jeux[0], 2).await;
-    for page in [&mut voter, &mut watcher, &mut overlay] {
-        page.listen(Duration::from_millis(300)).await;
-    }
+    studio.fence(&server, &live, &mut [&mut voter, &mut watcher, &mut overlay]).await;
     assert!(!saw_numbers(&voter, jeux[1]), "of the other jeu it sees nothing");
     for jeu in &jeux {
         assert!(!saw_numbers(&watcher, *jeu) && !saw_numbers(&overlay, *jeu));

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Server, client, run};
+use crate::wire::Page;
 
 /// Somebody with an admin's token.
 pub(crate) struct Studio {
@@ -82,6 +83,21 @@ impl Studio {
         body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let live = self.post(server, &format!("/api/admin/channels/{channel}/lives"), body).await;
         (live["live_id"].as_str().unwrap().to_owned(), jeux)
+    }
+
+    /// Returns when every page has heard all that was published of the live before the call.
+    ///
+    /// A room publishes whole snapshots in order. The first change of the title therefore comes with or after whatever was
+    /// published before, and the second in a later snapshot than the first.
+    pub(crate) async fn fence(&self, server: &Server, live: &str, pages: &mut [&mut Page]) {
+        for fence in ["first fence", "second fence"] {
+            let path = format!("/api/admin/lives/{live}");
+            let (status, answer) = self.request(server, Method::PATCH, &path, &json!({"title": fence})).await;
+            assert_eq!(status, 200, "{answer}");
+            for page in &mut *pages {
+                page.until(fence, |heard| heard["t"] == "state" && heard["live"]["title"] == fence).await;
+            }
+        }
     }
 
     /// A new overlay key: its id and the key.

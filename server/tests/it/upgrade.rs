@@ -20,6 +20,10 @@ fn ping(id: u64) -> Vec<u8> {
     frame(true, 1, json!({"t": "ping", "id": id}).to_string().as_bytes())
 }
 
+fn is_fast() -> bool {
+    cfg!(target_os = "linux") && !module_path!().contains("::portable::")
+}
+
 async fn no_socket_is_left(server: &Server) {
     eventually("no socket is left", async || (server.metric("ws_active_connections").await == 0.0).then_some(())).await;
 }
@@ -89,12 +93,24 @@ async fn a_client_that_reads_again_gets_what_was_begun_and_then_the_newest_only(
     // Pongs that nobody reads fill what the system holds for a connection.
     let pings = frame(true, 9, &[b'x'; 125]).repeat(100);
     let mut sent = 0_usize;
-    let patience = Duration::from_millis(300);
-    while let Ok(Ok(count)) = tokio::time::timeout(patience, slow.stream.write(&pings[sent % pings.len()..])).await {
-        sent += count;
-    }
+    let mut fill = || loop {
+        match slow.stream.try_write(&pings[sent % pings.len()..]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    // A write that found no room is the server's word that this reader is slow: nobody else is there that does not read.
+    eventually("a write of the server finds no room", async || {
+        fill();
+        let blocked = server.metric("ws_worker_would_block_total").await;
+        (blocked >= 1.0 || !is_fast()).then_some(())
+    })
+    .await;
     const TITLES: usize = 40;
     for number in 0..TITLES {
+        // The portable path does not count such writes; there the pipe is kept full while titles pass.
+        fill();
         let title = format!("titre {number}");
         let url = format!("/api/admin/lives/{live}");
         studio.request(&server, reqwest::Method::PATCH, &url, &json!({"title": title})).await;
@@ -205,14 +221,14 @@ async fn two_rooms_hear_their_own_only() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
     let (server, path) = demo(&dir).await;
-    studio.live(&server, "autre", json!({}), "all").await;
+    let (other_live, _) = studio.live(&server, "autre", json!({}), "all").await;
     let mut here = Page::open(&server, &path, &[]).await.unwrap();
     let mut there = Page::viewer(&server, "autre").await;
     assert_ne!(here.live(), there.live());
     assert_eq!(here.vote(1, json!({"fun": 5})).await["status"], "ok");
     here.tally(1, 1).await;
-    let heard = there.listen(Duration::from_millis(500)).await;
-    assert!(heard.iter().all(|heard| heard["voters"] != 1), "{heard:?}");
+    studio.fence(&server, &other_live, &mut [&mut there]).await;
+    assert!(there.log.iter().all(|(_, text)| !text.contains("\"voters\":1")), "{:?}", there.log);
     drop(here);
     assert_eq!(
         there.ask(&json!({"t": "note", "live": there.live(), "jeu": 99, "v": now_us(), "scores": {"fun": 1}})).await["status"],
