@@ -26,7 +26,8 @@
  * @typedef {{t: 'welcome', protocol: number, now_us: number, build: string, channel: string, viewer?: string,
  *   ping_interval_s: number}} Welcome
  * @typedef {{t: 'pong', id: number, now_us: number}} Pong
- * @typedef {{t?: 'admin', sockets: number, votes_per_s: number, pod: string, lists: number}} AdminFrame
+ * @typedef {{t?: 'admin', sockets: number, votes_per_s: number, pod: string, lists: number,
+ *   newcomers?: {admitted: number, refused: number, addresses: number}}} AdminFrame
  *
  * @typedef {{live: string, jeu: number, v: number, scores: Scores|null}} Wish The one wanted note on a jeu; `null`
  *   scores take it back.

@@ -17,6 +17,7 @@ use actix_web::{App as ActixApp, web};
 use crate::archive::keeper::Keeper;
 use crate::auth::Auth;
 use crate::auth::limits::Limiter;
+use crate::auth::newcomers::Newcomers;
 use crate::auth::secrets::Secret;
 use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
@@ -154,9 +155,15 @@ impl App {
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
+        let newcomers = Arc::new(Newcomers::new(settings.new_viewers_per_address));
         let state = web::Data::new(AppState {
             vote_limiter: Arc::new(Limiter::per_second(settings.vote_rate)),
-            terms: Arc::new(Terms { secret: viewers.clone(), rate: settings.socket_rate() }),
+            terms: Arc::new(Terms {
+                secret: viewers.clone(),
+                rate: settings.socket_rate(),
+                newcomers: Arc::clone(&newcomers),
+            }),
+            newcomers,
             admission: Admission::new(settings.max_connections, settings.sockets_per_address),
             loops,
             settings: Arc::new(settings),
@@ -278,6 +285,7 @@ async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {
     while alive.strong_count() > 0 {
         ticks.tick().await;
         state.vote_limiter.forget_idle();
+        state.newcomers.forget_idle();
         state.auth.forget_idle();
     }
 }

@@ -5,6 +5,7 @@
 //! keys open nothing that is not public, and their text is kept for the admin page. None of them is ever logged.
 
 pub mod limits;
+pub mod newcomers;
 mod passwords;
 pub mod request;
 pub mod secrets;

@@ -15,7 +15,6 @@ pub mod pages;
 pub mod request_id;
 pub mod security;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +24,7 @@ use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::auth::limits::{ClientKey, Limiter};
+use crate::auth::newcomers::Newcomers;
 use crate::catalogue::Catalogue;
 use crate::conductor::Conductor;
 use crate::domain::jeu::JeuId;
@@ -66,6 +66,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Votes over HTTP, by client address.
     pub vote_limiter: Arc<Limiter<ClientKey>>,
+    /// First votes of viewers, by client address, on every path.
+    pub newcomers: Arc<Newcomers>,
     /// What all sockets have in common.
     pub terms: Arc<Terms>,
     /// How many sockets there may be.
@@ -97,27 +99,17 @@ impl AppState {
         self.hub.channel_changed(channel);
     }
 
-    /// Whether a client is exempt from limits by address: programs on the server's own machine.
-    fn is_exempt(address: Option<IpAddr>) -> bool {
-        address.is_some_and(|address| address.to_canonical().is_loopback())
-    }
-
-    /// What the sockets of a request's client are counted by; `None` for whoever is exempt.
-    pub fn socket_key(&self, request: &HttpRequest) -> Option<ClientKey> {
-        let address = identity::client_address(&self.settings, request);
-        (!Self::is_exempt(address)).then(|| ClientKey::new(address))
+    /// What a request's client is limited by; `None` for a client that is exempt.
+    pub fn limited_client(&self, request: &HttpRequest) -> Option<ClientKey> {
+        (!identity::is_exempt(request)).then(|| identity::client_key(&self.settings, request))
     }
 
     /// Takes one vote out of the bucket of a request's client.
     ///
     /// # Errors
     /// The seconds until there is one again.
-    pub fn check_vote_rate(&self, request: &HttpRequest) -> Result<(), u64> {
-        let address = identity::client_address(&self.settings, request);
-        if Self::is_exempt(address) {
-            return Ok(());
-        }
-        self.vote_limiter.check(&ClientKey::new(address))
+    pub fn check_vote_rate(&self, client: Option<ClientKey>) -> Result<(), u64> {
+        client.map_or(Ok(()), |client| self.vote_limiter.check(&client))
     }
 }
 

@@ -21,6 +21,8 @@ pub const WS_CLOSED: &str = "ws_closed_total";
 pub const NOTES_ACCEPTED: &str = "notes_accepted_total";
 /// Notes that were not, by `reason`.
 pub const NOTES_REFUSED: &str = "notes_refused_total";
+/// Viewers that sent their first vote, by outcome.
+pub const NEW_VIEWERS: &str = "new_viewers_total";
 /// From the arrival of a note to its durable acknowledgement.
 pub const NOTE_ACK_SECONDS: &str = "note_ack_seconds";
 /// Frames sent to sockets.
@@ -122,6 +124,11 @@ fn describe() {
     describe_gauge!(WS_ACTIVE_CONNECTIONS, Unit::Count, "Open WebSockets of this pod.");
     describe_counter!(NOTES_ACCEPTED, Unit::Count, "Notes acknowledged after they were durable.");
     describe_counter!(NOTES_REFUSED, Unit::Count, "Notes answered otherwise than with ok, by reason.");
+    describe_counter!(
+        NEW_VIEWERS,
+        Unit::Count,
+        "First votes of viewers, by outcome; those of loopback are not counted."
+    );
     describe_histogram!(NOTE_ACK_SECONDS, Unit::Seconds, "From a note's arrival to its durable acknowledgement.");
     describe_counter!(FRAMES_SENT, Unit::Count, "Frames sent to WebSockets.");
     describe_histogram!(STORE_COMMIT_SECONDS, Unit::Seconds, "Time of one durable commit of the store.");
@@ -223,6 +230,9 @@ fn describe() {
         Status::Invalid,
         Status::TooFast,
     ];
+    for outcome in ["admitted", "refused"] {
+        counter!(NEW_VIEWERS, "outcome" => outcome).absolute(0);
+    }
     for status in refusals {
         counter!(NOTES_REFUSED, "reason" => status.as_str()).absolute(0);
     }

@@ -339,6 +339,21 @@ pub struct AdminFrame {
     pub pod: String,
     /// Goes up with every change of what is prepared in this channel (jeux, baremes, drafts, keys, settings).
     pub lists: u64,
+    /// Viewers that voted for the first time in the last minute, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newcomers: Option<Newcomers>,
+}
+
+/// Viewers that sent their first vote in the last minute, in one channel on one pod. Those of the server's own machine
+/// are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newcomers {
+    /// Viewers that were let in.
+    pub admitted: u64,
+    /// First votes that were refused because their address had brought too many.
+    pub refused: u64,
+    /// Addresses they came from, 1000 when there were more.
+    pub addresses: u64,
 }
 
 /// Why a socket was closed, as a number a client can act on.

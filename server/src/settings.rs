@@ -102,6 +102,9 @@ pub struct Settings {
     pub trace_ratio: f64,
     /// Votes per second that one address may send over HTTP, ten times as many at once; loopback is exempt.
     pub vote_rate: u32,
+    /// Viewers of one address that may vote for the first time at once, and as many again in ten minutes; loopback is
+    /// exempt.
+    pub new_viewers_per_address: u32,
     /// Messages per second that one socket may send, four times as many at once.
     pub socket_rate: u32,
     /// Most sockets of one address at once; loopback is exempt.
@@ -140,6 +143,7 @@ impl Default for Settings {
             otlp_endpoint: None,
             trace_ratio: 0.01,
             vote_rate: 50,
+            new_viewers_per_address: 600,
             socket_rate: 10,
             sockets_per_address: 1000,
             sockets: Sockets::default_here(),
@@ -153,7 +157,7 @@ impl Default for Settings {
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "listen",
     "data_dir",
     "store",
@@ -165,6 +169,7 @@ pub const NAMES: [&str; 19] = [
     "otlp_endpoint",
     "trace_ratio",
     "vote_rate",
+    "new_viewers_per_address",
     "socket_rate",
     "sockets_per_address",
     "sockets",
@@ -215,6 +220,10 @@ impl Settings {
         }
         if self.vote_rate == 0 {
             return Err(SettingsError::new("vote_rate", "is 0, so nobody could vote", "use 1 or more"));
+        }
+        if self.new_viewers_per_address == 0 {
+            let reason = "is 0, so nobody could vote";
+            return Err(SettingsError::new("new_viewers_per_address", reason, "use 1 or more"));
         }
         if self.socket_rate == 0 {
             return Err(SettingsError::new("socket_rate", "is 0, so nobody could vote", "use 1 or more"));
@@ -291,6 +300,7 @@ impl Settings {
             "otlp_endpoint" => self.otlp_endpoint.as_ref().and_then(|url| text(url.to_string())),
             "trace_ratio" => Some(toml::Value::Float(self.trace_ratio).to_string()),
             "vote_rate" => Some(self.vote_rate.to_string()),
+            "new_viewers_per_address" => Some(self.new_viewers_per_address.to_string()),
             "socket_rate" => Some(self.socket_rate.to_string()),
             "sockets_per_address" => Some(self.sockets_per_address.to_string()),
             "sockets" => text(self.sockets.as_str().to_owned()),

@@ -37,7 +37,9 @@ export class AdminJeu extends HTMLElement {
     this.buttons = h("div", { class: "jeu-card__buttons" });
     this.criteres = h("dl", { class: "jeu-card__criteres" });
     const list = labels.map((label, index) => h("div", { class: "jeu-card__number" }, this.values?.[index] ?? null, h("dt", {}, t(label))));
-    this.replaceChildren(this.place, this.jeuTitle, h("dl", { class: "jeu-card__numbers" }, list), this.buttons, this.criteres);
+    // Of the channel rather than of a jeu: it stands once, with the large one.
+    this.newcomers = isLarge ? h("p", { class: "jeu-card__newcomers", hidden: true }) : null;
+    this.replaceChildren(this.place, this.jeuTitle, h("dl", { class: "jeu-card__numbers" }, list), ...(this.newcomers ? [this.newcomers] : []), this.buttons, this.criteres);
     return this;
   }
 
@@ -65,11 +67,29 @@ export class AdminJeu extends HTMLElement {
       format.count(snapshot.admin?.sockets ?? 0),
     ];
     values.forEach((value, index) => setText(value, numbers[index]));
+    this.#renderNewcomers(snapshot.admin?.newcomers);
     const key = JSON.stringify([live.live_id, entry.jeu_id, moment, next?.jeu_id, next?.title, undoMs > 0, view.isLatestClosing, admin.channel?.close_delay_ms, live.test]);
     rebuildKeepingFocus(buttons, key, () => (live.test ? [] : this.#buttons(view, moment, undoMs > 0)), jeuTitle);
     this.#count(moment, msLeft, undoMs);
     this.#renderCriteres(live, tally);
     return Math.max(msLeft, undoMs);
+  }
+
+  /**
+   * A burst of new viewers, which may be one person with many tokens.
+   *
+   * @param {{admitted: number, refused: number, addresses: number}|undefined} numbers
+   */
+  #renderNewcomers(numbers) {
+    const { newcomers, t, format } = this;
+    if (!newcomers || !t || !format) return;
+    newcomers.hidden = !numbers;
+    if (!numbers) return;
+    const came = numbers.admitted + numbers.refused;
+    // A refusal that rounds to nothing is still one.
+    const percent = format.count(Math.ceil((100 * numbers.refused) / Math.max(came, 1)));
+    newcomers.classList.toggle("is-warning", numbers.refused > 0);
+    setText(newcomers, t("admin.newcomers", { n: format.count(came), percent, addresses: format.count(numbers.addresses) }));
   }
 
   /**

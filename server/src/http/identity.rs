@@ -106,6 +106,17 @@ pub fn client_address(settings: &Settings, request: &HttpRequest) -> Option<IpAd
     Some(nearest)
 }
 
+/// Headers that say that a request is passed on for somebody else.
+const RELAYING: [&str; 6] =
+    ["x-forwarded-for", "forwarded", "via", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"];
+
+/// Whether limits by address leave a request's client alone: a program on the server's own machine, which speaks for
+/// itself. What a header says of an address exempts nobody, and neither does being behind a proxy on this machine.
+pub fn is_exempt(request: &HttpRequest) -> bool {
+    request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+        && !RELAYING.iter().any(|header| request.headers().contains_key(*header))
+}
+
 /// The key of a request's client in rate limits.
 pub fn client_key(settings: &Settings, request: &HttpRequest) -> ClientKey {
     ClientKey::new(client_address(settings, request))
@@ -171,6 +182,20 @@ mod tests {
         assert_eq!(client(&settings(None, &[]), forwarded("10.0.0.1")), "10.0.0.1");
         assert_eq!(client(&settings(None, &["10.0.0.0/8"]), forwarded("10.0.0.1")), "192.0.2.7");
         assert_eq!(client(&settings(None, &["10.0.0.0/8"]), forwarded("192.0.2.1")), "192.0.2.1");
+    }
+
+    #[test]
+    fn only_a_program_on_this_machine_that_speaks_for_itself_is_exempt() {
+        let exempt = |request: TestRequest| is_exempt(&request.to_http_request());
+        assert!(exempt(from("127.0.0.1")));
+        assert!(exempt(TestRequest::default().peer_addr("[::1]:1".parse().unwrap())));
+        assert!(exempt(TestRequest::default().peer_addr("[::ffff:127.0.0.1]:1".parse().unwrap())));
+        assert!(!exempt(from("192.0.2.1")));
+        for claim in ["127.0.0.1", "::1", "192.0.2.7, 127.0.0.1", "unknown", ""] {
+            assert!(!exempt(from("127.0.0.1").insert_header(("X-Forwarded-For", claim))), "{claim}");
+            assert!(!exempt(from("10.0.0.1").insert_header(("X-Forwarded-For", claim))), "{claim}");
+        }
+        assert!(!exempt(from("127.0.0.1").insert_header(("Forwarded", "for=127.0.0.1"))));
     }
 
     #[test]

@@ -58,6 +58,10 @@ pub struct Options {
     /// Votes per second that one address may send over HTTP; loopback is exempt [default: 50]
     #[arg(long, global = true, env = "BAREME_VOTE_RATE", value_name = "NUMBER")]
     pub vote_rate: Option<u32>,
+    /// Viewers of one address that may vote for the first time at once, and as many again in ten minutes; loopback is
+    /// exempt [default: 600]
+    #[arg(long, global = true, env = "BAREME_NEW_VIEWERS_PER_ADDRESS", value_name = "NUMBER")]
+    pub new_viewers_per_address: Option<u32>,
     /// Messages per second that one socket may send [default: 10]
     #[arg(long, global = true, env = "BAREME_SOCKET_RATE", value_name = "NUMBER")]
     pub socket_rate: Option<u32>,

@@ -63,6 +63,7 @@ pub fn resolve(
             .transpose()?,
         trace_ratio: layered!(trace_ratio).unwrap_or(default.trace_ratio),
         vote_rate: layered!(vote_rate).unwrap_or(default.vote_rate),
+        new_viewers_per_address: layered!(new_viewers_per_address).unwrap_or(default.new_viewers_per_address),
         socket_rate: layered!(socket_rate).unwrap_or(default.socket_rate),
         sockets_per_address: layered!(sockets_per_address).unwrap_or(default.sockets_per_address),
         sockets: layered!(sockets).unwrap_or(default.sockets),

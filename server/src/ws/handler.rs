@@ -161,7 +161,7 @@ impl Socket {
                 }
                 () = next_second(&mut second) => {
                     let frames = Arc::clone(&room.borrow());
-                    if let Some(numbers) = speed.read(&socket.conductor, frames.for_staff(), &seat) {
+                    if let Some(numbers) = speed.read(&socket, frames.for_staff(), &seat) {
                         actions.push(Action::Send(encode(&ServerMessage::Admin(numbers))));
                     }
                 }
@@ -321,26 +321,26 @@ async fn stopping(draining: &mut watch::Receiver<bool>) -> Result<(), watch::err
 #[derive(Default)]
 struct Speedometer {
     last: Option<(Instant, u64)>,
-    shown: Option<(u64, u64, u64)>,
+    shown: Option<AdminFrame>,
 }
 
 impl Speedometer {
     /// The numbers for admins; `None` while they are what was sent before.
     #[expect(clippy::cast_precision_loss, reason = "votes in a second stay far below 2^53")]
-    fn read(&mut self, conductor: &Conductor, frames: &Frames, seat: &Seat) -> Option<AdminFrame> {
+    fn read(&mut self, socket: &Loop, frames: &Frames, seat: &Seat) -> Option<AdminFrame> {
         let accepted = frames.view.as_ref().map_or(0, |view| view.accepted.load(std::sync::atomic::Ordering::Relaxed));
         let now = Instant::now();
         let (before, count) = self.last.replace((now, accepted)).unwrap_or((now, accepted));
         let new = accepted.saturating_sub(count);
         let elapsed = now.duration_since(before).as_secs_f64();
         let votes_per_s = if elapsed > 0.0 { (new as f64 / elapsed * 10.0).round() / 10.0 } else { 0.0 };
-        let (sockets, lists) = (seat.sockets(), seat.lists());
-        let shown = (sockets, votes_per_s.to_bits(), lists);
-        (self.shown.replace(shown) != Some(shown)).then(|| AdminFrame {
-            sockets,
+        let frame = AdminFrame {
+            sockets: seat.sockets(),
             votes_per_s,
-            pod: conductor.pod(),
-            lists,
-        })
+            pod: socket.conductor.pod(),
+            lists: seat.lists(),
+            newcomers: socket.session.newcomers(),
+        };
+        (self.shown.as_ref() != Some(&frame)).then(|| self.shown.insert(frame).clone())
     }
 }

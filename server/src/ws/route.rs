@@ -91,7 +91,8 @@ async fn connect(
     let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
     let name = request.path().strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
     let channel = Slug::new(name).map_err(|_| unknown())?;
-    let ticket = state.admission.admit(state.socket_key(&request)).map_err(refuse)?;
+    let client = state.limited_client(&request);
+    let ticket = state.admission.admit(client).map_err(refuse)?;
     // Before the credential is looked at: what is revoked from here on closes the socket.
     let revocations = || state.hub.revocations();
     let (role, credential, token) = match query.role {
@@ -134,6 +135,7 @@ async fn connect(
     }));
     let is_admin = role == Role::Admin;
     let session = Session::on(Arc::clone(&state.terms), Arc::clone(seat.channel()), role, is_new, Duration::ZERO)
+        .limited_as(client)
         .traced(begun.as_ref().map(Begun::joined));
     let no_handshake = |error: &dyn std::fmt::Display| {
         Problem::malformed(

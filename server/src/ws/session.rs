@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::parse;
+use crate::auth::limits::ClientKey;
+use crate::auth::newcomers::Newcomers;
 use crate::conductor::{Vote, Wanted};
 use crate::domain::Invalid;
 use crate::domain::rule::Rule;
@@ -76,6 +78,8 @@ pub struct Terms {
     pub secret: ViewerSecret,
     /// How much a socket may say.
     pub rate: Rate,
+    /// How many viewers an address may bring.
+    pub newcomers: Arc<Newcomers>,
 }
 
 /// What a socket and its viewer have to do with one jeu.
@@ -95,6 +99,10 @@ pub struct Session {
     terms: Arc<Terms>,
     channel: Arc<str>,
     role: Role,
+    /// What its client is limited by; `None` for a client that is exempt.
+    client: Option<ClientKey>,
+    /// The viewer has been let in to vote.
+    is_admitted: bool,
     live: Option<uuid::Uuid>,
     tokens: f64,
     /// When that was, in microseconds of the clock.
@@ -115,7 +123,8 @@ pub struct Session {
 impl Session {
     /// A session at time `now` of any steady clock.
     pub fn new(role: Role, channel: &str, secret: ViewerSecret, rate: Rate, now: Duration) -> Self {
-        Self::on(Arc::new(Terms { secret, rate }), channel.into(), role, false, now)
+        let newcomers = Arc::new(Newcomers::new(u32::MAX));
+        Self::on(Arc::new(Terms { secret, rate, newcomers }), channel.into(), role, false, now)
     }
 
     /// A session on terms that others share. `is_new` says that the viewer was made just now, for this socket.
@@ -125,6 +134,8 @@ impl Session {
             terms,
             channel,
             role,
+            client: None,
+            is_admitted: false,
             live: None,
             tokens,
             refilled_us: micros(now),
@@ -154,6 +165,18 @@ impl Session {
     pub fn traced(mut self, trace: Option<Arc<Joined>>) -> Self {
         self.trace = trace;
         self
+    }
+
+    /// Limits the first votes of this socket's viewers by their client.
+    #[must_use]
+    pub fn limited_as(mut self, client: Option<ClientKey>) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// How many viewers voted in this channel for the first time lately; `None` when nobody did.
+    pub fn newcomers(&self) -> Option<crate::protocol::Newcomers> {
+        self.terms.newcomers.numbers(&self.channel)
     }
 
     /// Who is at the other end.
@@ -259,7 +282,7 @@ impl Session {
                 }
                 _ => Reply::plain(None, None, None, Status::TooFast),
             };
-            actions.push(self.too_fast(reply));
+            actions.push(too_fast(reply, self.pause()));
             return;
         }
         match parse(text) {
@@ -268,11 +291,9 @@ impl Session {
         }
     }
 
-    fn too_fast(&self, reply: Reply) -> Action {
-        metrics::counter!("notes_refused_total", "reason" => Status::TooFast.as_str()).increment(1);
-        let wait_s = (1.0 / self.terms.rate.per_second.max(0.001)).clamp(0.05, 10.0);
-        let wait = Duration::from_secs_f64(wait_s).as_millis();
-        send(Reply { retry_after_ms: u64::try_from(wait).ok(), ..reply })
+    /// How long until the socket may say something again.
+    fn pause(&self) -> Duration {
+        Duration::from_secs_f64((1.0 / self.terms.rate.per_second.max(0.001)).clamp(0.05, 10.0))
     }
 
     fn take_token(&mut self, now: Duration) -> bool {
@@ -324,6 +345,7 @@ impl Session {
             ),
             (Role::Viewer(_), Some(viewer)) => {
                 self.role = Role::Viewer(viewer);
+                self.is_admitted = false;
                 self.jeux.iter_mut().for_each(|known| known.voted = false);
                 return self.read_own_notes(actions);
             }
@@ -352,9 +374,16 @@ impl Session {
             return;
         }
         if self.pending >= MAX_PENDING_REPLIES {
-            actions.push(self.too_fast(Reply { status: Status::TooFast, ..base }));
+            actions.push(too_fast(Reply { status: Status::TooFast, ..base }, self.pause()));
             return;
         }
+        if !self.is_admitted
+            && let Err(wait) = self.terms.newcomers.admit(self.client, viewer, &self.channel)
+        {
+            actions.push(too_fast(Reply { status: Status::TooFast, ..base }, wait));
+            return;
+        }
+        self.is_admitted = true;
         self.pending += 1;
         self.has_voted = true;
         if wanted == Wanted::Withdrawn {
@@ -409,6 +438,13 @@ impl Session {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn too_fast(reply: Reply, wait: Duration) -> Action {
+    metrics::counter!("notes_refused_total", "reason" => Status::TooFast.as_str()).increment(1);
+    // A wait of less than a millisecond is one.
+    let wait_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    send(Reply { retry_after_ms: Some(wait_ms), ..reply })
 }
 
 fn send(reply: Reply) -> Action {

@@ -170,7 +170,13 @@ impl Server {
 
     /// As [`Server::demo`], on the socket path that the module of a test is for.
     pub(crate) async fn demo_of(module: &str, data_dir: &Path) -> Self {
-        Self::start(&["demo", "--viewers", "0", "--sockets", sockets_of(module)], data_dir).await
+        Self::demo_with(module, data_dir, &[]).await
+    }
+
+    /// As [`Server::demo_of`], with some settings.
+    pub(crate) async fn demo_with(module: &str, data_dir: &Path, settings: &[&str]) -> Self {
+        let command = ["demo", "--viewers", "0", "--sockets", sockets_of(module)];
+        Self::start(&[&command[..], settings].concat(), data_dir).await
     }
 
     /// Files that the server holds open.

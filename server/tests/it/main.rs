@@ -19,6 +19,7 @@ mod frames;
 mod logs;
 mod loop_;
 mod masking;
+mod newcomers;
 #[cfg(target_os = "linux")]
 mod portable;
 mod pressure;

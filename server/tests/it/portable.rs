@@ -7,6 +7,8 @@
 mod frames;
 #[path = "masking.rs"]
 mod masking;
+#[path = "newcomers.rs"]
+mod newcomers;
 #[path = "pressure.rs"]
 mod pressure;
 #[path = "rehearsal.rs"]

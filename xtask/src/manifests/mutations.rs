@@ -144,6 +144,20 @@ const MISTAKES: &[Mistake] = &[
     ),
     Mistake(
         "overlays/gke",
+        "ConfigMap/bareme*",
+        "/data/BAREME_TRUSTED_PROXIES",
+        || json!("192.0.2.7,10.0.0.0/8"),
+        "10.0.0.0/8 is wider",
+    ),
+    Mistake(
+        "overlays/minikube",
+        "ConfigMap/bareme*",
+        "/data/BAREME_TRUSTED_PROXIES",
+        || json!("::/0"),
+        "::/0 is wider",
+    ),
+    Mistake(
+        "overlays/gke",
         "Deployment/bareme",
         "/spec/template/spec/containers/0/envFrom/0/configMapRef/name",
         || json!("barme"),

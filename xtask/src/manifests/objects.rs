@@ -12,6 +12,10 @@ const RETIRED: &str = "nginx";
 const PROMQL: [&str; 12] =
     ["sum", "avg", "max", "min", "count", "by", "without", "rate", "increase", "quantile", "on", "ignoring"];
 
+/// Shortest prefixes of networks that may be trusted: the pods of one node.
+const NARROWEST_V4: u8 = 24;
+const NARROWEST_V6: u8 = 64;
+
 /// Whether labels have all that a selector asks.
 fn selects(selector: &Value, labels: &Value) -> bool {
     let wanted = selector.as_object();
@@ -25,6 +29,7 @@ pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
     let mut found = private(set);
     for document in &set.documents {
         let complaints = match text(document, "/kind") {
+            "ConfigMap" => trusted(document),
             "Deployment" => deployment(document),
             "Service" => service(document, &templates),
             "Ingress" => ingress(set, document),
@@ -66,6 +71,22 @@ fn private(set: &Set) -> Vec<String> {
     let leads_in = set.kind("Ingress").chain(set.kind("HTTPRoute")).next().is_some();
     let open = PRIVATE.iter().filter(|path| leads_in && !kept.contains(*path));
     open.map(|path| format!("viewers reach {path}")).collect()
+}
+
+/// Who says which viewer a request comes from: the ingress, and no network that others are in as well.
+fn trusted(document: &Value) -> Vec<String> {
+    let networks = text(document, "/data/BAREME_TRUSTED_PROXIES").split(',').map(str::trim);
+    let too_wide = networks.filter(|network| !network.is_empty() && is_wide(network));
+    too_wide.map(|network| format!("BAREME_TRUSTED_PROXIES: {network} is wider than an ingress")).collect()
+}
+
+/// Whether a network has more addresses than one node's pods; what cannot be read counts as wide.
+fn is_wide(network: &str) -> bool {
+    let (address, length) =
+        network.split_once('/').map_or((network, None), |(address, length)| (address, Some(length)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else { return true };
+    let least = if address.is_ipv4() { NARROWEST_V4 } else { NARROWEST_V6 };
+    length.is_some_and(|length| length.parse::<u8>().map_or(true, |length| length < least))
 }
 
 fn deployment(document: &Value) -> Vec<String> {

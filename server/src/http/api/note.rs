@@ -89,7 +89,7 @@ struct Noted {
         (status = 200, description = "Stored durably", body = Noted),
         (status = 404, description = "No live is open, or there is no such live, channel or jeu",
             body = ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = 429, description = "Too many votes from this address",
+        (status = 429, description = "Too many votes, or too many new viewers, from this address",
             body = ProblemBody<'static>, content_type = "application/problem+json"),
     ))]
 #[post("/api/note")]
@@ -99,10 +99,8 @@ pub(super) async fn post_note(
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let begun = request_id::begin_trace(&state.traces, "POST /api/note", &request);
-    if let Err(seconds) = state.check_vote_rate(&request) {
-        count_refused(Status::TooFast);
-        return Err(Problem::too_fast(seconds));
-    }
+    let client = state.limited_client(&request);
+    state.check_vote_rate(client).map_err(too_fast)?;
     check_same_site(&state.settings, &request)?;
     let bytes = body::read(&mut payload, body::MAX_BODY_BYTES).await?;
     let asked = match body::media_type(&request).as_deref() {
@@ -143,6 +141,8 @@ pub(super) async fn post_note(
     let note = note_of(&live, &asked.wanted).inspect_err(|_| count_refused(Status::Invalid))?;
     let scores = note.as_ref().map(|note| note.to_json(&live.bareme)).unwrap_or_default();
     let wanted = if note.is_some() { Wanted::Json(scores.clone()) } else { Wanted::Withdrawn };
+    let channel = Arc::from(live.channel.as_str());
+    state.newcomers.admit(client, viewer, &channel).map_err(|wait| too_fast(wait.as_secs() + 1))?;
     // The version is chosen once, so that every attempt is the same note and counts once.
     let v = asked.v.unwrap_or_else(|| state.now_us());
     let trace = begun.as_ref().map(Begun::joined);
@@ -178,6 +178,11 @@ async fn reply_to(state: &AppState, vote: &Vote) -> Reply {
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+fn too_fast(seconds: u64) -> Problem {
+    count_refused(Status::TooFast);
+    Problem::too_fast(seconds)
 }
 
 fn count_refused(status: Status) {
