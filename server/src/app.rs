@@ -294,7 +294,7 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
     let size = Size { workers: workers(&state.settings), connections: state.settings.max_connections };
     let loops = state.loops.clone();
     let state = state.clone();
-    http_server(listener, size, loops, move || {
+    http_server(listener, size, loops, crate::ws::route::is_socket, move || {
         let state = state.clone();
         ActixApp::new()
             .wrap(Compress::default())

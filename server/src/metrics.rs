@@ -49,6 +49,8 @@ pub const NOTES_PRUNED: &str = "notes_pruned_total";
 pub const PRUNES_FAILED: &str = "prunes_failed_total";
 /// Requests answered, by status class.
 pub const HTTP_REQUESTS: &str = "http_requests_total";
+/// Clients that were not waited for any longer, by what was waited for.
+pub const HTTP_TIMEOUTS: &str = "http_timeouts_total";
 /// Most connections that settings allow.
 pub const MAX_CONNECTIONS: &str = "max_connections";
 /// Whether the store took a write when the metrics were asked for: 1 or 0.
@@ -156,6 +158,11 @@ fn describe() {
     describe_counter!(NOTES_PRUNED, Unit::Count, "Notes deleted from the store, which are in a dump.");
     describe_counter!(PRUNES_FAILED, Unit::Count, "Attempts to prune a live that failed; everything is kept.");
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
+    describe_counter!(
+        HTTP_TIMEOUTS,
+        Unit::Count,
+        "Clients that were not waited for any longer, by what was: head, body or reader."
+    );
     describe_gauge!(MAX_CONNECTIONS, Unit::Count, "Most connections that settings allow.");
     describe_gauge!(POD_DRAINING, Unit::Count, "1 while this pod is stopping.");
     describe_gauge!(ITEMS_RUNNING, Unit::Count, "Jeux that take votes, or whose result is being made.");
@@ -217,6 +224,9 @@ fn describe() {
     }
     for close in close::ALL {
         counter!(WS_CLOSED, "code" => close.code.to_string()).absolute(0);
+    }
+    for what in ["head", "body", "reader"] {
+        counter!(HTTP_TIMEOUTS, "what" => what).absolute(0);
     }
     for class in ["2xx", "4xx", "5xx"] {
         counter!(HTTP_REQUESTS, "class" => class).absolute(0);

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
-use actix_http::{HttpService, Request};
+use actix_http::{HttpService, Request, RequestHead};
 use actix_server::{Server, ServerBuilder};
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, map_config};
 use actix_web::dev::{AppConfig, Service, ServiceResponse};
@@ -32,8 +32,11 @@ pub(crate) struct Size {
     pub(crate) connections: usize,
 }
 
+/// Whether a request, by its method and path, may become a socket.
+pub(crate) type IsSocket = fn(&RequestHead) -> bool;
+
 /// A server on a listener. `app` makes an application, one or two for each worker; with `loops`, accepted upgrades are
-/// theirs.
+/// theirs. What `is_socket` refuses is answered as an ordinary request, whatever it asks for.
 ///
 /// # Errors
 /// The system's.
@@ -41,6 +44,7 @@ pub(crate) fn http_server<F, I, S, B>(
     listener: TcpListener,
     size: Size,
     loops: Option<Loops>,
+    is_socket: IsSocket,
     app: F,
 ) -> std::io::Result<Server>
 where
@@ -74,12 +78,12 @@ where
             .finish(configured(app(), address));
         #[cfg(target_os = "linux")]
         {
-            let gate = || crate::ws::fast::gate::factory(configured(app(), address), loops.clone());
+            let gate = || crate::ws::fast::gate::factory(configured(app(), address), loops.clone(), is_socket);
             crate::ws::fast::front::factory(service.upgrade(Some(gate())), gate(), signal, HEAD_TIMEOUT)
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let _ = (&loops, &signal);
+            let _ = (&loops, &signal, &is_socket);
             service.tcp()
         }
     })?;

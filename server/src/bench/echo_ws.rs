@@ -27,7 +27,7 @@ pub async fn serve(port: u16, sockets: Sockets) -> std::io::Result<()> {
     let loops = loops(sockets)?;
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port)))?;
     let size = Size { workers: 1, connections: CONNECTIONS };
-    http_server(listener, size, loops, || App::new().default_service(web::to(echo)))?.await
+    http_server(listener, size, loops, |_| true, || App::new().default_service(web::to(echo)))?.await
 }
 
 fn loops(sockets: Sockets) -> std::io::Result<Option<Loops>> {

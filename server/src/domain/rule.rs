@@ -188,6 +188,8 @@ rules! {
     WrongOrigin = "wrong_origin";
     /// Too many requests.
     TooFast = "too_fast" { wait_s: u64 };
+    /// The body did not come in time.
+    TooSlow = "too_slow";
     /// The body is too long.
     TooLarge = "too_large" { max: usize };
     /// The body is of another content type.

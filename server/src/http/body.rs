@@ -1,16 +1,27 @@
-//! Reading request bodies: bounded, UTF-8, and with errors that name the field.
+//! Reading request bodies: bounded in bytes and in time, UTF-8, and with errors that name the field.
+//!
+//! **Invariant**: no body is read but through [`watch`], so that none is waited for without a deadline.
 
-use actix_web::HttpRequest;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::dev::{self, ServiceRequest};
+use actix_web::error::PayloadError;
 use actix_web::http::header;
-use actix_web::web::{BytesMut, Payload};
-use futures_util::StreamExt;
+use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::{HttpMessage as _, HttpRequest};
+use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::Problem;
 use crate::domain::Invalid;
 use crate::domain::key::MAX_KEY;
 use crate::domain::object::Object;
 use crate::domain::rule::Rule;
+use crate::metrics::HTTP_TIMEOUTS;
+use crate::ws::route::is_socket;
 
 /// Longest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -20,17 +31,106 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 /// connection.
 const MAX_DRAINED_BYTES: usize = 4 * 1024 * 1024;
 /// How long that may take.
-const MAX_DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(5);
+/// How long a body may take in any case: a phone that changes its network in the middle of one needs some seconds.
+pub const BODY_GRACE: Duration = Duration::from_secs(10);
+/// Beyond that, bytes a second on average since the body began: below the slowest connection a page loads over. The longest
+/// body then takes at most a minute and a quarter.
+pub const MIN_BODY_RATE: u32 = 1024;
+
+/// Gives the body of a request its deadline, and its end: actix-http takes a request with `Upgrade: websocket` for a
+/// handshake and its body for one that ends with the connection, whatever `Content-Length` says.
+pub fn watch(request: &mut ServiceRequest) {
+    if is_socket(request.head()) {
+        return;
+    }
+    let payload = match request.take_payload() {
+        dev::Payload::None => return,
+        payload => payload,
+    };
+    let headers = request.headers();
+    let left = match headers.contains_key(header::TRANSFER_ENCODING) {
+        true => u64::MAX,
+        // What is no number was refused when the head was read.
+        false => {
+            let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+            length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
+        }
+    };
+    let watched = Watched { payload, left, received: 0, began: Instant::now(), deadline: None };
+    request.set_payload(dev::Payload::Stream { payload: Box::pin(watched) });
+}
+
+/// A body that has to go on coming.
+struct Watched {
+    payload: dev::Payload,
+    /// Bytes that are still to come at most.
+    left: u64,
+    received: u64,
+    began: Instant,
+    /// Made once the body has to be waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    fn end(&mut self) {
+        (self.payload, self.left, self.deadline) = (dev::Payload::None, 0, None);
+    }
+}
+
+impl Stream for Watched {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.payload).poll_next(context) {
+            Poll::Ready(Some(Ok(mut chunk))) => {
+                chunk.truncate(usize::try_from(this.left).unwrap_or(usize::MAX));
+                let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                this.left -= bytes;
+                this.received += bytes;
+                Poll::Ready(Some(Ok(chunk)))
+            }
+            Poll::Ready(None) => {
+                // A body of chunks says itself where it ends.
+                let is_cut = this.left < u64::MAX - this.received;
+                this.end();
+                Poll::Ready(is_cut.then_some(Err(PayloadError::Incomplete(None))))
+            }
+            Poll::Ready(error) => {
+                this.end();
+                Poll::Ready(error)
+            }
+            Poll::Pending => {
+                let earned = Duration::from_secs(this.received / u64::from(MIN_BODY_RATE));
+                let until = this.began + BODY_GRACE + earned;
+                let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
+                deadline.as_mut().reset(until);
+                if deadline.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                ::metrics::counter!(HTTP_TIMEOUTS, "what" => "body").increment(1);
+                this.end();
+                Poll::Ready(Some(Err(PayloadError::Io(std::io::ErrorKind::TimedOut.into()))))
+            }
+        }
+    }
+}
 
 /// Reads a whole body of at most `limit` bytes.
 ///
 /// # Errors
-/// 413, or 400 when the connection breaks.
+/// 413, 408 when it comes too slowly, or 400 when the connection breaks.
 pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::malformed(Rule::Unreadable, "the body ended early", "send the whole body"))?;
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Problem::too_slow(),
+            _ => Problem::malformed(Rule::Unreadable, "the body ended early", "send the whole body"),
+        })?;
         if body.len() + chunk.len() > limit {
             let left = MAX_DRAINED_BYTES.saturating_sub(body.len() + chunk.len());
             // Whatever comes of draining, the answer is the same.
@@ -174,6 +274,50 @@ pub fn not_utf8() -> Problem {
 mod tests {
     use super::*;
     use crate::domain::bareme::Bareme;
+
+    /// A request with a body of these pieces, each so long after the one before, that then ends or is waited for.
+    async fn body(head: &[(&str, &str)], pieces: &[(u64, usize)], ends: bool) -> Result<usize, u16> {
+        let pieces = pieces.to_vec();
+        let coming = futures_util::stream::unfold(0, move |index| {
+            let next = pieces.get(index).copied();
+            async move {
+                match next {
+                    Some((wait_s, bytes)) => {
+                        tokio::time::sleep(Duration::from_secs(wait_s)).await;
+                        Some((Ok(Bytes::from(vec![b'x'; bytes])), index + 1))
+                    }
+                    None if ends => None,
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let mut request = actix_web::test::TestRequest::post();
+        for header in head {
+            request = request.insert_header(*header);
+        }
+        let mut request = request.to_srv_request();
+        request.set_payload(dev::Payload::Stream { payload: Box::pin(coming) });
+        watch(&mut request);
+        let mut payload = request.extract::<Payload>().await.unwrap();
+        read(&mut payload, MAX_BODY_BYTES).await.map(|body| body.len()).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_ends_where_its_head_says_and_has_to_go_on_coming() {
+        let sixteen = [("Content-Length", "16000")];
+        assert_eq!(body(&sixteen, &[(0, 16_000)], false).await, Ok(16_000), "nothing after it is waited for");
+        assert_eq!(body(&sixteen, &[(0, 20_000)], false).await, Ok(16_000), "what follows is not its own");
+        assert_eq!(body(&sixteen, &[(0, 9)], true).await, Err(400), "cut short");
+        assert_eq!(body(&[], &[], false).await, Ok(0), "no length: no body, whatever the request asks for");
+        assert_eq!(body(&[("Transfer-Encoding", "chunked")], &[(1, 5), (1, 5)], true).await, Ok(10));
+        let began = Instant::now();
+        assert_eq!(body(&sixteen, &[], false).await, Err(408), "it never comes");
+        assert_eq!(began.elapsed().as_secs(), BODY_GRACE.as_secs());
+        let trickle: Vec<_> = (0..16_000).map(|_| (1, 1)).collect();
+        assert_eq!(body(&sixteen, &trickle, false).await, Err(408), "a byte a second");
+        let slow: Vec<_> = (0..16).map(|_| (1, 1000)).collect();
+        assert_eq!(body(&sixteen, &slow, false).await, Ok(16_000), "a thousand bytes a second are slow enough");
+    }
 
     #[test]
     fn a_wrong_field_is_named_by_its_path() {

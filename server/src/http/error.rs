@@ -178,6 +178,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", reason, remedy).rule(rule)
     }
 
+    /// 408. The rest of the body is not waited for, so the connection ends with the answer.
+    pub fn too_slow() -> Self {
+        let remedy = "send the same again over a faster connection";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not come in time", remedy)
+    }
+
     /// 413.
     pub fn too_large(limit: usize) -> Self {
         let reason = format!("the body is longer than {limit} bytes");
@@ -235,6 +241,9 @@ impl ResponseError for Problem {
         }
         if let Some(allow) = inner.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             response.insert_header((header::ALLOW, allow));
+        }
+        if inner.status == StatusCode::REQUEST_TIMEOUT {
+            response.force_close();
         }
         if inner.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"bareme\""));

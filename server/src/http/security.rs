@@ -1,5 +1,6 @@
 //! Headers on every answer that keep browsers from doing more than the pages need.
 
+use actix_http::ConnectionType;
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -7,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 
+use super::body;
 use crate::metrics::HTTP_REQUESTS;
 
 /// Everything comes from this origin, nothing is framed, no inline script or style runs.
@@ -57,17 +59,22 @@ fn policy(path: &str) -> &'static str {
 /// # Errors
 /// None of its own.
 pub async fn secure(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let csp = policy(request.path());
     let is_api = request.path().starts_with("/api/");
     // Policies are for documents. A page asks for some thirty files, each with its head.
     let is_file = request.path().starts_with("/assets/") && !request.path().ends_with(".svg");
+    body::watch(&mut request);
     let mut response = next.call(request).await?;
     ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
+    }
+    if response.request().head().upgrade() {
+        // Otherwise actix-http repeats the wish as if it were granted.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
     let mut add = |name: HeaderName, value: &'static str| {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
+use actix_web::dev::RequestHead;
+use actix_web::http::{Method, StatusCode, Version, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
@@ -58,6 +59,19 @@ fn kind_of(role: &Role) -> Kind {
     }
 }
 
+/// Whether a request may become a socket, by its method and path alone.
+pub fn is_socket(head: &RequestHead) -> bool {
+    head.method == Method::GET && head.uri.path().strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a request says more than its head. Its bytes would be read as frames by this server, and as its body by a
+/// proxy.
+fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
+
 /// Adds the route.
 pub fn configure(config: &mut web::ServiceConfig) {
     // The prefix is compared as it is. A pattern for the channel would be a regular expression, which costs a connection
@@ -70,6 +84,9 @@ async fn connect(
     body: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    if request.method() != Method::GET {
+        return Err(Problem::method_not_allowed(&[Method::GET]));
+    }
     let mut begun = request_id::begin_trace(&state.traces, "join", &request);
     if !origin_allowed(&state.settings, &request) {
         let remedy = "open the socket from a page of this server, or without an Origin header; check public_url";
@@ -80,6 +97,9 @@ async fn connect(
         let remedy = "connect again: another server answers, or this one after its restart";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this server is stopping", remedy);
         return Err(problem.retry_after(1));
+    }
+    if request.version() != Version::HTTP_11 || has_body(&request) {
+        return Err(no_handshake(&"it is not an HTTP/1.1 request without a body"));
     }
     let query = web::Query::<Query>::from_query(request.query_string()).map_err(|error| {
         Problem::malformed(
@@ -137,13 +157,6 @@ async fn connect(
     let session = Session::on(Arc::clone(&state.terms), Arc::clone(seat.channel()), role, is_new, Duration::ZERO)
         .limited_as(client)
         .traced(begun.as_ref().map(Begun::joined));
-    let no_handshake = |error: &dyn std::fmt::Display| {
-        Problem::malformed(
-            Rule::Unreadable,
-            format!("this is not a WebSocket handshake: {error}"),
-            "send an RFC 6455 upgrade request",
-        )
-    };
     // Admins are few, and hear once a second how the room does: what the fast path is made to do without.
     #[cfg(target_os = "linux")]
     if !is_admin && fast::gate::is_at(&request) {
@@ -158,6 +171,11 @@ async fn connect(
     let messages = handler::limited(messages);
     actix_web::rt::spawn(Socket { session, seat, ticket, hub, credential, welcome, sender, messages }.run());
     Ok(response)
+}
+
+fn no_handshake(error: &dyn std::fmt::Display) -> Problem {
+    let reason = format!("this is not a WebSocket handshake: {error}");
+    Problem::malformed(Rule::Unreadable, reason, "send an RFC 6455 upgrade request")
 }
 
 fn refuse(full: Full) -> Problem {

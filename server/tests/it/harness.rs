@@ -123,7 +123,17 @@ impl Server {
     }
 
     fn spawn_with(command: &[&str], data_dir: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
-        let mut child = bareme()
+        Self::spawn_program(bareme(), command, data_dir, port, variables)
+    }
+
+    fn spawn_program(
+        mut program: Command,
+        command: &[&str],
+        data_dir: &Path,
+        port: u16,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut child = program
             .envs(variables.iter().copied())
             .args(command)
             .args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json", "--data-dir"])
@@ -154,6 +164,22 @@ impl Server {
     /// As [`Server::start`], with some variables.
     pub(crate) async fn start_with(command: &[&str], data_dir: &Path, variables: &[(&str, &str)]) -> Self {
         let mut server = Self::spawn_with(command, data_dir, free_port(), variables);
+        server.ready().await;
+        server
+    }
+
+    /// As [`Server::start`], on the socket path that the module of a test is for, and with limits of open files: the soft
+    /// one, which a program may raise, and the hard one.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn start_limited(command: &[&str], module: &str, data_dir: &Path, files: [u32; 2]) -> Self {
+        let mut program = Command::new("sh");
+        let limits = format!("ulimit -Hn {}; ulimit -Sn {}; exec \"$0\" \"$@\"", files[1], files[0]);
+        program.args(["-c", &limits, env!("CARGO_BIN_EXE_bareme")]).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BAREME_")) {
+            program.env_remove(name);
+        }
+        let command = [command, &["--sockets", sockets_of(module)]].concat();
+        let mut server = Self::spawn_program(program, &command, data_dir, free_port(), &[]);
         server.ready().await;
         server
     }

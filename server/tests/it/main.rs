@@ -16,6 +16,7 @@ mod crash;
 mod disk;
 mod eyes;
 mod frames;
+mod hostile;
 mod logs;
 mod loop_;
 mod masking;

@@ -5,6 +5,8 @@
 
 #[path = "frames.rs"]
 mod frames;
+#[path = "hostile.rs"]
+mod hostile;
 #[path = "masking.rs"]
 mod masking;
 #[path = "newcomers.rs"]

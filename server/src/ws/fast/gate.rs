@@ -1,6 +1,11 @@
 //! Where sockets leave the HTTP server: every request that asks for an upgrade comes here, and is answered by the same
 //! application as all others.
 //!
+//! actix-http takes every request with `Upgrade: websocket` for a handshake, whatever its method and path, and has then
+//! forgotten how long its body is. Whether a request may become a socket is decided by its route; any other is answered
+//! here as an ordinary request that has a body of `Content-Length` bytes, and its connection is closed (RFC 9110 section
+//! 7.8: a server may ignore `Upgrade`).
+//!
 //! A socket that no event loop takes (an admin's, or any on the portable path) is served from here by the answer that
 //! actix-ws gave. The HTTP server would keep its buffers for it, and wait for up to a second after the last frame before it
 //! ends the connection.
@@ -9,6 +14,7 @@
 //! - The gate decides nothing. An answer that carries an [`Accepted`] takes the socket to an event loop; any other is
 //!   written as it is.
 //! - Nothing the client sent is lost: what came together with the request goes along with the socket.
+//! - Nothing is waited for without a deadline: a body has that of [`crate::http::body`], a write [`SEND_TIMEOUT`].
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -29,10 +35,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
 use super::{Accepted, Loops};
+use crate::app::http_server::IsSocket;
 use crate::ws::handler::SEND_TIMEOUT;
 
 /// Marks a request that came through the gate: its socket can leave.
@@ -69,9 +76,12 @@ pub fn accept(request: &HttpRequest, accepted: Accepted) -> Result<HttpResponse,
 }
 
 /// The service that actix-http hands upgrades to, over an instance of the application. Without loops, no socket leaves.
-pub fn factory<F, S, B>(
+///
+/// `is_socket` says of a request whether it may become a socket.
+pub(crate) fn factory<F, S, B>(
     app: F,
     loops: Option<Loops>,
+    is_socket: IsSocket,
 ) -> impl ServiceFactory<
     (Request, Framed<TcpStream, Codec>),
     Config = (),
@@ -89,7 +99,7 @@ where
 {
     fn_factory(move || {
         let (app, loops) = (app.new_service(()), loops.clone());
-        async move { app.await.map(|app| Gate { app: Rc::new(app), loops, count: Cell::new(0) }).map_err(drop) }
+        async move { app.await.map(|app| Gate { app: Rc::new(app), loops, is_socket, count: Cell::new(0) }).map_err(drop) }
     })
 }
 
@@ -112,6 +122,7 @@ impl From<Never> for Response<BoxBody> {
 struct Gate<S> {
     app: Rc<S>,
     loops: Option<Loops>,
+    is_socket: IsSocket,
     /// Handshakes so far.
     count: Cell<usize>,
 }
@@ -132,6 +143,9 @@ where
     }
 
     fn call(&self, (mut request, framed): (Request, Framed<TcpStream, Codec>)) -> Self::Future {
+        if !(self.is_socket)(request.head()) {
+            return Box::pin(serve_plainly(Rc::clone(&self.app), request, framed));
+        }
         let (body, socket) = oneshot::channel();
         if let Some(loops) = &self.loops {
             request.extensions_mut().insert(AtGate);
@@ -154,12 +168,45 @@ where
                 }
                 Err(refusal) => answer(framed, refusal.into(), body).await,
             };
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "a client left while its upgrade was answered");
-            }
+            note_gone(outcome);
             Ok(())
         })
     }
+}
+
+fn note_gone(outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a client left while its upgrade was answered");
+    }
+}
+
+/// Answers a request that is none for a socket, whatever it asks for. The connection ends with the answer.
+async fn serve_plainly<S, B>(app: Rc<S>, mut request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Never>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = HttpResponse>,
+    B: MessageBody,
+{
+    let mut parts = framed.into_parts();
+    let (reading, writing) = parts.io.into_split();
+    if request.head().expect() {
+        parts.write_buf.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    let mut half = Answering { codec: parts.codec, out: parts.write_buf, writing };
+    // Answers to requests before this one, and that its body is welcome.
+    let outcome = match half.flush().await {
+        Ok(()) => {
+            let (early, socket) = oneshot::channel();
+            let _received = early.send((parts.read_buf.freeze(), reading));
+            *request.payload() = Payload::Stream { payload: Box::pin(received(socket)) };
+            match app.call(request).await {
+                Ok(response) => half.answer(response.into()).await,
+                Err(refusal) => half.answer(refusal.into()).await,
+            }
+        }
+        Err(error) => Err(error),
+    };
+    note_gone(outcome);
+    Ok(())
 }
 
 /// Gives the socket to an event loop, with the answer that is still to be sent.
@@ -171,7 +218,7 @@ async fn hand_over<B>(
 ) -> std::io::Result<()> {
     let mut parts = framed.into_parts();
     // Answers to requests before this one, if it was pipelined behind them.
-    parts.io.write_all_buf(&mut parts.write_buf).await?;
+    written(parts.io.write_all_buf(&mut parts.write_buf)).await?;
     let mut head = BytesMut::with_capacity(256);
     head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n");
     for (name, value) in response.headers() {
@@ -257,57 +304,71 @@ async fn written(write: impl Future<Output = std::io::Result<()>>) -> std::io::R
     tokio::time::timeout(SEND_TIMEOUT, write).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-/// Writes an answer as the HTTP server would; one that switches protocols goes on both ways until it ends.
+/// The server's half of a connection whose request is being answered.
+struct Answering {
+    codec: Codec,
+    /// What is still to be written.
+    out: BytesMut,
+    writing: OwnedWriteHalf,
+}
+
+impl Answering {
+    async fn flush(&mut self) -> std::io::Result<()> {
+        written(self.writing.write_all_buf(&mut self.out)).await
+    }
+
+    /// Writes an answer as the HTTP server would, and ends the server's half.
+    async fn answer<B: MessageBody>(mut self, mut response: Response<B>) -> std::io::Result<()> {
+        if response.head().status != actix_http::StatusCode::SWITCHING_PROTOCOLS {
+            response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+        }
+        let size = response.body().size();
+        let mut body = None;
+        let head = response.map_body(|_, taken| body = Some(taken));
+        self.codec.encode(Message::Item((head, size)), &mut self.out)?;
+        if let Some(body) = body.filter(|_| !matches!(size, BodySize::None | BodySize::Sized(0))) {
+            let mut body = pin!(body);
+            loop {
+                // What is there already leaves in one write.
+                let chunk = match poll_fn(|context| body.as_mut().poll_next(context)).now_or_never() {
+                    Some(chunk) if self.out.remaining() < WRITE_BYTES => chunk,
+                    known => {
+                        self.flush().await?;
+                        match known {
+                            Some(chunk) => chunk,
+                            None => poll_fn(|context| body.as_mut().poll_next(context)).await,
+                        }
+                    }
+                };
+                match chunk {
+                    Some(Ok(chunk)) => self.codec.encode(Message::Chunk(Some(chunk)), &mut self.out)?,
+                    Some(Err(_)) => return Err(std::io::Error::other("the body of an answer broke off")),
+                    None => break,
+                }
+            }
+            self.codec.encode(Message::Chunk(None), &mut self.out)?;
+        }
+        self.flush().await?;
+        self.writing.shutdown().await
+    }
+}
+
+/// Answers a request for a socket; an answer that switches protocols goes on both ways until it ends.
 async fn answer<B: MessageBody>(
     framed: Framed<TcpStream, Codec>,
-    mut response: Response<B>,
+    response: Response<B>,
     body_of_request: oneshot::Sender<(Bytes, OwnedReadHalf)>,
 ) -> std::io::Result<()> {
-    let mut parts = framed.into_parts();
-    let switches = response.head().status == actix_http::StatusCode::SWITCHING_PROTOCOLS;
-    if !switches {
-        response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
-    }
-    let size = response.body().size();
-    let mut body = None;
-    let head = response.map_body(|_, taken| body = Some(taken));
-    let mut out = parts.write_buf;
-    parts.codec.encode(Message::Item((head, size)), &mut out)?;
-    let (reading, mut writing) = parts.io.into_split();
-    let reading = if switches {
+    let parts = framed.into_parts();
+    let (reading, writing) = parts.io.into_split();
+    let half = Answering { codec: parts.codec, out: parts.write_buf, writing };
+    if response.head().status == actix_http::StatusCode::SWITCHING_PROTOCOLS {
         // When nobody listens, nothing more is read.
         let _unread = body_of_request.send((parts.read_buf.freeze(), reading));
-        None
-    } else {
-        drop(body_of_request);
-        Some(reading)
-    };
-    if let Some(body) = body.filter(|_| !matches!(size, BodySize::None | BodySize::Sized(0))) {
-        let mut body = pin!(body);
-        loop {
-            // What is there already leaves in one write.
-            let chunk = match poll_fn(|context| body.as_mut().poll_next(context)).now_or_never() {
-                Some(chunk) if out.remaining() < WRITE_BYTES => chunk,
-                known => {
-                    written(writing.write_all_buf(&mut out)).await?;
-                    match known {
-                        Some(chunk) => chunk,
-                        None => poll_fn(|context| body.as_mut().poll_next(context)).await,
-                    }
-                }
-            };
-            match chunk {
-                Some(Ok(chunk)) => parts.codec.encode(Message::Chunk(Some(chunk)), &mut out)?,
-                Some(Err(_)) => return Err(std::io::Error::other("the body of an answer broke off")),
-                None => break,
-            }
-        }
-        parts.codec.encode(Message::Chunk(None), &mut out)?;
+        return half.answer(response).await;
     }
-    written(writing.write_all_buf(&mut out)).await?;
-    writing.shutdown().await?;
-    if let Some(reading) = reading {
-        read_to_the_end(reading).await;
-    }
+    drop(body_of_request);
+    half.answer(response).await?;
+    read_to_the_end(reading).await;
     Ok(())
 }
