@@ -116,7 +116,7 @@ enum Command {
         /// Where they go
         to: String,
     },
-    /// The engine over simulated replicas and faults; every seed must show nothing wrong
+    /// The engine, or whole servers with their lives, over simulated replicas and faults; every seed must show nothing wrong
     Simulate {
         /// How many seeds
         #[arg(long, default_value_t = simulate::SEEDS)]
@@ -127,6 +127,9 @@ enum Command {
         /// Without this rule of the engine, such as `NoLease`
         #[arg(long)]
         mutant: Option<String>,
+        /// Only this scenario: one item of the engine, or the lives that admins drive
+        #[arg(long)]
+        scenario: Option<simulate::Scenario>,
         /// Every mutant, each until it is caught or the seeds are used up; prints the table of docs/simulation.md
         #[arg(long, conflicts_with = "mutant")]
         mutants: bool,
@@ -242,8 +245,11 @@ fn main() -> Result<()> {
             faults::run(&steps, &names)
         }
         Command::Forward { listen, to } => namespace::forward(&listen, &to),
-        Command::Simulate { seeds, from, mutant: None, mutants: true } => simulate::mutants(&steps, from, seeds),
-        Command::Simulate { seeds, from, mutant, .. } => simulate::seeds(&steps, from, seeds, mutant.as_deref()),
+        Command::Simulate { seeds, from, mutant: None, mutants: true, .. } => simulate::mutants(&steps, from, seeds),
+        Command::Simulate { seeds, from, mutant: Some(mutant), scenario, .. } => {
+            simulate::mutant(&steps, from, seeds, scenario, &mutant)
+        }
+        Command::Simulate { seeds, from, scenario, .. } => simulate::seeds(&steps, from, seeds, scenario),
         Command::Manifests { write } => {
             setup::manifests(&steps)?;
             steps.build()?;

@@ -244,6 +244,8 @@ impl<B: Ballot> Item<B> {
             stale: true,
         };
         let (view, receiver) = watch::channel(Arc::new(view));
+        #[cfg(test)]
+        super::simulation::probe::started(id, engine.writer);
         let now = Instant::now();
         let task = Self {
             engine,
@@ -389,7 +391,7 @@ impl<B: Ballot> Item<B> {
         tracing::error!(item = %self.id, "tally drift: {what}");
         metrics::counter!("tally_drift_total").increment(1);
         #[cfg(test)]
-        super::simulation::probe::drifted(self.engine.writer);
+        super::simulation::probe::drifted(self.id, self.engine.writer);
     }
 
     // Everything else --------------------------------------------------------------------------------------------
@@ -565,7 +567,7 @@ impl<B: Ballot> Item<B> {
             let behind_us = self.engine.env.now_us().saturating_sub(as_of_us);
             let claim = (self.loaded && !self.knows_all()).then_some(behind_us);
             let digest = self.notebook.digest().to_string();
-            super::simulation::probe::published(self.engine.writer, &self.vector(), &digest, claim);
+            super::simulation::probe::published(self.id, self.engine.writer, &self.vector(), &digest, claim);
         }
         self.view.send_replace(Arc::new(view));
     }

@@ -4,6 +4,11 @@
 //! **Invariant**: everything that happens follows from the seed. One thread, a paused clock, random numbers from the
 //! seed, no map whose order depends on anything else. The hash of a run says whether two runs were the same.
 
+mod admins;
+mod audience;
+mod claims;
+mod conducted;
+mod documents;
 mod faults;
 mod network;
 mod oracle;
@@ -14,6 +19,7 @@ mod replica;
 mod runs;
 mod viewers;
 
+use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -26,9 +32,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use self::network::{Cut, Network, Weather};
+use self::claims::Claims;
+use self::conducted::Plan;
+use self::network::{Cut, NODES, Network, Weather};
 use self::oracle::{Figures, Oracle};
 use self::pods::Pod;
+use self::replica::{Cell, Key, Replica};
 use self::viewers::Tab;
 use crate::cluster::ItemHandle;
 use crate::cluster::engine::ItemError;
@@ -60,12 +69,19 @@ pub(crate) struct World {
     started: Instant,
     network: Mutex<Network>,
     sent: Notify,
-    oracle: Mutex<Oracle>,
+    /// What must hold of each item.
+    oracles: BTreeMap<ItemId, Mutex<Oracle>>,
+    /// What must hold of lives.
+    claims: Mutex<Claims>,
+    /// Which lives there are, where pods run conductors.
+    plan: Option<Plan>,
     pods: Mutex<Vec<Option<Arc<Pod>>>>,
     skews_us: Vec<AtomicI64>,
     furthest_us: Vec<AtomicI64>,
     incarnations: AtomicU64,
     ballots: AtomicU64,
+    /// Transactions so far: each has its number.
+    attempts: AtomicU64,
     voting_is_over: AtomicBool,
     faults_are_over: AtomicBool,
     is_over: AtomicBool,
@@ -91,8 +107,17 @@ pub(crate) struct Report {
     pub(crate) virtual_ms: u64,
 }
 
-/// Runs the engine once, without a rule if one is named.
-pub(crate) fn run(seed: u64, mutant: Option<Mutant>) -> Report {
+/// What runs on the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// The engine, with one item.
+    Engine,
+    /// The conductor, with lives that admins drive.
+    Conductor,
+}
+
+/// Runs a scenario once, without a rule if one is named.
+pub(crate) fn run(scenario: Scenario, seed: u64, mutant: Option<Mutant>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -100,9 +125,12 @@ pub(crate) fn run(seed: u64, mutant: Option<Mutant>) -> Report {
     };
     let report = with_mutant(mutant, || {
         runtime.block_on(async {
-            let world = Arc::new(World::new(seed));
+            let world = Arc::new(World::new(scenario, seed));
             probe::listen(Some(Arc::clone(&world)));
-            let report = world.live().await;
+            let report = match scenario {
+                Scenario::Engine => world.live().await,
+                Scenario::Conductor => world.conduct().await,
+            };
             probe::listen(None);
             report
         })
@@ -112,8 +140,10 @@ pub(crate) fn run(seed: u64, mutant: Option<Mutant>) -> Report {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(scenario: Scenario, seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed ^ 0x3707);
+        let plan = (scenario == Scenario::Conductor).then(|| Plan::of(seed));
+        let items = plan.as_ref().map_or_else(|| vec![item()], Plan::items);
         let slots = random.random_range(2..=3);
         let skew = |_| AtomicI64::new(random.random_range(-30_000..30_000));
         Self {
@@ -121,12 +151,15 @@ impl World {
             started: Instant::now(),
             network: Mutex::new(Network::new(seed ^ 0x0E77)),
             sent: Notify::new(),
-            oracle: Mutex::default(),
+            oracles: items.into_iter().map(|item| (item, Mutex::new(Oracle::new(item)))).collect(),
+            claims: Mutex::default(),
+            plan,
             pods: Mutex::new((0..slots).map(|_| None).collect()),
             skews_us: (0..slots).map(skew).collect(),
             furthest_us: (0..slots).map(|_| AtomicI64::new(30_000)).collect(),
             incarnations: AtomicU64::new(0),
             ballots: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
             voting_is_over: AtomicBool::new(false),
             faults_are_over: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
@@ -144,10 +177,67 @@ impl World {
         locked(&self.network)
     }
 
-    fn oracle(&self) -> MutexGuard<'_, Oracle> {
-        let mut oracle = locked(&self.oracle);
+    fn oracle(&self, item: ItemId) -> MutexGuard<'_, Oracle> {
+        let Some(oracle) = self.oracles.get(&item) else { panic!("{item} is no item of this run") };
+        let mut oracle = locked(oracle);
         oracle.tick(self.now_ms());
         oracle
+    }
+
+    fn each_oracle(&self, what: impl Fn(&mut Oracle)) {
+        self.oracles.keys().for_each(|item| what(&mut self.oracle(*item)));
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        let mut claims = locked(&self.claims);
+        claims.tick(self.now_ms());
+        claims
+    }
+
+    /// A node has written cells.
+    fn applied(&self, replicas: &[Replica; NODES], node: usize, cells: &[(Key, Cell)]) {
+        for cell in cells {
+            match cell.0 {
+                Key::Writer(item, _)
+                | Key::Materialised(item, _)
+                | Key::Chunk(item, ..)
+                | Key::Note(item, _)
+                | Key::Result(item, _) => self.oracle(item).applied(replicas, node, std::slice::from_ref(cell)),
+                Key::Rank(live, jeu) => {
+                    self.oracle(ItemId { live, jeu }).applied(replicas, node, std::slice::from_ref(cell));
+                }
+                Key::Beat(live, _) => {
+                    for item in self.oracles.keys().filter(|item| item.live == live) {
+                        self.oracle(*item).applied(replicas, node, std::slice::from_ref(cell));
+                    }
+                }
+                Key::Channel(_) | Key::Live(_) => self.claims().decided(cell.0, &cell.1),
+            }
+        }
+    }
+
+    fn went_on(&self, pod: &Pod) {
+        let now_ms = self.now_ms();
+        self.each_oracle(|oracle| oracle.goes_on(pod.writer, now_ms));
+    }
+
+    /// How often faults come, on average. Lives take longer than one jeu, so that what happens to them has to be rarer.
+    fn mean_between_faults_ms(&self, random: &mut SmallRng) -> u64 {
+        let choices = if self.plan.is_some() { [1500, 5000, 15_000, 60_000] } else { [700, 1500, 3000, 8000] };
+        choices[random.random_range(0..choices.len())]
+    }
+
+    /// What was seen in the whole run.
+    fn report(&self) -> Report {
+        let (mut found, mut figures) = (self.claims().violations.clone(), Figures::default());
+        for oracle in self.oracles.values().map(locked) {
+            found.extend(oracle.violations.iter().cloned());
+            figures.add(&oracle.figures);
+        }
+        figures.presses = self.claims().presses();
+        found.sort();
+        let violations = found.into_iter().map(|(ms, what)| format!("{:.3} s: {what}", ms as f64 / 1000.0)).collect();
+        Report { violations, figures, hash: locked(&self.hash).finish(), virtual_ms: self.now_ms() }
     }
 
     fn pods(&self) -> MutexGuard<'_, Vec<Option<Arc<Pod>>>> {
@@ -237,18 +327,15 @@ impl World {
         self.is_over.store(true, Ordering::Relaxed);
         let pods: Vec<_> = self.pods().iter_mut().filter_map(Option::take).collect();
         pods.iter().for_each(|pod| pod.gate.kill());
-        let last = pods.iter().map(|pod| pod.item.view().rank).max().unwrap_or_default();
+        let last = pods.iter().map(|pod| pod.item().view().rank).max().unwrap_or_default();
         drop(pods);
         self.drain().await;
         {
             let network = self.network();
-            locked(&self.oracle).check_results(last, &network.replicas);
+            self.oracle(item()).check_results(last, &network.replicas);
         }
         carrier.abort();
-        let virtual_ms = self.now_ms();
-        let oracle = self.oracle();
-        let hash = locked(&self.hash).finish();
-        Report { violations: oracle.violations.clone(), figures: oracle.figures, hash, virtual_ms }
+        self.report()
     }
 
     /// Asks one pod after the other for a change of phase until one says that it is done.
@@ -259,7 +346,7 @@ impl World {
         for _ in 0..200 {
             let index = random.random_range(0..self.slots());
             if let Some(pod) = self.pod(index) {
-                let asked = timeout(Duration::from_millis(3000), ask(pod.item.clone())).await;
+                let asked = timeout(Duration::from_millis(3000), ask(pod.item().clone())).await;
                 if matches!(asked, Ok(Ok(_))) {
                     return Some(index);
                 }
@@ -293,10 +380,10 @@ impl World {
 
     /// A phase reaches one node, and the pod that raised it dies.
     async fn close_at_one(self: &Arc<Self>, random: &mut SmallRng) {
-        let (index, only) = (random.random_range(0..self.slots()), random.random_range(0..network::NODES));
+        let (index, only) = (random.random_range(0..self.slots()), random.random_range(0..NODES));
         let Some(pod) = self.pod(index) else { return };
         self.network().cuts.insert(index, Cut { asks: false, tells: false, only: Some(only) });
-        let _unknown = timeout(Duration::from_millis(700), pod.item.close()).await;
+        let _unknown = timeout(Duration::from_millis(700), pod.item().close()).await;
         self.kill(index, random.random_range(100..6000));
         self.network().cuts.remove(&index);
         sleep(Duration::from_millis(random.random_range(0..5000))).await;
@@ -324,12 +411,12 @@ impl World {
             sleep(Duration::from_millis(heals_ms - stops_ms.min(heals_ms))).await;
             world.network().cuts.remove(&index);
         };
-        let _closed = tokio::join!(timeout(Duration::from_millis(3000), pod.item.close()), heal);
+        let _closed = tokio::join!(timeout(Duration::from_millis(3000), pod.item().close()), heal);
     }
 
     async fn drive_once(self: &Arc<Self>, random: &mut SmallRng) -> bool {
         let Some(pod) = self.pod(random.random_range(0..self.slots())) else { return false };
-        matches!(timeout(Duration::from_millis(2000), pod.item.reopen()).await, Ok(Ok(_)))
+        matches!(timeout(Duration::from_millis(2000), pod.item().reopen()).await, Ok(Ok(_)))
     }
 
     /// Heals everything, closes, and waits for the result on every pod.
@@ -352,7 +439,7 @@ impl World {
             self.start(index);
             if let Some(pod) = self.pod(index).filter(|pod| !pod.gate.runs()) {
                 pod.gate.go_on();
-                self.oracle().goes_on(pod.writer, self.now_ms());
+                self.went_on(&pod);
             }
         }
         let healed_ms = self.now_ms();
@@ -360,40 +447,40 @@ impl World {
             sleep(Duration::from_millis(random.random_range(500..1500))).await;
             self.voting_is_over.store(true, Ordering::Relaxed);
             // The lanes of dead writers are finished while the jeu is open, 10 s later.
-            let is_open = self.pods().iter().flatten().all(|pod| pod.item.view().rank.phase() == Phase::Open);
+            let is_open = self.pods().iter().flatten().all(|pod| pod.item().view().rank.phase() == Phase::Open);
             if random.random_bool(0.15) && is_open {
                 sleep(Duration::from_millis(15_000)).await;
                 let alive: Vec<_> = self.pods().iter().flatten().map(|pod| pod.writer).collect();
                 let network = self.network();
-                self.oracle().check_adopted(&network.replicas, &alive);
+                self.oracle(item()).check_adopted(&network.replicas, &alive);
             }
         }
         self.voting_is_over.store(true, Ordering::Relaxed);
         let pods: Vec<_> = self.pods().iter().flatten().cloned().collect();
         if timeout(PATIENCE, self.close_for_good(random, &pods)).await.is_err() {
-            let ranks: Vec<_> = pods.iter().map(|pod| pod.item.view().rank).collect();
-            self.oracle().violated(&format!("no result, and nothing is wrong any more: {ranks:?}"));
+            let ranks: Vec<_> = pods.iter().map(|pod| pod.item().view().rank).collect();
+            self.oracle(item()).violated(&format!("no result, and nothing is wrong any more: {ranks:?}"));
         }
-        while self.oracle().owes_answers(healed_ms) && self.now_ms() < healed_ms + 15_000 {
+        while self.oracle(item()).owes_answers(healed_ms) && self.now_ms() < healed_ms + 15_000 {
             sleep(Duration::from_millis(250)).await;
         }
-        if self.oracle().owes_answers(healed_ms) {
-            self.oracle().violated("a vote has no answer, and nothing is wrong any more");
+        if self.oracle(item()).owes_answers(healed_ms) {
+            self.oracle(item()).violated("a vote has no answer, and nothing is wrong any more");
         }
         tabs.iter().for_each(tokio::task::JoinHandle::abort);
         for pod in &pods {
-            self.oracle().looked_at(pod, true);
+            self.oracle(item()).looked_at(pod.writer, &pod.item().view(), true);
         }
     }
 
     /// Closes until every pod has the result. A reopening that was asked for in the storm may come in between.
     async fn close_for_good(self: &Arc<Self>, random: &mut SmallRng, pods: &[Arc<Pod>]) {
-        let is_final = |pod: &Arc<Pod>| pod.item.view().rank.phase() == Phase::Final;
+        let is_final = |pod: &Arc<Pod>| pod.item().view().rank.phase() == Phase::Final;
         loop {
             self.drive(random, |item| async move { item.close().await }).await;
             let all = async {
                 for pod in pods {
-                    pod.item.reached(Phase::Final).await;
+                    pod.item().reached(Phase::Final).await;
                 }
             };
             let reached = timeout(PATIENCE / 3, all).await;
@@ -409,7 +496,7 @@ impl World {
         for round in 0_u64.. {
             sleep(Duration::from_millis(250)).await;
             for pod in self.running() {
-                self.oracle().looked_at(&pod, round % 4 == 0);
+                self.oracle(item()).looked_at(pod.writer, &pod.item().view(), round % 4 == 0);
             }
         }
     }

@@ -14,7 +14,7 @@ use super::network::{Cut, NODES, Weather};
 /// How often faults come, on average, and how hard they are. Some runs are nearly calm.
 pub(super) async fn run(world: Arc<World>) {
     let mut random = SmallRng::seed_from_u64(world.seed ^ 0xFA_0175);
-    let mean_ms = [700, 1500, 3000, 8000][random.random_range(0..4)];
+    let mean_ms = world.mean_between_faults_ms(&mut random);
     loop {
         sleep(Duration::from_millis(random.random_range(1..2 * mean_ms))).await;
         if world.faults_are_over() {
@@ -114,7 +114,8 @@ impl World {
     pub(super) fn kill(self: &Arc<Self>, pod: usize, back_ms: u64) {
         let Some(killed) = self.pods()[pod].take() else { return };
         killed.gate.kill();
-        self.oracle().forget(killed.writer);
+        self.each_oracle(|oracle| oracle.forget(killed.writer));
+        self.claims().forget(killed.writer);
         later(self, back_ms, move |world| world.start(pod));
     }
 
@@ -127,7 +128,7 @@ impl World {
         stopped.gate.stop();
         later(self, ms, move |world| {
             stopped.gate.go_on();
-            world.oracle().goes_on(stopped.writer, world.now_ms());
+            world.went_on(&stopped);
         });
     }
 }

@@ -258,7 +258,7 @@ impl World {
                 let reply = network.replicas[node].handle(&request);
                 self.trace(&[1, now_ms, op, node as u64]);
                 if let Request::Write(cells) = &*request {
-                    self.oracle().applied(&network.replicas, node, cells);
+                    self.applied(&network.replicas, node, cells);
                 }
                 let Some(pod) = network.ops.get(&op).map(|op| op.pod) else { return true };
                 if !network.chance(network.weather.lost) {

@@ -8,21 +8,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::network::NODES;
-use super::pods::Pod;
 use super::quorum::note_row;
 use super::replica::{Cell, Key, Replica};
-use super::{World, ballot, item};
-use crate::cluster::Outcome;
+use super::{World, ballot};
 use crate::cluster::chunk;
 use crate::cluster::close::EpochResult;
 use crate::cluster::mutant::with_mutant;
+use crate::cluster::{ItemView, Outcome};
 use crate::domain::ballot::{Ballot as _, Entry};
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
 use crate::notebook::Notebook;
 use crate::protocol::MAX_VERSION_AHEAD_US;
-use crate::store::{LaneId, Payload, WriterId};
+use crate::store::{ItemId, LaneId, Payload, WriterId};
 
 /// A note as viewers send it, in the order in which notes win.
 pub(super) type Wish = (u64, Payload);
@@ -80,6 +79,8 @@ pub(crate) struct Figures {
     pub(crate) chunks: u64,
     pub(crate) views: u64,
     pub(crate) alarms: u64,
+    /// What admins asked for.
+    pub(crate) presses: u64,
 }
 
 impl Figures {
@@ -92,12 +93,14 @@ impl Figures {
         self.chunks += other.chunks;
         self.views += other.views;
         self.alarms += other.alarms;
+        self.presses += other.presses;
     }
 }
 
-#[derive(Default)]
+/// What must hold of one item.
 pub(super) struct Oracle {
-    pub(super) violations: Vec<String>,
+    item: ItemId,
+    pub(super) violations: Vec<(u64, String)>,
     pub(super) figures: Figures,
     sent: BTreeMap<ViewerId, BTreeSet<Wish>>,
     sendings: BTreeMap<u64, Sending>,
@@ -140,9 +143,9 @@ fn merge(content: &mut Content, viewer: ViewerId, wish: &Wish) {
 }
 
 /// What a QUORUM of these two replicas says of `notes`.
-fn notes_of(replicas: [&Replica; 2]) -> Content {
+fn notes_of(item: ItemId, replicas: [&Replica; 2]) -> Content {
     let mut content = Content::new();
-    let (from, to) = (Key::Note(item(), ViewerId([0; 16])), Key::Note(item(), ViewerId([0xFF; 16])));
+    let (from, to) = (Key::Note(item, ViewerId([0; 16])), Key::Note(item, ViewerId([0xFF; 16])));
     for row in
         replicas.iter().flat_map(|replica| replica.range(from..=to)).filter_map(|(key, cell)| note_row(key, cell))
     {
@@ -152,9 +155,30 @@ fn notes_of(replicas: [&Replica; 2]) -> Content {
 }
 
 impl Oracle {
+    pub(super) fn new(item: ItemId) -> Self {
+        Self {
+            item,
+            violations: Vec::new(),
+            figures: Figures::default(),
+            sent: BTreeMap::new(),
+            sendings: BTreeMap::new(),
+            acks: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+            places: HashMap::new(),
+            materialised: BTreeMap::new(),
+            beats: BTreeMap::new(),
+            digests: HashMap::new(),
+            shown: BTreeMap::new(),
+            results: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            now_ms: 0,
+        }
+    }
+
     pub(super) fn violated(&mut self, what: &str) {
         if self.violations.len() < MAX_VIOLATIONS {
-            self.violations.push(format!("{:.3} s: {what}", self.now_ms as f64 / 1000.0));
+            self.violations.push((self.now_ms, what.to_owned()));
         }
     }
 
@@ -164,11 +188,11 @@ impl Oracle {
 
     // Viewers ----------------------------------------------------------------------------------------------------
 
-    pub(super) fn sent(&mut self, now_ms: u64, pod: &Pod, viewer: ViewerId, v: u64, payload: &Payload) -> u64 {
+    pub(super) fn sent(&mut self, now_ms: u64, writer: WriterId, viewer: ViewerId, v: u64, payload: &Payload) -> u64 {
         self.figures.sent += 1;
         self.sent.entry(viewer).or_default().insert((v, payload.clone()));
-        let acknowledged = self.acknowledged.get(&(pod.writer, viewer)).cloned();
-        self.sendings.insert(self.figures.sent, Sending { writer: pod.writer, at_ms: now_ms, acknowledged });
+        let acknowledged = self.acknowledged.get(&(writer, viewer)).cloned();
+        self.sendings.insert(self.figures.sent, Sending { writer, at_ms: now_ms, acknowledged });
         self.figures.sent
     }
 
@@ -208,7 +232,7 @@ impl Oracle {
                     self.ranks.entry(Rank(rank)).or_insert(self.now_ms);
                 }
                 Key::Beat(_, writer) => drop(self.beats.insert(writer, self.now_ms)),
-                Key::Note(..) | Key::Writer(..) => {}
+                Key::Note(..) | Key::Writer(..) | Key::Channel(_) | Key::Live(_) => {}
             }
         }
     }
@@ -249,7 +273,7 @@ impl Oracle {
                 return self.violated(&format!("I2: chunk {seq} of {lane:?} is called materialised and is nowhere"));
             };
             let missing = chunk.entries.iter().find(|(viewer, wish)| {
-                let key = Key::Note(item(), *viewer);
+                let key = Key::Note(self.item, *viewer);
                 let has = |replica: &&Replica| {
                     let row = replica.get(&key).and_then(|cell| note_row(&key, cell));
                     row.is_some_and(|row| (row.version, row.payload) >= *wish)
@@ -273,6 +297,13 @@ impl Oracle {
     pub(super) fn forget(&mut self, writer: WriterId) {
         self.shown.remove(&writer);
         self.sendings.retain(|_, sending| sending.writer != writer);
+    }
+
+    /// A task of the item begins on a pod.
+    pub(super) fn begins(&mut self, writer: WriterId) {
+        if let Some(shown) = self.shown.remove(&writer) {
+            self.shown.insert(writer, Shown { went_on_ms: shown.went_on_ms, ..Shown::default() });
+        }
     }
 
     pub(super) fn goes_on(&mut self, writer: WriterId, now_ms: u64) {
@@ -355,10 +386,9 @@ impl Oracle {
     }
 
     /// What a running pod shows at this moment.
-    pub(super) fn looked_at(&mut self, pod: &Pod, thoroughly: bool) {
-        let view = pod.item.view();
+    pub(super) fn looked_at(&mut self, writer: WriterId, view: &ItemView<Tally>, thoroughly: bool) {
         let now_ms = self.now_ms;
-        let shown = self.shown.entry(pod.writer).or_default();
+        let shown = self.shown.entry(writer).or_default();
         let goes_back = view.rank < shown.rank || view.revision < shown.revision;
         (shown.rank, shown.revision) = (view.rank, view.revision);
         let just_went_on = now_ms < shown.went_on_ms + 200;
@@ -373,27 +403,35 @@ impl Oracle {
                 checked += 1;
             }
         }
-        self.shown.entry(pod.writer).or_default().checked_acks = checked;
+        self.shown.entry(writer).or_default().checked_acks = checked;
         if goes_back {
-            self.violated(&format!("the phase or the revision of {} went back", pod.writer));
+            self.violated(&format!("the phase or the revision of {} went back", writer));
         }
         if let Some((viewer, wish)) = unseen {
-            self.violated(&format!("{} shows no {wish:?} of {viewer} and does not say that it is stale", pod.writer));
+            self.violated(&format!("{} shows no {wish:?} of {viewer} and does not say that it is stale", writer));
         }
         match view.rank.phase() {
             Phase::Final => {
                 let result = self.result(view.rank.epoch());
                 if result.is_none_or(|result| result.tally != view.tally) {
-                    self.violated(&format!("{} shows a final tally that is not the result's", pod.writer));
+                    self.violated(&format!("{} shows a final tally that is not the result's", writer));
                 }
             }
             _ if thoroughly && view.loaded => {
                 let tally = self.content(vector).map(|content| digest_and_tally(&content).1);
                 if tally.is_none_or(|tally| tally != view.tally) {
-                    self.violated(&format!("{} shows numbers that are not those of its chunks", pod.writer));
+                    self.violated(&format!("{} shows numbers that are not those of its chunks", writer));
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The numbers of an item that is over, on a pod that runs no task of it.
+    pub(super) fn looked_at_result(&mut self, writer: WriterId, view: &ItemView<Tally>) {
+        let result = self.result(view.rank.epoch());
+        if result.is_none_or(|result| result.tally != view.tally) {
+            self.violated(&format!("{writer} shows numbers of the past that are not the result's"));
         }
     }
 
@@ -428,7 +466,7 @@ impl Oracle {
                     .is_some_and(|chunk| chunk.nodes.count_ones() >= 2 && chunk.at_ms < settled_ms)
             };
             let end = (0..).take_while(durable).count() as u64;
-            let key = Key::Materialised(item(), lane);
+            let key = Key::Materialised(self.item, lane);
             let of = |replica: &Replica| replica.get(&key).map_or(0, |(materialised, _)| *materialised);
             let mut told: Vec<_> = replicas.iter().map(of).collect();
             told.sort_unstable();
@@ -460,7 +498,7 @@ impl Oracle {
             counted = content;
         }
         for (one, other) in [(0, 1), (0, 2), (1, 2)] {
-            let notes = notes_of([&replicas[one], &replicas[other]]);
+            let notes = notes_of(self.item, [&replicas[one], &replicas[other]]);
             if let Some(difference) = difference(&notes, &counted) {
                 self.violated(&format!("`notes` is not what the result counted: {difference}"));
             }
@@ -502,6 +540,7 @@ impl World {
     #[expect(clippy::too_many_arguments, reason = "one answer, as it is heard")]
     pub(super) fn answered(
         &self,
+        item: ItemId,
         sending: u64,
         writer: WriterId,
         clock_us: u64,
@@ -511,7 +550,7 @@ impl World {
         outcome: &Outcome,
     ) {
         let now_ms = self.now_ms();
-        let mut oracle = self.oracle();
+        let mut oracle = self.oracle(item);
         oracle.tick(now_ms);
         let sending = oracle.sendings.remove(&sending);
         let code = match outcome {

@@ -1,5 +1,6 @@
 //! Pods that are killed, stand still while time goes on, and whose wall clocks are wrong.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::conducted::Conducted;
 use super::quorum::QuorumStore;
 use super::{START_US, World, ballot, item};
 use crate::cluster::engine::Cadence;
@@ -102,14 +104,17 @@ impl Future for Gated {
                 }
             }
         }
-        match &mut self.task {
-            Some(task) => task.as_mut().poll(context),
-            None => Poll::Ready(()),
-        }
+        let Some(task) = &mut self.task else { return Poll::Ready(()) };
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            self.gate.world.claims().violated("a task of a pod has panicked");
+            self.task = None;
+            Poll::Ready(())
+        })
     }
 }
 
-struct GatedTasks(Arc<Gate>);
+pub(super) struct GatedTasks(Arc<Gate>);
 
 impl Tasks for GatedTasks {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
@@ -148,7 +153,15 @@ pub(super) struct Pod {
     pub(super) index: usize,
     pub(super) gate: Arc<Gate>,
     pub(super) writer: WriterId,
-    pub(super) item: ItemHandle<Ratings>,
+    runs: Runs,
+}
+
+/// What a pod runs.
+enum Runs {
+    /// One item, driven directly.
+    Item(ItemHandle<Ratings>),
+    /// Lives, as a server does.
+    Conductor(Arc<Conducted>),
 }
 
 impl Pod {
@@ -161,11 +174,38 @@ impl Pod {
         let env = Env { clock: Arc::new(clock), entropy: Arc::new(entropy) };
         let store = Arc::new(QuorumStore { world: Arc::clone(world), pod: index });
         let tasks = Arc::new(GatedTasks(Arc::clone(&gate)));
-        let mut engine = Engine::with_tasks(store, env, Cadence::shared(), tasks);
+        let mut engine = Engine::with_tasks(
+            Arc::<QuorumStore>::clone(&store),
+            env.clone(),
+            Cadence::shared(),
+            Arc::<GatedTasks>::clone(&tasks) as _,
+        );
         if mutant!(ReusesWriter) {
             engine.writer = WriterId(uuid::Uuid::from_u128(index as u128 + 1));
         }
-        Self { index, gate, writer: engine.writer(), item: engine.start(item(), ballot()) }
+        let writer = engine.writer();
+        let runs = if world.plan.is_some() {
+            Runs::Conductor(Conducted::start(world, index, engine, store, env, tasks))
+        } else {
+            Runs::Item(engine.start(item(), ballot()))
+        };
+        Self { index, gate, writer, runs }
+    }
+
+    /// The item of a pod that runs one.
+    pub(super) fn item(&self) -> &ItemHandle<Ratings> {
+        match &self.runs {
+            Runs::Item(item) => item,
+            Runs::Conductor(_) => panic!("this pod runs lives"),
+        }
+    }
+
+    /// What a pod runs that runs lives.
+    pub(super) fn conducted(&self) -> &Arc<Conducted> {
+        match &self.runs {
+            Runs::Conductor(conducted) => conducted,
+            Runs::Item(_) => panic!("this pod runs one item"),
+        }
     }
 }
 

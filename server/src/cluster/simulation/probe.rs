@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::World;
-use crate::store::{LaneId, WriterId};
+use crate::store::{ItemId, LaneId, WriterId};
 
 thread_local! {
     static WORLD: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
@@ -26,15 +26,26 @@ fn tell(what: impl FnOnce(&World)) {
 
 /// A view was published of a map with that digest, made of so many chunks of each lane, which says that it has all that
 /// was acknowledged up to so many microseconds before; nothing if its numbers are not those of the map.
-pub(crate) fn published(writer: WriterId, vector: &BTreeMap<LaneId, u64>, digest: &str, claims_behind_us: Option<u64>) {
+pub(crate) fn published(
+    item: ItemId,
+    writer: WriterId,
+    vector: &BTreeMap<LaneId, u64>,
+    digest: &str,
+    claims_behind_us: Option<u64>,
+) {
     tell(|world| {
         let now_ms = world.now_ms();
         let claims_ms = claims_behind_us.map(|behind_us| now_ms.saturating_sub(behind_us.div_ceil(1000)));
-        world.oracle().published(writer, vector, digest, claims_ms);
+        world.oracle(item).published(writer, vector, digest, claims_ms);
     });
 }
 
 /// The alarm.
-pub(crate) fn drifted(writer: WriterId) {
-    tell(|world| world.oracle().drifted(writer));
+pub(crate) fn drifted(item: ItemId, writer: WriterId) {
+    tell(|world| world.oracle(item).drifted(writer));
+}
+
+/// A task of an item begins, and reads anew what it shows.
+pub(crate) fn started(item: ItemId, writer: WriterId) {
+    tell(|world| world.oracle(item).begins(writer));
 }

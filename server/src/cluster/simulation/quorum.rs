@@ -32,7 +32,7 @@ pub(super) struct QuorumStore {
     pub(super) pod: usize,
 }
 
-fn error(kind: ErrorKind, what: &str) -> StoreError {
+pub(super) fn error(kind: ErrorKind, what: &str) -> StoreError {
     StoreError::new(kind, "simulated", what.to_owned())
 }
 
@@ -52,7 +52,7 @@ impl QuorumStore {
         self.world.clock_us(self.pod)
     }
 
-    async fn write(&self, cells: Vec<(Key, Cell)>) -> Result<()> {
+    pub(super) async fn write(&self, cells: Vec<(Key, Cell)>) -> Result<()> {
         let needed = if mutant!(WritesAtOne) { 1 } else { NODES / 2 + 1 };
         {
             let mut network = self.world.network();
@@ -71,7 +71,7 @@ impl QuorumStore {
         Err(error(ErrorKind::Unknown, "no QUORUM answered the writing"))
     }
 
-    async fn read(&self, request: Request) -> Result<Rows> {
+    pub(super) async fn read(&self, request: Request) -> Result<Rows> {
         let needed = if mutant!(ReadsAtOne) { 1 } else { NODES / 2 + 1 };
         let request = Arc::new(request);
         for attempt in 0..ATTEMPTS {
@@ -155,10 +155,6 @@ impl QuorumStore {
         }
         Err(unknown())
     }
-
-    fn records_unused<T>(&self) -> Result<T> {
-        Err(error(ErrorKind::Refused, "the engine keeps no records"))
-    }
 }
 
 #[async_trait]
@@ -216,8 +212,8 @@ impl Store for QuorumStore {
         Ok(chunks)
     }
 
-    async fn prune_journal(&self, _item: ItemId) -> Result<()> {
-        self.world.oracle().violated("the engine pruned a journal");
+    async fn prune_journal(&self, item: ItemId) -> Result<()> {
+        self.world.oracle(item).violated("the engine pruned a journal");
         Ok(())
     }
 
@@ -251,13 +247,13 @@ impl Store for QuorumStore {
         Ok(rows.iter().filter_map(|(key, cell)| note_row(key, cell)).collect())
     }
 
-    async fn prune_notes(&self, _item: ItemId) -> Result<()> {
-        self.world.oracle().violated("the engine pruned notes");
+    async fn prune_notes(&self, item: ItemId) -> Result<()> {
+        self.world.oracle(item).violated("the engine pruned notes");
         Ok(())
     }
 
-    async fn restore_notes(&self, _item: ItemId, _rows: Vec<NoteRow>) -> Result<()> {
-        self.world.oracle().violated("the engine restored notes");
+    async fn restore_notes(&self, item: ItemId, _rows: Vec<NoteRow>) -> Result<()> {
+        self.world.oracle(item).violated("the engine restored notes");
         Ok(())
     }
 
@@ -308,20 +304,20 @@ impl Store for QuorumStore {
         Ok(rows.into_iter().filter_map(beat).collect())
     }
 
-    async fn record(&self, _key: &RecordKey) -> Result<Option<Record>> {
-        self.records_unused()
+    async fn record(&self, key: &RecordKey) -> Result<Option<Record>> {
+        self.document(key).await
     }
 
-    async fn records(&self, _: RecordKind, _: &str, _: Option<&str>, _: usize) -> Result<Vec<Record>> {
-        self.records_unused()
+    async fn records(&self, kind: RecordKind, _: &str, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
+        self.documents(kind, after, limit).await
     }
 
-    async fn put_record(&self, _key: &RecordKey, _expected: u64, _body: String) -> Result<Swap> {
-        self.records_unused()
+    async fn put_record(&self, key: &RecordKey, expected: u64, body: String) -> Result<Swap> {
+        self.swap_in(key, expected, &body).await
     }
 
-    async fn delete_record(&self, _key: &RecordKey, _expected: u64) -> Result<Swap> {
-        self.records_unused()
+    async fn delete_record(&self, key: &RecordKey, expected: u64) -> Result<Swap> {
+        self.swap_out(key, expected).await
     }
 }
 

@@ -20,6 +20,10 @@ pub(super) enum Key {
     Rank(LiveId, JeuId),
     Result(ItemId, u64),
     Beat(LiveId, WriterId),
+    /// The record of a channel, by its number.
+    Channel(u8),
+    /// The record of a live.
+    Live(LiveId),
 }
 
 /// A value and its timestamp, in the order in which they win.

@@ -97,7 +97,7 @@ impl Tab {
     /// `None` when the answer is lost.
     async fn send(&mut self, pod: &Arc<Pod>, v: u64, payload: Payload) -> Option<Outcome> {
         let (world, viewer) = (Arc::clone(&self.world), self.viewer);
-        let sending = world.oracle().sent(world.now_ms(), pod, viewer, v, &payload);
+        let sending = world.oracle(super::item()).sent(world.now_ms(), pod.writer, viewer, v, &payload);
         let (sender, answer) = oneshot::channel();
         let (gate, writer, index, told) = (Arc::clone(&pod.gate), pod.writer, pod.index, payload.clone());
         let on_outcome = Box::new(move |outcome: Outcome| {
@@ -106,10 +106,10 @@ impl Tab {
                 return;
             }
             let clock_us = world.furthest_clock_us(index);
-            world.answered(sending, writer, clock_us, viewer, v, &told, &outcome);
+            world.answered(super::item(), sending, writer, clock_us, viewer, v, &told, &outcome);
             drop(sender.send(outcome));
         });
-        pod.item.submit(Submission { viewer, version: v, payload, on_outcome });
+        pod.item().submit(Submission { viewer, version: v, payload, on_outcome });
         let answer = answer.await.ok();
         answer.filter(|_| !self.random.random_bool(0.02))
     }
