@@ -47,8 +47,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How often rate limits forget who has been quiet.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
-/// How often sessions whose time is over are looked for: about as long as their sockets outlive them.
+/// How often sessions whose time is over are looked for: about as long as their sockets outlive them. Everything that
+/// sockets were opened with is looked at as often, in case whoever revoked something could not say so.
 const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often this pod asks whether another one, or the command line, revoked something: one small read, and half of what a
+/// revoked socket may stay open for, so that a look that finds the store busy leaves time for another one.
+const REVOCATION_INTERVAL: Duration = Duration::from_secs(1);
 /// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
 /// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
 #[cfg(target_os = "linux")]
@@ -184,6 +188,7 @@ impl App {
         tokio::spawn(metrics::upkeep(recorder, Arc::downgrade(&alive)));
         tokio::spawn(forget_quiet(state.clone(), Arc::downgrade(&alive)));
         tokio::spawn(end_sessions(state.clone(), Arc::downgrade(&alive)));
+        tokio::spawn(follow_revocations(state.clone(), Arc::downgrade(&alive)));
         tokio::spawn(keeper(&state).run(Arc::downgrade(&alive)));
         // Nothing waits for it, and nothing is lost when the process ends first.
         if let Err(error) = assets::warm_up() {
@@ -269,6 +274,36 @@ async fn end_sessions(state: State, alive: std::sync::Weak<()>) {
         match state.auth.end_over(state.now_us()).await {
             Ok(ended) => ended.iter().for_each(|session| state.hub.revoke(session)),
             Err(error) => tracing::debug!(%error, "cannot look for sessions that are over; trying again"),
+        }
+    }
+}
+
+/// Closes the sockets here that were opened with what another pod, or the command line, has revoked.
+///
+/// While the store is out of reach nobody can say what is valid, and sockets stay; the first look after that closes them.
+async fn follow_revocations(state: State, alive: std::sync::Weak<()>) {
+    let mut ticks = tokio::time::interval(REVOCATION_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = None;
+    let mut looked = Instant::now();
+    while alive.strong_count() > 0 {
+        ticks.tick().await;
+        let look = async {
+            // Before the credentials: what is revoked after this look changes the next one.
+            let count = state.catalogue.revocations().await?;
+            let all = seen != Some(count) || looked.elapsed() >= SESSION_CHECK_INTERVAL;
+            let gone = state.auth.check_held(all, state.now_us()).await?;
+            Ok::<_, Refused>((count, all, gone))
+        };
+        match look.await {
+            Ok((count, all, gone)) => {
+                gone.iter().for_each(|credential| state.hub.revoke(credential));
+                seen = Some(count);
+                if all {
+                    looked = Instant::now();
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cannot look for what was revoked; trying again"),
         }
     }
 }

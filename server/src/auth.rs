@@ -4,6 +4,9 @@
 //! (256 random bits each) there is a SHA-256, of passwords argon2id; they are shown once, when they are made. Overlay
 //! keys open nothing that is not public, and their text is kept for the admin page. None of them is ever logged.
 
+mod brakes;
+mod devices;
+mod held;
 pub mod limits;
 pub mod newcomers;
 mod passwords;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use held::{Held, Opener};
 pub use request::{Principal, Via, admin_of, check_same_site, overlay_key, require};
 
 use crate::catalogue::{
@@ -22,7 +26,9 @@ use crate::catalogue::{
 use crate::domain::key::{Slug, fold_key};
 use crate::domain::viewer::ViewerSecret;
 use crate::domain::{MAX_TITLE_CHARS, checked_text};
-use limits::{ClientKey, Limiter};
+use brakes::Brakes;
+use devices::Devices;
+use limits::ClientKey;
 use passwords::Passwords;
 use secrets::{Secret, hash, same};
 
@@ -34,11 +40,6 @@ pub const SESSION_IDLE_US: u64 = 7 * 24 * HOUR_US;
 pub const SESSION_LIFE_US: u64 = 30 * 24 * HOUR_US;
 /// How exactly the last use of a session is remembered: a write per hour, not per request.
 const SESSION_TOUCH_US: u64 = HOUR_US;
-/// Sign-in attempts that one address may make at once, and per minute afterwards.
-const LOGINS_PER_ADDRESS: u32 = 10;
-/// Sign-in attempts at one name, from everywhere, at once and per minute afterwards. Above the limit of an address, so
-/// that one address alone cannot lock a name out.
-const LOGINS_PER_NAME: u32 = 30;
 
 /// Why somebody was not let in.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,8 @@ pub struct SignedIn {
     pub role: Role,
     /// For the session cookie.
     pub session: Secret,
+    /// For the device cookie.
+    pub device: String,
     /// Ids of the sessions that ended with it, being old or too many.
     pub ended: Vec<String>,
 }
@@ -83,10 +86,19 @@ struct SetupRecord {
     created_at_us: u64,
 }
 
-/// The viewer secret, as stored.
+/// A secret of the instance, as stored.
 #[derive(Serialize, Deserialize)]
-struct ViewerSecretRecord {
+struct SecretRecord {
     secret: String,
+}
+
+/// Who tries to sign in.
+#[derive(Debug, Clone, Copy)]
+pub struct Door<'a> {
+    /// Where the request comes from.
+    pub client: ClientKey,
+    /// The device cookie that came with it.
+    pub device: Option<&'a str>,
 }
 
 /// Authentication over a catalogue. Cheap to clone.
@@ -98,8 +110,9 @@ pub struct Auth {
 
 struct Inner {
     passwords: Passwords,
-    by_address: Limiter<ClientKey>,
-    by_name: Limiter<String>,
+    brakes: Brakes,
+    devices: tokio::sync::OnceCell<Devices>,
+    held: held::Registry,
 }
 
 impl Auth {
@@ -107,8 +120,9 @@ impl Auth {
     pub fn new(catalogue: Catalogue) -> Self {
         let inner = Inner {
             passwords: Passwords::new(),
-            by_address: Limiter::per_minute(LOGINS_PER_ADDRESS),
-            by_name: Limiter::per_minute(LOGINS_PER_NAME),
+            brakes: Brakes::new(),
+            devices: tokio::sync::OnceCell::new(),
+            held: held::Registry::default(),
         };
         Self { catalogue, inner: Arc::new(inner) }
     }
@@ -118,13 +132,23 @@ impl Auth {
     /// # Errors
     /// The store's.
     pub async fn viewer_secret(&self) -> Result<ViewerSecret, Refused> {
-        let fresh = ViewerSecretRecord { secret: secrets::encode(&secrets::random()) };
-        let kept = self.catalogue.instance_or(InstanceId::ViewerSecret, fresh).await?;
-        let Some(bytes) = secrets::decode(&kept.secret) else {
-            let text = "the viewer secret is not 32 bytes in base64url";
-            return Err(crate::store::StoreError::new(crate::store::ErrorKind::Corrupt, "records", text).into());
-        };
-        Ok(ViewerSecret::new(bytes))
+        self.secret(InstanceId::ViewerSecret).await.map(ViewerSecret::new)
+    }
+
+    /// A secret of the instance, made when it is first asked for.
+    async fn secret(&self, id: InstanceId) -> Result<[u8; 32], Refused> {
+        let fresh = SecretRecord { secret: secrets::encode(&secrets::random()) };
+        let kept = self.catalogue.instance_or(id, fresh).await?;
+        secrets::decode(&kept.secret).ok_or_else(|| {
+            let text = format!("the secret {id:?} is not 32 bytes in base64url");
+            crate::store::StoreError::new(crate::store::ErrorKind::Corrupt, "records", text).into()
+        })
+    }
+
+    /// Who makes device cookies here.
+    async fn devices(&self) -> Result<&Devices, Refused> {
+        let made = async || self.secret(InstanceId::DeviceSecret).await.map(Devices::new);
+        self.inner.devices.get_or_try_init(made).await
     }
 
     /// A new set-up secret while there is no account, else `None`. An earlier one stops working.
@@ -147,55 +171,56 @@ impl Auth {
     /// [`AuthError`].
     pub async fn set_up(
         &self,
-        client: ClientKey,
+        door: Door<'_>,
         secret: &str,
         name: &str,
         password: &str,
         now_us: u64,
     ) -> Result<SignedIn, AuthError> {
-        self.inner.by_address.check(&client).map_err(AuthError::TooMany)?;
+        self.inner.brakes.attempt_from(door.client).map_err(AuthError::TooMany)?;
         if self.catalogue.has_accounts().await? {
             return Err(AuthError::AlreadySetUp);
         }
-        let account = self.new_account(name, password, Role::Admin, now_us).await?;
         let given = hash(secret);
         let matches = |record: &SetupRecord| same(&record.hash, &given);
+        // Before the password is hashed: only who has the link makes the server work.
+        if !self.catalogue.instance(InstanceId::Setup).await?.as_ref().is_some_and(matches) {
+            return Err(AuthError::Wrong);
+        }
+        let account = self.new_account(name, password, Role::Admin, now_us).await?;
         if !self.catalogue.take_instance(InstanceId::Setup, matches).await? {
             return Err(AuthError::Wrong);
         }
         self.catalogue.add_account(&account).await?;
-        self.begin_session(&account, now_us).await
+        self.begin_session(&account, door.device, now_us).await
     }
 
     /// Signs in with name and password.
     ///
     /// # Errors
     /// [`AuthError`].
-    pub async fn log_in(
-        &self,
-        client: ClientKey,
-        name: &str,
-        password: &str,
-        now_us: u64,
-    ) -> Result<SignedIn, AuthError> {
-        self.inner.by_address.check(&client).map_err(AuthError::TooMany)?;
+    pub async fn log_in(&self, door: Door<'_>, name: &str, password: &str, now_us: u64) -> Result<SignedIn, AuthError> {
         let folded: String = fold_key(name).chars().take(MAX_TITLE_CHARS).collect();
-        self.inner.by_name.check(&folded).map_err(AuthError::TooMany)?;
+        let device = match door.device {
+            Some(cookie) => self.devices().await?.known(cookie, &folded),
+            None => None,
+        };
+        let caller = self.inner.brakes.attempt(door.client, device, &folded).map_err(AuthError::TooMany)?;
         let account = self.catalogue.account(&folded).await?;
         // An unknown name costs as much as a known one, so that the time of the answer does not tell them apart.
         let right = self
             .inner
             .passwords
-            .verify(password, account.as_ref().map(|account| account.password_hash.clone()))
+            .verify(password, account.as_ref().map(|account| account.password_hash.clone()), caller)
             .await?;
         match account {
-            Some(account) if right => self.begin_session(&account, now_us).await,
+            Some(account) if right => self.begin_session(&account, door.device, now_us).await,
             _ => Err(AuthError::Wrong),
         }
     }
 
     /// Begins a session of an account whose password was right a moment ago.
-    async fn begin_session(&self, account: &Account, now_us: u64) -> Result<SignedIn, AuthError> {
+    async fn begin_session(&self, account: &Account, device: Option<&str>, now_us: u64) -> Result<SignedIn, AuthError> {
         let folded = fold_key(&account.name);
         let secret = Secret::new("brm_session_");
         let id = hash(secret.reveal());
@@ -215,7 +240,8 @@ impl Auth {
             self.catalogue.delete_session(&other).await?;
             ended.push(other);
         }
-        Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret, ended })
+        let device = self.devices().await?.after_sign_in(device, &folded);
+        Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret, device, ended })
     }
 
     /// Ends the sessions whose time is over; returns which. To be called now and then, because a socket that was opened
@@ -234,18 +260,58 @@ impl Auth {
         Ok(ended)
     }
 
+    /// Notes that a socket is opened with a credential, for [`Auth::check_held`]. Subscribe to revocations first, then look
+    /// whether the credential is valid, then call this.
+    pub fn hold(&self, id: &str, opener: Opener) -> Held {
+        self.inner.held.hold(id, opener)
+    }
+
+    /// Looks at the credentials of open sockets again: at all of them, or at those that are new. Returns those that open
+    /// nothing any more.
+    ///
+    /// # Errors
+    /// The store's: what could not be looked at is looked at the next time.
+    pub async fn check_held(&self, all: bool, now_us: u64) -> Result<Vec<Arc<str>>, Refused> {
+        let check = async |id: &str, opener: &Opener| match opener {
+            Opener::Token => Ok(self.catalogue.token(id).await?.is_some()),
+            Opener::Session => Ok::<_, Refused>(self.session_of(id, now_us).await?.is_some()),
+            Opener::OverlayKey(channel) => Ok(self.catalogue.has_overlay_key(channel, id).await?),
+        };
+        let mut gone = Vec::new();
+        let mut failed = None;
+        for (id, opener) in self.inner.held.to_check(all) {
+            match check(&id, &opener).await {
+                Ok(true) => {}
+                Ok(false) => gone.push(id),
+                Err(error) => {
+                    self.inner.held.look_again(&id);
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            // What was found comes first; the rest is asked for again.
+            Some(error) if gone.is_empty() => Err(error),
+            _ => Ok(gone),
+        }
+    }
+
+    /// A session that is not over, and its account.
+    async fn session_of(&self, id: &str, now_us: u64) -> Result<Option<(Session, Account)>, Refused> {
+        let Some(session) = self.catalogue.session(id).await? else { return Ok(None) };
+        let Some(account) = self.catalogue.account(&session.account).await? else { return Ok(None) };
+        // An account made anew under a deleted one's name does not inherit its sessions.
+        let is_valid = !is_over(&session, now_us) && session.created_at_us >= account.created_at_us;
+        Ok(is_valid.then_some((session, account)))
+    }
+
     /// Who a session belongs to: id of the session and the account; `None` when it is over.
     ///
     /// # Errors
     /// The store's.
     pub async fn session(&self, secret: &str, now_us: u64) -> Result<Option<(String, Account)>, Refused> {
         let id = hash(secret);
-        let Some(session) = self.catalogue.session(&id).await? else { return Ok(None) };
-        let Some(account) = self.catalogue.account(&session.account).await? else { return Ok(None) };
-        // An account made anew under a deleted one's name does not inherit its sessions.
-        if is_over(&session, now_us) || session.created_at_us < account.created_at_us {
-            return Ok(None);
-        }
+        let Some((session, account)) = self.session_of(&id, now_us).await? else { return Ok(None) };
         if now_us.saturating_sub(session.seen_at_us) > SESSION_TOUCH_US {
             self.catalogue.touch_session(&id, now_us).await?;
         }
@@ -322,8 +388,7 @@ impl Auth {
 
     /// Forgets clients and names whose attempts lie long back; to be called now and then.
     pub fn forget_idle(&self) {
-        self.inner.by_address.forget_idle();
-        self.inner.by_name.forget_idle();
+        self.inner.brakes.forget_idle();
     }
 
     async fn end_sessions(&self, name: &str, keep: Option<&str>) -> Result<Vec<String>, Refused> {
@@ -359,29 +424,29 @@ mod tests {
         auth
     }
 
-    fn client(last: u8) -> ClientKey {
-        ClientKey::V4([192, 0, 2, last])
+    fn door(last: u8) -> Door<'static> {
+        Door { client: ClientKey::V4([192, 0, 2, last]), device: None }
     }
 
     #[tokio::test]
     async fn a_session_ends_when_idle_and_when_old_however_busy() {
         let auth = auth().await;
-        let session = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let session = auth.log_in(door(1), "max", PASSWORD, NOW).await.unwrap().session;
         let is_on = async |at: u64| auth.session(session.reveal(), at).await.unwrap().is_some();
         let day = 24 * HOUR_US;
         for days in [1, 6, 12, 18, 24, 29] {
             assert!(is_on(NOW + days * day).await, "used every few days: day {days}");
         }
         assert!(!is_on(NOW + 31 * day).await, "old");
-        let idle = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let idle = auth.log_in(door(1), "max", PASSWORD, NOW).await.unwrap().session;
         assert!(auth.session(idle.reveal(), NOW + 8 * day).await.unwrap().is_none(), "idle");
     }
 
     #[tokio::test]
     async fn a_session_whose_time_is_over_is_ended_and_named_once() {
         let auth = auth().await;
-        let old = auth.log_in(client(1), "max", PASSWORD, NOW).await.unwrap().session;
-        let new = auth.log_in(client(1), "max", PASSWORD, NOW + 5 * 24 * HOUR_US).await.unwrap().session;
+        let old = auth.log_in(door(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let new = auth.log_in(door(1), "max", PASSWORD, NOW + 5 * 24 * HOUR_US).await.unwrap().session;
         let later = NOW + 8 * 24 * HOUR_US;
         assert_eq!(auth.end_over(NOW + 24 * HOUR_US).await.unwrap(), Vec::<String>::new());
         assert_eq!(auth.end_over(later).await.unwrap(), [hash(old.reveal())]);
@@ -394,24 +459,24 @@ mod tests {
         let auth = auth().await;
         let checked = auth.catalogue.account("max").await.unwrap().unwrap();
         auth.set_password("max", "un autre mot de passe", None).await.unwrap();
-        assert!(matches!(auth.begin_session(&checked, NOW).await, Err(AuthError::Wrong)));
+        assert!(matches!(auth.begin_session(&checked, None, NOW).await, Err(AuthError::Wrong)));
         auth.catalogue.delete_account("max").await.unwrap_err();
         auth.add_account("lea", PASSWORD, Role::Admin, NOW).await.unwrap();
         let gone = auth.catalogue.account("lea").await.unwrap().unwrap();
         auth.delete_account("lea").await.unwrap();
-        assert!(matches!(auth.begin_session(&gone, NOW).await, Err(AuthError::Wrong)));
+        assert!(matches!(auth.begin_session(&gone, None, NOW).await, Err(AuthError::Wrong)));
         assert_eq!(auth.catalogue.sessions().await.unwrap(), []);
-        assert!(auth.log_in(client(1), "max", "un autre mot de passe", NOW).await.is_ok());
+        assert!(auth.log_in(door(1), "max", "un autre mot de passe", NOW).await.is_ok());
     }
 
     #[tokio::test]
     async fn one_session_too_many_ends_the_oldest() {
         let auth = auth().await;
         let account = auth.catalogue.account("max").await.unwrap().unwrap();
-        let first = auth.begin_session(&account, NOW).await.unwrap().session;
+        let first = auth.begin_session(&account, None, NOW).await.unwrap().session;
         for number in 0..MAX_SESSIONS_PER_ACCOUNT {
             let at = NOW + SECOND_US * (1 + u64::try_from(number).unwrap());
-            let signed = auth.begin_session(&account, at).await.unwrap();
+            let signed = auth.begin_session(&account, None, at).await.unwrap();
             let is_surplus = number + 1 == MAX_SESSIONS_PER_ACCOUNT;
             assert_eq!(signed.ended, if is_surplus { vec![hash(first.reveal())] } else { Vec::new() });
         }
@@ -424,7 +489,7 @@ mod tests {
         let auth = auth().await;
         auth.add_account("Léa", PASSWORD, Role::Admin, NOW).await.unwrap();
         let account = auth.catalogue.account("lea").await.unwrap().unwrap();
-        let session = auth.begin_session(&account, NOW).await.unwrap().session;
+        let session = auth.begin_session(&account, None, NOW).await.unwrap().session;
         auth.catalogue.delete_account("lea").await.unwrap();
         assert!(auth.session(session.reveal(), NOW).await.unwrap().is_none());
         auth.add_account("LEA", PASSWORD, Role::Moderator, NOW + 1).await.unwrap();
@@ -435,8 +500,30 @@ mod tests {
     async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
         let auth = auth().await;
         for (name, password) in [("max", "un autre mot"), ("lea", PASSWORD), ("", ""), ("max", "")] {
-            assert!(matches!(auth.log_in(client(1), name, password, NOW).await, Err(AuthError::Wrong)), "{name}");
+            assert!(matches!(auth.log_in(door(1), name, password, NOW).await, Err(AuthError::Wrong)), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_guesses_from_elsewhere_keeps_no_known_browser_out() {
+        let auth = auth().await;
+        let known = auth.log_in(door(1), "Max", PASSWORD, NOW).await.unwrap().device;
+        let (mut wrong, mut slowed) = (0, 0);
+        for last in 2..=40 {
+            match auth.log_in(door(last), "max", "faux faux faux", NOW).await.unwrap_err() {
+                AuthError::Wrong => wrong += 1,
+                AuthError::TooMany(_) => slowed += 1,
+                other => panic!("{other}"),
+            }
+        }
+        assert!(wrong >= 29 && slowed >= 1, "{wrong} were asked for a password, {slowed} were not");
+        assert!(matches!(auth.log_in(door(99), "max", PASSWORD, NOW).await, Err(AuthError::TooMany(_))), "a stranger");
+        // From the address that guesses, too.
+        let own = Door { device: Some(&known), ..door(2) };
+        assert!(auth.log_in(own, "MAX", PASSWORD, NOW).await.is_ok());
+        assert!(matches!(auth.log_in(own, "max", "faux faux faux", NOW).await, Err(AuthError::Wrong)));
+        auth.add_account("Léa", PASSWORD, Role::Admin, NOW).await.unwrap();
+        assert_eq!(auth.devices().await.unwrap().known(&known, "lea"), None);
     }
 
     #[tokio::test]
@@ -444,7 +531,7 @@ mod tests {
         let auth = Auth::new(Catalogue::new(Records::new(Arc::new(MemoryStore::exclusive()))));
         let old = auth.new_setup_secret(NOW).await.unwrap().unwrap();
         let new = auth.new_setup_secret(NOW).await.unwrap().unwrap();
-        let set_up = async |secret: &Secret| auth.set_up(client(1), secret.reveal(), "max", PASSWORD, NOW).await;
+        let set_up = async |secret: &Secret| auth.set_up(door(1), secret.reveal(), "max", PASSWORD, NOW).await;
         assert!(matches!(set_up(&old).await, Err(AuthError::Wrong)));
         assert!(set_up(&new).await.is_ok());
         assert!(matches!(set_up(&new).await, Err(AuthError::AlreadySetUp)));

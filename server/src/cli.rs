@@ -108,7 +108,7 @@ enum TokenCommand {
     },
     /// Lists tokens: id, role, name
     List,
-    /// Revokes a token; sockets that are open with it stay until they reconnect
+    /// Revokes a token; servers close the sockets that are open with it
     Revoke {
         /// Its id, as `token list` shows it
         id: String,

@@ -1,5 +1,6 @@
-//! argon2id in a bounded pool: at most two at a time, and a short queue, so that sign-in attempts cannot eat the memory
-//! and the processors that votes need.
+//! argon2id in bounded pools: at most two at a time and a short queue for strangers, so that sign-in attempts cannot eat
+//! the memory and the processors that votes need, and one more turn for those who are known, so that no crowd of strangers
+//! keeps the owner waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +10,16 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
+use super::brakes::Caller;
 use crate::catalogue::Refused;
 use crate::domain::Invalid;
 use crate::domain::rule::Rule;
 
-/// Hashes computed at once: 19 MiB and some 20 ms of one processor each (the parameters OWASP recommends).
+/// Hashes computed at once for strangers: 19 MiB and some 20 ms of one processor each (the parameters OWASP recommends).
 const AT_ONCE: usize = 2;
-/// Hashes that may wait for their turn; one more is refused as busy.
+/// Hashes computed at once for those who are known.
+const KNOWN_AT_ONCE: usize = 1;
+/// Hashes that may wait for their turn in each pool; one more is refused as busy.
 const MAX_WAITING: usize = 32;
 /// Shortest password, in characters.
 pub(super) const MIN_PASSWORD_CHARS: usize = 10;
@@ -24,6 +28,13 @@ pub(super) const MAX_PASSWORD_CHARS: usize = 256;
 
 /// Hashes and verifies passwords.
 pub(super) struct Passwords {
+    strangers: Pool,
+    known: Pool,
+}
+
+/// Turns, and who is there for one.
+struct Pool {
+    at_once: usize,
     turns: Arc<Semaphore>,
     present: Arc<AtomicUsize>,
 }
@@ -37,15 +48,15 @@ impl Drop for Present {
     }
 }
 
-impl Passwords {
-    pub(super) fn new() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), present: Arc::new(AtomicUsize::new(0)) }
+impl Pool {
+    fn new(at_once: usize) -> Self {
+        Self { at_once, turns: Arc::new(Semaphore::new(at_once)), present: Arc::new(AtomicUsize::new(0)) }
     }
 
     async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Refused> {
         self.present.fetch_add(1, Ordering::Relaxed);
         let present = Present(self.present.clone());
-        if self.present.load(Ordering::Relaxed) > AT_ONCE + MAX_WAITING {
+        if self.present.load(Ordering::Relaxed) > self.at_once + MAX_WAITING {
             return Err(Refused::Busy);
         }
         let turn = self.turns.clone().acquire_owned().await.map_err(|_| Refused::Busy)?;
@@ -55,6 +66,12 @@ impl Passwords {
             work()
         };
         tokio::task::spawn_blocking(job).await.map_err(|_| Refused::Busy)
+    }
+}
+
+impl Passwords {
+    pub(super) fn new() -> Self {
+        Self { strangers: Pool::new(AT_ONCE), known: Pool::new(KNOWN_AT_ONCE) }
     }
 
     /// The PHC text of a password that is long enough.
@@ -69,8 +86,9 @@ impl Passwords {
             return Err(Invalid::new("password", rule, format!("is {count} characters long"), remedy).into());
         }
         let password = password.to_owned();
+        // Nobody sets a password who has not shown who they are.
         let hashed =
-            self.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
+            self.known.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
         hashed.await?.map_err(|error| {
             tracing::error!(%error, "argon2 refused a password");
             Refused::Busy
@@ -78,12 +96,16 @@ impl Passwords {
     }
 
     /// Whether a password fits a hash; without one it costs the same and is wrong.
-    pub(super) async fn verify(&self, password: &str, hash: Option<String>) -> Result<bool, Refused> {
+    pub(super) async fn verify(&self, password: &str, hash: Option<String>, caller: Caller) -> Result<bool, Refused> {
         if password.chars().count() > MAX_PASSWORD_CHARS {
             return Ok(false);
         }
         let password = password.to_owned();
-        self.run(move || match hash {
+        let pool = match caller {
+            Caller::Stranger => &self.strangers,
+            Caller::Known => &self.known,
+        };
+        pool.run(move || match hash {
             Some(hash) => PasswordHash::new(&hash)
                 .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
             None => {
@@ -104,9 +126,9 @@ mod tests {
         let passwords = Passwords::new();
         let hash = passwords.hash("un mot de passe").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.verify("un mot de passe", Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("un mot de passé", Some(hash)).await.unwrap());
-        assert!(!passwords.verify("un mot de passe", None).await.unwrap());
+        assert!(passwords.verify("un mot de passe", Some(hash.clone()), Caller::Known).await.unwrap());
+        assert!(!passwords.verify("un mot de passé", Some(hash), Caller::Stranger).await.unwrap());
+        assert!(!passwords.verify("un mot de passe", None, Caller::Stranger).await.unwrap());
         assert!(matches!(passwords.hash("court").await, Err(Refused::Invalid(_))));
     }
 
@@ -116,15 +138,17 @@ mod tests {
         let hash = passwords.hash("un mot de passe").await.unwrap();
         let attempt = || {
             let (passwords, hash) = (passwords.clone(), hash.clone());
-            tokio::spawn(async move { passwords.verify("x", Some(hash)).await })
+            tokio::spawn(async move { passwords.verify("x", Some(hash), Caller::Stranger).await })
         };
         let attempts: Vec<_> = (0..200).map(|_| attempt()).collect();
+        let known = passwords.verify("un mot de passe", Some(hash.clone()), Caller::Known).await;
+        assert!(known.unwrap(), "who is known does not wait for them");
         let mut busy = 0;
         for attempt in attempts {
             busy += usize::from(matches!(attempt.await.unwrap(), Err(Refused::Busy)));
         }
         assert!(busy >= 100, "{busy} of 200 were refused");
-        assert_eq!(passwords.present.load(Ordering::Relaxed), 0);
-        assert!(passwords.verify("un mot de passe", Some(hash)).await.unwrap());
+        assert_eq!(passwords.strangers.present.load(Ordering::Relaxed), 0);
+        assert!(passwords.verify("un mot de passe", Some(hash), Caller::Stranger).await.unwrap());
     }
 }

@@ -54,6 +54,14 @@ pub fn hash(secret: &str) -> String {
     })
 }
 
+/// The first half of a SHA-256: a name of fixed length for something that need not be secret.
+pub fn digest(bytes: &[u8]) -> [u8; 16] {
+    let full: [u8; 32] = Sha256::digest(bytes).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&full[..16]);
+    half
+}
+
 /// The CSRF token of a session: known only to who holds the session's cookie, and of no use to find it.
 pub fn csrf_of(session: &str) -> String {
     let digest: [u8; 32] =

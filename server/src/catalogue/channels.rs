@@ -110,6 +110,7 @@ impl Catalogue {
             }
         }
         self.sweep(RecordKind::OverlayKey, slug.as_str()).await?;
+        self.revoked().await?;
         self.sweep(RecordKind::Bareme, slug.as_str()).await?;
         self.remove(&RecordKey::new(RecordKind::Jeux, "", slug.as_str())).await?;
         for (id, _) in self

@@ -1,7 +1,7 @@
 //! Documents of the instance itself: secrets and the set-up link.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, Refused, Result};
 use crate::records::MAX_ATTEMPTS;
@@ -14,6 +14,10 @@ pub enum InstanceId {
     ViewerSecret,
     /// Hash of the one-time set-up secret.
     Setup,
+    /// The secret that device cookies are made with.
+    DeviceSecret,
+    /// How often something was revoked.
+    Revocations,
 }
 
 impl InstanceId {
@@ -21,12 +25,41 @@ impl InstanceId {
         let id = match self {
             Self::ViewerSecret => "viewer_secret",
             Self::Setup => "setup",
+            Self::DeviceSecret => "device_secret",
+            Self::Revocations => "revocations",
         };
         RecordKey::new(RecordKind::Instance, "", id)
     }
 }
 
+/// A count of revocations, as stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Revocations {
+    count: u64,
+}
+
 impl Catalogue {
+    /// Tells every pod that a session, a token or an overlay key is gone: to be called after it is, by whatever revokes one.
+    ///
+    /// # Errors
+    /// The store's. Sockets are then closed when their credentials are looked at anyway: see `app.rs`.
+    pub(super) async fn revoked(&self) -> Result<()> {
+        let count_up = |revocations: &mut Revocations| {
+            revocations.count += 1;
+            Ok::<_, Refused>(())
+        };
+        self.records.update_or_new(&InstanceId::Revocations.key(), count_up).await??;
+        Ok(())
+    }
+
+    /// How often something was revoked: pods look at it to know when to look at what their sockets were opened with.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revocations(&self) -> Result<u64> {
+        Ok(self.instance::<Revocations>(InstanceId::Revocations).await?.map_or(0, |revocations| revocations.count))
+    }
+
     /// A document of the instance.
     ///
     /// # Errors

@@ -76,6 +76,7 @@ impl Catalogue {
         if !self.has_overlay_key(slug, key_id).await? {
             return Err(Refused::unknown("unknown_key", format!("channel {slug} has no such overlay key")));
         }
-        self.remove(&key(slug, key_id)).await
+        self.remove(&key(slug, key_id)).await?;
+        self.revoked().await
     }
 }

@@ -208,7 +208,8 @@ impl Catalogue {
         if self.token(hash).await?.is_none() {
             return Err(Refused::unknown("unknown_token", "there is no such token"));
         }
-        self.remove(&token_key(hash)).await
+        self.remove(&token_key(hash)).await?;
+        self.revoked().await
     }
 
     /// Every session with its hash, oldest first.
@@ -262,6 +263,9 @@ impl Catalogue {
     pub async fn delete_session(&self, hash: &str) -> Result<bool> {
         let found = self.session(hash).await?.is_some();
         self.remove(&session_key(hash)).await?;
+        if found {
+            self.revoked().await?;
+        }
         Ok(found)
     }
 }

@@ -19,6 +19,9 @@ const VIEWER_COOKIE_DAYS: i64 = 400;
 /// How long a browser keeps its session cookie; the server decides when the session is over.
 const SESSION_COOKIE_DAYS: i64 = 30;
 
+/// How long a browser keeps its device cookie: as long as browsers keep any.
+const DEVICE_COOKIE_DAYS: i64 = 400;
+
 /// Whether `__Host-` and `Secure` cookies work: only where people come over https.
 fn is_https(settings: &Settings) -> bool {
     settings.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
@@ -52,6 +55,16 @@ pub fn session_cookie(settings: &Settings, secret: &str) -> Cookie<'static> {
 /// The cookie that makes a browser forget its session.
 pub fn no_session_cookie(settings: &Settings) -> Cookie<'static> {
     cookie(settings, session_cookie_name(settings), String::new(), 0, SameSite::Strict)
+}
+
+/// Name of the device cookie: see [`crate::auth::Door`].
+pub fn device_cookie_name(settings: &Settings) -> &'static str {
+    if is_https(settings) { "__Host-bareme_device" } else { "bareme_device" }
+}
+
+/// The cookie by which a browser is known that somebody signed in with. It outlives the session.
+pub fn device_cookie(settings: &Settings, device: String) -> Cookie<'static> {
+    cookie(settings, device_cookie_name(settings), device, DEVICE_COOKIE_DAYS, SameSite::Strict)
 }
 
 /// The viewer that the cookie of a request stands for, with their token.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, 
 
 use super::admission::Ticket;
 use super::session::{Action, Role, Session};
+use crate::auth::Held;
 use crate::conductor::Conductor;
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
@@ -47,8 +48,8 @@ enum News {
 
 /// What a socket was opened with, and can be revoked.
 pub struct Credential {
-    /// Id of the overlay key, token or session.
-    pub id: String,
+    /// The overlay key, token or session.
+    pub held: Held,
     /// Revocations since before it was looked at.
     pub revoked: broadcast::Receiver<Arc<str>>,
 }
@@ -96,7 +97,7 @@ impl Socket {
         let Self { session, seat, ticket, hub, credential, welcome, sender, mut messages } = self;
         let mut room = seat.subscribe();
         let (news, mut inbox) = mpsc::channel(MAX_NEWS);
-        let (credential, mut revoked) = credential.map(|held| (held.id, held.revoked)).unzip();
+        let (credential, mut revoked) = credential.map(|credential| (credential.held, credential.revoked)).unzip();
         let mut draining = hub.draining();
         let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);

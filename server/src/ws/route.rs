@@ -15,6 +15,7 @@ use super::handler::{self, Credential, PING_INTERVAL, Socket};
 use super::session::{Role, Session};
 use super::sizes;
 use crate::auth::request::{admin_of, overlay_key};
+use crate::auth::{Opener, Via};
 use crate::domain::key::Slug;
 use crate::domain::rule::Rule;
 use crate::http::AppState;
@@ -113,7 +114,8 @@ async fn connect(
     let channel = Slug::new(name).map_err(|_| unknown())?;
     let client = state.limited_client(&request);
     let ticket = state.admission.admit(client).map_err(refuse)?;
-    // Before the credential is looked at: what is revoked from here on closes the socket.
+    // Before the credential is looked at: what is revoked from here on closes the socket. It is held after that, so that
+    // what another pod revokes meanwhile does, too.
     let revocations = || state.hub.revocations();
     let (role, credential, token) = match query.role {
         AskedRole::Viewer => match viewer_of(&state, &request) {
@@ -130,12 +132,15 @@ async fn connect(
             let refused =
                 || Problem::forbidden(Rule::InvalidOverlayKey, "the overlay key is not valid, or not any more", remedy);
             let id = overlay_key(&state, &channel, key).await?.ok_or_else(refused)?;
-            (Role::Overlay, Some(Credential { id, revoked }), None)
+            let held = state.auth.hold(&id, Opener::OverlayKey(channel.clone()));
+            (Role::Overlay, Some(Credential { held, revoked }), None)
         }
         AskedRole::Admin => {
             let revoked = revocations();
-            let id = admin_of(&state, &request).await?.credential;
-            (Role::Admin, Some(Credential { id, revoked }), None)
+            let principal = admin_of(&state, &request).await?;
+            let opener = if principal.via == Via::Token { Opener::Token } else { Opener::Session };
+            let held = state.auth.hold(&principal.credential, opener);
+            (Role::Admin, Some(Credential { held, revoked }), None)
         }
     };
     let mut seat = state.hub.enter(&channel).await?.ok_or_else(unknown)?;

@@ -7,5 +7,6 @@ mod delivery;
 mod http;
 mod qr;
 mod results;
+mod revoked;
 mod rules;
 mod support;

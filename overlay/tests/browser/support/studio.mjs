@@ -20,7 +20,8 @@ export async function signIn(server, name, password) {
     return answer.status !== 429 && answer;
   };
   const answer = await until("an attempt to sign in", isLetTry, 20_000, 500);
-  return { status: answer.status, cookie: answer.headers.get("set-cookie")?.split(";")[0] ?? "", ...(await answer.json()) };
+  const cookie = answer.headers.getSetCookie().find((set) => set.startsWith("bareme_session="))?.split(";")[0] ?? "";
+  return { status: answer.status, cookie, ...(await answer.json()) };
 }
 
 /** Whether a session's cookie still opens anything. */

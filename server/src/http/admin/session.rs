@@ -1,5 +1,6 @@
 //! Signing in and out, and the first account.
 
+use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, body, identity};
 use crate::auth::secrets::csrf_of;
-use crate::auth::{SignedIn, Via, admin_of, check_same_site, require};
+use crate::auth::{Door, SignedIn, Via, admin_of, check_same_site, require};
 use crate::catalogue::Role;
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -50,16 +51,19 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
     config.service(set_up).service(log_in).service(log_out).service(current_session);
 }
 
+fn door<'a>(state: &State, request: &HttpRequest, device: Option<&'a Cookie<'_>>) -> Door<'a> {
+    Door { client: identity::client_key(&state.settings, request), device: device.map(Cookie::value) }
+}
+
 fn signed_in(state: &State, signed: SignedIn, mut response: actix_web::HttpResponseBuilder) -> HttpResponse {
     for session in &signed.ended {
         state.hub.revoke(session);
     }
     let csrf = Some(csrf_of(signed.session.reveal()));
-    response.cookie(identity::session_cookie(&state.settings, signed.session.reveal())).json(SessionInfo {
-        name: signed.name,
-        role: signed.role,
-        csrf,
-    })
+    response
+        .cookie(identity::session_cookie(&state.settings, signed.session.reveal()))
+        .cookie(identity::device_cookie(&state.settings, signed.device))
+        .json(SessionInfo { name: signed.name, role: signed.role, csrf })
 }
 
 /// Makes the first account
@@ -75,8 +79,9 @@ fn signed_in(state: &State, signed: SignedIn, mut response: actix_web::HttpRespo
 async fn set_up(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
     check_same_site(&state.settings, &request)?;
     let body: SetupBody = body::json(&request, &mut payload).await?;
-    let client = identity::client_key(&state.settings, &request);
-    let signed = state.auth.set_up(client, &body.token, &body.name, &body.password, state.now_us()).await?;
+    let device = request.cookie(identity::device_cookie_name(&state.settings));
+    let door = door(&state, &request, device.as_ref());
+    let signed = state.auth.set_up(door, &body.token, &body.name, &body.password, state.now_us()).await?;
     tracing::info!(account = %signed.name, "the first account was made");
     Ok(signed_in(&state, signed, HttpResponse::Created()))
 }
@@ -92,8 +97,9 @@ async fn set_up(state: State, request: HttpRequest, mut payload: web::Payload) -
 async fn log_in(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
     check_same_site(&state.settings, &request)?;
     let body: LoginBody = body::json(&request, &mut payload).await?;
-    let client = identity::client_key(&state.settings, &request);
-    let signed = state.auth.log_in(client, &body.name, &body.password, state.now_us()).await?;
+    let device = request.cookie(identity::device_cookie_name(&state.settings));
+    let door = door(&state, &request, device.as_ref());
+    let signed = state.auth.log_in(door, &body.name, &body.password, state.now_us()).await?;
     Ok(signed_in(&state, signed, HttpResponse::Ok()))
 }
 

@@ -17,6 +17,7 @@ use rustix::net::{SendFlags, send};
 
 use super::frame::{Limits, MAX_CONTROL_BYTES, Reader};
 use super::table::Key;
+use crate::auth::Held;
 use crate::hub::Seat;
 use crate::protocol::text::{MAX_HEAD_BYTES, Text, write_head};
 use crate::protocol::{Close, MAX_CLIENT_MESSAGE_BYTES};
@@ -80,11 +81,11 @@ pub(super) struct Participant {
     /// Freed with the goodbye: a place is taken as long as frames are sent.
     pub(super) seat: Seat,
     _ticket: Ticket,
-    pub(super) credential: Option<Box<str>>,
+    pub(super) credential: Option<Box<Held>>,
 }
 
 impl Participant {
-    pub(super) fn new(session: Session, seat: Seat, ticket: Ticket, credential: Option<Box<str>>) -> Self {
+    pub(super) fn new(session: Session, seat: Seat, ticket: Ticket, credential: Option<Box<Held>>) -> Self {
         Self { session, seat, _ticket: ticket, credential }
     }
 }
@@ -180,7 +181,7 @@ impl Connection {
     /// The credential it was opened with.
     pub(super) fn credential(&self) -> Option<&str> {
         match &self.mind {
-            Some(Mind::Participant(participant)) => participant.credential.as_deref(),
+            Some(Mind::Participant(participant)) => participant.credential.as_ref().map(|held| &***held),
             _ => None,
         }
     }

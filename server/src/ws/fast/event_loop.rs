@@ -266,8 +266,8 @@ impl EventLoop {
             Accepted::Echo => (Mind::Echo, None),
             Accepted::Member(member) => {
                 let super::connection::Member { session, seat, ticket, credential, welcome } = *member;
-                let (id, revoked) = credential.map(|Credential { id, revoked }| (id, revoked)).unzip();
-                let participant = Participant::new(session, seat, ticket, id.map(String::into_boxed_str));
+                let (held, revoked) = credential.map(|Credential { held, revoked }| (held, revoked)).unzip();
+                let participant = Participant::new(session, seat, ticket, held.map(Box::new));
                 (Mind::Participant(participant), Some((welcome, revoked)))
             }
         };

@@ -9,6 +9,7 @@ use super::support::{Server, read, refused};
 /// A browser: a cookie and a CSRF token.
 struct Browser {
     cookie: String,
+    device: String,
     csrf: String,
 }
 
@@ -26,14 +27,18 @@ async fn anonymous(server: &Server, path: &str, body: &Value) -> reqwest::Respon
 }
 
 async fn browser(response: reqwest::Response) -> Browser {
-    let set = response.headers()[SET_COOKIE].to_str().unwrap().to_owned();
-    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {
-        assert!(set.contains(attribute), "{attribute} in {set}");
-    }
-    let cookie = set.split(';').next().unwrap().to_owned();
+    let set: Vec<_> = response.headers().get_all(SET_COOKIE).iter().map(|set| set.to_str().unwrap()).collect();
+    let given = |name: &str| {
+        let set = set.iter().find(|set| set.starts_with(name)).unwrap_or_else(|| panic!("{name} in {set:?}"));
+        for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(set.contains(attribute), "{attribute} in {set}");
+        }
+        set.split(';').next().unwrap().to_owned()
+    };
+    let (cookie, device) = (given("bareme_session="), given("bareme_device="));
     let (_, body) = read(response).await;
     assert_eq!((body["name"].as_str(), body["role"].as_str()), (Some("Éloïse"), Some("admin")));
-    Browser { cookie, csrf: body["csrf"].as_str().unwrap().to_owned() }
+    Browser { cookie, device, csrf: body["csrf"].as_str().unwrap().to_owned() }
 }
 
 impl Browser {
@@ -142,6 +147,29 @@ async fn guessing_passwords_is_slowed_down() {
         last = read(response).await;
     }
     refused(&last, 429, "too_fast", None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_passwords_from_everywhere_keep_a_browser_that_signed_in_before_out_of_nothing() {
+    let server = Server::with(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let owner = set_up(&server).await;
+    let log_in = async |from: &str, password: &str, cookie: &str| {
+        let request = server.client.post(format!("{}/api/admin/login", server.base)).header("Cookie", cookie);
+        let request = request.header("X-Forwarded-For", from).json(&json!({"name": "Éloïse", "password": password}));
+        request.send().await.unwrap().status()
+    };
+    let mut slowed = 0;
+    for last in 1..=39 {
+        let status = log_in(&format!("198.51.100.{last}"), "faux faux faux", "").await;
+        assert!([401, 429].contains(&status.as_u16()), "{status}");
+        slowed += u32::from(status == 429);
+    }
+    assert!(slowed > 0, "39 tries at one name from 39 addresses");
+    assert_eq!(log_in("203.0.113.9", PASSWORD, "").await, 429, "somebody nobody knows");
+    // Signed out, and from one of the addresses that guessed.
+    assert_eq!(log_in("198.51.100.1", PASSWORD, &owner.device).await, 200);
+    assert_eq!(log_in("203.0.113.9", PASSWORD, &owner.device).await, 200);
+    assert_eq!(log_in("203.0.113.9", PASSWORD, "bareme_device=AAAA").await, 429, "a cookie that is made up");
 }
 
 #[tokio::test(flavor = "multi_thread")]

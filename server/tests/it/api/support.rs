@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bareme::app::App;
 use bareme::catalogue::Role;
 use bareme::settings::Settings;
+use bareme::store::Store;
 use bareme::store::memory::MemoryStore;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ pub(super) struct Server {
     pub(super) token: String,
     pub(super) setup: String,
     pub(super) client: Client,
+    store: Arc<MemoryStore>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -33,18 +35,29 @@ impl Server {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(Arc::new(MemoryStore::exclusive()), change).await
+    }
+
+    /// Two pods over one store.
+    pub(super) async fn pair() -> (Self, Self) {
+        let one = Self::over(Arc::new(MemoryStore::new()), |_| {}).await;
+        let other = Self::over(Arc::clone(&one.store), |_| {}).await;
+        (one, other)
+    }
+
+    async fn over(store: Arc<MemoryStore>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings { workers: 1, ..Settings::default() };
         settings.listen.set_port(0);
         change(&mut settings);
         let listener = bareme::app::listen(settings.listen).unwrap();
-        let app = App::build(settings, Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
+        let app = App::build(settings, Arc::clone(&store) as Arc<dyn Store>, listener).await.unwrap();
         let state = app.state();
         let base = format!("http://localhost:{}", app.port());
         let (_, _, token) = state.auth.new_token("test", Role::Admin, state.now_us()).await.unwrap();
         let setup = app.setup_secret().unwrap().reveal().to_owned();
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app.run(async { drop(stopped.await) }, std::future::pending()));
-        Self { base, token: token.reveal().to_owned(), setup, client: Client::new(), stop: Some(stop) }
+        Self { base, token: token.reveal().to_owned(), setup, client: Client::new(), store, stop: Some(stop) }
     }
 
     /// Sends JSON with the token; returns status and body.
