@@ -9,6 +9,7 @@ mod audience;
 mod claims;
 mod conducted;
 mod documents;
+mod executor;
 mod faults;
 mod network;
 mod oracle;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 
 use self::claims::Claims;
 use self::conducted::Plan;
+use self::executor::Executor;
 use self::network::{Cut, NODES, Network, Weather};
 use self::oracle::{Figures, Oracle};
 use self::pods::Pod;
@@ -75,6 +77,8 @@ pub(crate) struct World {
     claims: Mutex<Claims>,
     /// Which lives there are, where pods run conductors.
     plan: Option<Plan>,
+    /// Runs the tasks of pods that run conductors.
+    executor: Option<Executor>,
     pods: Mutex<Vec<Option<Arc<Pod>>>>,
     skews_us: Vec<AtomicI64>,
     furthest_us: Vec<AtomicI64>,
@@ -102,6 +106,8 @@ pub(crate) struct Report {
     /// What did not hold, in the order it was noticed.
     pub(crate) violations: Vec<String>,
     pub(crate) figures: Figures,
+    /// What admins asked for and what became of records, for who replays one seed.
+    pub(crate) history: Vec<String>,
     /// Of everything that happened.
     pub(crate) hash: u64,
     pub(crate) virtual_ms: u64,
@@ -153,6 +159,7 @@ impl World {
             sent: Notify::new(),
             oracles: items.into_iter().map(|item| (item, Mutex::new(Oracle::new(item)))).collect(),
             claims: Mutex::default(),
+            executor: plan.is_some().then(Executor::default),
             plan,
             pods: Mutex::new((0..slots).map(|_| None).collect()),
             skews_us: (0..slots).map(skew).collect(),
@@ -237,7 +244,8 @@ impl World {
         figures.presses = self.claims().presses();
         found.sort();
         let violations = found.into_iter().map(|(ms, what)| format!("{:.3} s: {what}", ms as f64 / 1000.0)).collect();
-        Report { violations, figures, hash: locked(&self.hash).finish(), virtual_ms: self.now_ms() }
+        let history = std::mem::take(&mut self.claims().history);
+        Report { violations, history, figures, hash: locked(&self.hash).finish(), virtual_ms: self.now_ms() }
     }
 
     fn pods(&self) -> MutexGuard<'_, Vec<Option<Arc<Pod>>>> {

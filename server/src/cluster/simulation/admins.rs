@@ -200,13 +200,14 @@ impl Admin {
             let body = planned.and_then(|live| serde_json::to_string(live).ok()).unwrap_or_default();
             let store = Arc::clone(&pod.conducted().store);
             let key = RecordKey::new(RecordKind::Live, "", live_id.to_string());
-            let made = pod.ask(&world, "make", None, patience, cancels, |_| async move {
+            let what = format!("{live_id} Make");
+            let made = pod.ask(&world, &what, None, patience, cancels, |_| async move {
                 store.put_record(&key, 0, body).await.map_err(ConductError::from)
             });
             return matches!(made.await, Some(Ok(_)));
         }
         let undoes = matches!(action, Action::Undo).then_some(live_id);
-        let what = format!("{action:?}");
+        let what = format!("{live_id} {action:?}");
         let asked =
             pod.ask(&world, &what, undoes, patience, cancels, |conductor| carry_out(conductor, live_id, action));
         matches!(asked.await, Some(Ok(_)))

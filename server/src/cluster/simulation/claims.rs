@@ -35,7 +35,18 @@ pub(super) struct Claims {
     pressed: u64,
     /// Greatest rank and revision of an item that a pod has shown in its channel.
     shown: BTreeMap<(WriterId, ItemId), (Rank, u64)>,
+    pub(super) history: Vec<String>,
     now_ms: u64,
+}
+
+/// A live in one line.
+fn told(live: &Live) -> String {
+    let Live { status, current, closes_at_us, ends_at_us, closed_at_us, closed_with, .. } = live;
+    let jeux: Vec<_> = live.programme.iter().map(|jeu| jeu.jeu_id.0).collect();
+    format!(
+        "{status:?}, current {current:?} of {jeux:?}, closes {closes_at_us:?}, ends {ends_at_us:?}, ended {closed_at_us:?} \
+         with {closed_with:?}"
+    )
 }
 
 impl Claims {
@@ -43,6 +54,10 @@ impl Claims {
         if self.violations.len() < MAX_VIOLATIONS {
             self.violations.push((self.now_ms, what.to_owned()));
         }
+    }
+
+    pub(super) fn note(&mut self, what: String) {
+        self.history.push(format!("{:.3} s: {what}", self.now_ms as f64 / 1000.0));
     }
 
     pub(super) fn tick(&mut self, now_ms: u64) {
@@ -66,17 +81,23 @@ impl Claims {
         let Document { revision, body, .. } = Document::of(value);
         match key {
             Key::Channel(number) => {
-                if let Ok(channel) = serde_json::from_str(&body) {
+                if let Ok(channel) = serde_json::from_str::<Channel>(&body) {
+                    self.note(format!(
+                        "channel {number}: {:?} on air, {:?} last",
+                        channel.open_live, channel.last_live
+                    ));
                     self.channels.insert(number, channel);
                 }
             }
             Key::Live(live_id) if revision == 0 => {
+                self.note(format!("{live_id} is deleted"));
                 if self.lives.remove(&live_id).is_some_and(|live| live.status != LiveStatus::Draft) {
                     self.violated(&format!("live {live_id} was on air and is deleted"));
                 }
             }
             Key::Live(live_id) => {
                 if let Ok(live) = serde_json::from_str::<Live>(&body) {
+                    self.note(format!("{live_id} at {revision}: {}", told(&live)));
                     self.live_changed(live_id, live);
                 }
             }
@@ -127,12 +148,14 @@ impl Claims {
         if let Some(live_id) = undoes {
             self.undone_ms.insert(live_id, self.now_ms);
         }
+        self.note(format!("#{} {what} at {writer}", self.pressed));
         self.presses.insert(self.pressed, Press { writer, at_ms: self.now_ms, what: what.to_owned() });
         self.pressed
     }
 
-    pub(super) fn answered(&mut self, press: u64) {
+    pub(super) fn answered(&mut self, press: u64, how: &str) {
         self.presses.remove(&press);
+        self.note(format!("#{press} {how}"));
     }
 
     pub(super) fn owes_answers(&self) -> bool {

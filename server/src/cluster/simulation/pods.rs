@@ -118,7 +118,11 @@ pub(super) struct GatedTasks(Arc<Gate>);
 
 impl Tasks for GatedTasks {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        drop(tokio::spawn(Gated { gate: Arc::clone(&self.0), task: Some(task) }));
+        let task = Gated { gate: Arc::clone(&self.0), task: Some(task) };
+        match &self.0.world.executor {
+            Some(executor) => executor.spawn(Box::pin(task)),
+            None => drop(tokio::spawn(task)),
+        }
     }
 }
 

@@ -118,6 +118,9 @@ fn simulate() {
         if !report.violations.is_empty() {
             say(&told(from + index, &report));
         }
+        if count == 1 {
+            report.history.iter().for_each(|line| say(line));
+        }
         (report.violations.len(), report.figures, report.virtual_ms)
     });
     let mut total = Figures::default();
