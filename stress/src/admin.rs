@@ -127,6 +127,27 @@ impl Api {
         }
     }
 
+    /// One press: one try, whatever becomes of it. What the answer says, if it is JSON.
+    ///
+    /// # Errors
+    /// When nothing answered.
+    pub async fn press(&self, method: &Method, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
+        let (status, text) = self.once(method, path, (!body.is_null()).then_some(body)).await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// One attempt at a vote over `POST /api/note`, with a body that is JSON.
+    ///
+    /// # Errors
+    /// When nothing answered.
+    pub async fn vote(&self, body: &str) -> Result<(StatusCode, Value)> {
+        let url = format!("{}/api/note", self.base.as_str().trim_end_matches('/'));
+        let request = self.client.post(url).header(reqwest::header::CONTENT_TYPE, "application/json");
+        let response = request.body(body.to_owned()).send().await?;
+        let status = response.status();
+        Ok((status, serde_json::from_str(&response.text().await?).unwrap_or_default()))
+    }
+
     /// The text of a GET.
     ///
     /// # Errors

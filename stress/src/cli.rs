@@ -73,6 +73,12 @@ fn act(cli: Cli) -> Result<bool, Failure> {
             crate::bench::floor::serve(*listen, Duration::from_millis(*tick_ms), *frame_bytes)?;
             Ok(true)
         }
+        Command::Press(request) => {
+            let pressed = in_runtime(|interrupted| crate::press::run(request.clone(), interrupted))?;
+            pressed.write(&request.out.with_extension("json"))?;
+            print(&pressed.text())?;
+            Ok(pressed.passed)
+        }
         Command::Report { result, out } => {
             let read = RunResult::read(result).map_err(usage)?;
             write_whole(out, report::html(&read).as_bytes())?;
@@ -109,7 +115,7 @@ fn run(mut config: Config, common: &Common) -> Result<bool> {
             "no --token: joins the live that is on air; every viewer asks for its own note, and nobody can see who counts twice",
         );
     }
-    let outcome = in_runtime(config, token, common.quiet);
+    let outcome = in_runtime(|interrupted| crate::run::run(config, token, interrupted, common.quiet));
     if let Some(Err(error)) = lent.map(|lent| lent.revoke()) {
         say(&format!("the token of this run could not be revoked: {error:#}; `bareme token list` shows it"));
     }
@@ -125,7 +131,10 @@ fn run(mut config: Config, common: &Common) -> Result<bool> {
     Ok(result.passed)
 }
 
-fn in_runtime(config: Config, token: Option<String>, quiet: bool) -> Result<RunResult> {
+fn in_runtime<T, W>(work: impl FnOnce(watch::Receiver<bool>) -> W) -> Result<T>
+where
+    W: Future<Output = Result<T>>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let outcome = runtime.block_on(async {
         let (sender, interrupted) = watch::channel(false);
@@ -148,7 +157,7 @@ fn in_runtime(config: Config, token: Option<String>, quiet: bool) -> Result<RunR
                     writeln!(std::io::stderr(), "\nending early: waits for answers and recounts; once more to abort");
             }
         });
-        crate::run::run(config, token, interrupted, quiet).await
+        work(interrupted).await
     });
     // Workers of a run that failed are not waited for.
     runtime.shutdown_background();

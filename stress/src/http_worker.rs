@@ -214,6 +214,13 @@ async fn vote(state: Rc<State>, jeu: u32, steps: Steps, due: Instant) {
     *state.waiting.borrow_mut() -= 1;
 }
 
+/// What a refusal of `POST /api/note` means for the note.
+pub(crate) fn status_of(status: StatusCode, code: &str) -> Status {
+    let known: Result<Status, _> = serde_json::from_value(Value::String(code.to_owned()));
+    // Any other problem, such as a live that is over, says as surely that nothing was stored.
+    known.unwrap_or(if status.is_server_error() { Status::Unknown } else { Status::Invalid })
+}
+
 impl State {
     /// Writes an answer down; how long to wait before the same is sent again, if it has to be.
     fn on_answer(
@@ -242,9 +249,7 @@ impl State {
         }
         let code = answer["code"].as_str().unwrap_or("no code").to_owned();
         self.count(|counters| *counters.refusals.entry(code.clone()).or_default() += 1);
-        let known: Result<Status, _> = serde_json::from_value(Value::String(code));
-        // Any other problem, such as a live that is over, says as surely that nothing was stored.
-        let known = known.unwrap_or(if status.is_server_error() { Status::Unknown } else { Status::Invalid });
+        let known = status_of(status, &code);
         self.ledger.borrow_mut().answered(note, known, now_us);
         matches!(known, Status::RetryAfter | Status::TooFast).then(|| Duration::from_millis(500))
     }

@@ -19,6 +19,7 @@ pub mod monitor;
 pub mod null;
 pub mod oracle;
 pub mod plan;
+pub mod press;
 pub mod report;
 pub mod result;
 pub mod run;

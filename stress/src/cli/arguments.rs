@@ -34,6 +34,8 @@ pub(super) enum Command {
     Flood(FloodArgs),
     /// Votes over POST /api/note
     Http(HttpArgs),
+    /// Admins on every server press everything at random moments while people vote; every live is recounted
+    Press(crate::press::Request),
     /// Says what changed between two runs, and whether it is more than noise
     Compare {
         /// Result file of the run before
@@ -399,7 +401,12 @@ impl Command {
                 };
                 Ok((config, args.common))
             }
-            Self::Compare { .. } | Self::Report { .. } | Self::Null { .. } | Self::Bench(_) | Self::Floor { .. } => {
+            Self::Press(_)
+            | Self::Compare { .. }
+            | Self::Report { .. }
+            | Self::Null { .. }
+            | Self::Bench(_)
+            | Self::Floor { .. } => {
                 bail!("no run")
             }
         }

@@ -164,6 +164,16 @@ pub(super) const ALL: &[Script] = &[
         harm: |_| Ok("100 closes".to_owned()),
     },
     Script {
+        name: "pressed",
+        what: "ten minutes in which admins on every pod press everything at random while pods are killed",
+        audience: &["press", "--seconds", "SECONDS", "--voters", "40"],
+        seconds: 600,
+        balance: Balance::Sticky,
+        habitats: ALL_PLAIN,
+        back_within_ms: None,
+        harm: now_and_then_killed,
+    },
+    Script {
         name: "clock-ahead",
         what: "the wall clock of a pod is an hour ahead",
         audience: &["flood", "--rate", "1000", "--seconds", "SECONDS", "--jeux", "4", "--skewed-clocks"],
@@ -206,6 +216,19 @@ fn pods_killed(scene: &mut Scene<'_>) -> Result<String> {
         let pod = scene.pods.pod((kills - 1) % PODS);
         pod.start()?;
         pod.wait()?;
+    }
+    Ok(format!("{kills} kills"))
+}
+
+/// A pod every twenty seconds, for as long as it lasts.
+fn now_and_then_killed(scene: &mut Scene<'_>) -> Result<String> {
+    let mut kills = 0;
+    while scene.wait(seconds(19))? {
+        scene.pods.pod(kills % PODS).kill();
+        scene.wait(seconds(1))?;
+        scene.pods.pod(kills % PODS).start()?;
+        scene.pods.pod(kills % PODS).wait()?;
+        kills += 1;
     }
     Ok(format!("{kills} kills"))
 }
