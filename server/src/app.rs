@@ -22,6 +22,7 @@ use crate::auth::secrets::Secret;
 use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::conductor::{ConductError, Conductor};
+use crate::http::hosts::{self, Hosts};
 use crate::http::openapi::Api;
 use crate::http::{AppState, State, assets, configure, not_found, request_id, security};
 use crate::hub::Hub;
@@ -170,6 +171,7 @@ impl App {
             newcomers,
             admission: Admission::new(settings.max_connections, settings.sockets_per_address),
             loops,
+            hosts: Arc::new(Hosts::new(&settings)),
             settings: Arc::new(settings),
             store,
             records,
@@ -333,6 +335,7 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
         let state = state.clone();
         ActixApp::new()
             .wrap(Compress::default())
+            .wrap(from_fn(hosts::check))
             .wrap(from_fn(security::secure))
             // The last is the outermost: whatever the others say has the id.
             .wrap(from_fn(request_id::identify))

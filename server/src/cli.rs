@@ -281,7 +281,10 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
         let text = announce::text(&state.settings, app.address(), app.setup_secret(), demo.as_ref());
         said.say(text.as_bytes());
         if let (Some(demo), Some(count @ 1..)) = (&demo, demo_viewers) {
-            tokio::spawn(demo::simulate(announce::own_address(app.address()), demo.channel.to_string(), count));
+            let address = announce::own_address(app.address());
+            let public = state.settings.public_url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
+            let host = public.unwrap_or_else(|| address.to_string());
+            tokio::spawn(demo::simulate(address, host, demo.channel.to_string(), count));
         }
         Ok(app.run(signal(), async { signal().await }).await?)
     });

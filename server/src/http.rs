@@ -8,6 +8,7 @@ pub mod assets;
 pub mod body;
 pub mod error;
 pub mod health;
+pub mod hosts;
 pub mod identity;
 pub mod monitoring;
 pub mod openapi;
@@ -41,6 +42,7 @@ use crate::ws::admission::Admission;
 use crate::ws::session::Terms;
 use error::Problem;
 use health::Readiness;
+use hosts::Hosts;
 use openapi::Api;
 
 /// What every handler can reach.
@@ -62,6 +64,8 @@ pub struct AppState {
     pub catalogue: Catalogue,
     /// Passwords, sessions, tokens.
     pub auth: Auth,
+    /// Under which names it answers.
+    pub hosts: Arc<Hosts>,
     /// Whether this pod should get traffic.
     pub readiness: Arc<Readiness>,
     /// Votes over HTTP, by client address.

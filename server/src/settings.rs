@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::archive::{DumpTo, TargetUrl};
+use crate::http::hosts::HostName;
 use crate::store::cql::CqlUrl;
 use crate::ws::session::Rate;
 
@@ -88,6 +89,8 @@ pub struct Settings {
     pub store: StoreKind,
     /// Origin and path prefix people reach this server under; `None`: what the request says.
     pub public_url: Option<url::Url>,
+    /// Names this server answers under besides.
+    pub allowed_hosts: Vec<HostName>,
     /// Serves `overlay/` from this folder instead of the embedded files, while working on them.
     pub assets_dir: Option<PathBuf>,
     /// Networks whose `X-Forwarded-*` headers are believed.
@@ -136,6 +139,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("bareme-data"),
             store: StoreKind::Sqlite,
             public_url: None,
+            allowed_hosts: Vec::new(),
             assets_dir: None,
             trusted_proxies: Vec::new(),
             log: "info".to_owned(),
@@ -157,11 +161,12 @@ impl Default for Settings {
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 21] = [
     "listen",
     "data_dir",
     "store",
     "public_url",
+    "allowed_hosts",
     "assets_dir",
     "trusted_proxies",
     "log",
@@ -290,6 +295,10 @@ impl Settings {
             "data_dir" => text(self.data_dir.display().to_string()),
             "store" => text(self.store.to_string()),
             "public_url" => self.public_url.as_ref().and_then(|url| text(url.to_string())),
+            "allowed_hosts" => {
+                let hosts = self.allowed_hosts.iter().map(|host| toml::Value::String(host.to_string()));
+                Some(toml::Value::Array(hosts.collect()).to_string())
+            }
             "assets_dir" => self.assets_dir.as_ref().and_then(|folder| text(folder.display().to_string())),
             "trusted_proxies" => {
                 let networks = self.trusted_proxies.iter().map(|network| toml::Value::String(network.to_string()));

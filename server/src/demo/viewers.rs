@@ -10,6 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Map, Value};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_websockets::{ClientBuilder, Message};
 
@@ -36,13 +37,14 @@ struct Viewer {
     notes: HashMap<(uuid::Uuid, u32), BTreeMap<String, u8>>,
 }
 
-/// Keeps `count` viewers voting on a channel of the server at `address`, for ever.
-pub async fn simulate(address: SocketAddr, channel: String, count: u32) {
-    let viewers = (0..count).map(|number| live_on(address, channel.clone(), number));
+/// Keeps `count` viewers voting on a channel of the server at `address`, which answers under the name `host`, for ever.
+pub async fn simulate(address: SocketAddr, host: String, channel: String, count: u32) {
+    let uri = format!("ws://{host}/ws/{channel}");
+    let viewers = (0..count).map(|number| live_on(address, uri.clone(), number));
     futures_util::future::join_all(viewers).await;
 }
 
-async fn live_on(address: SocketAddr, channel: String, number: u32) {
+async fn live_on(address: SocketAddr, uri: String, number: u32) {
     let mut random = StdRng::seed_from_u64(u64::from(number));
     let kindness = random.random_range(-0.25..0.25);
     let mut viewer = Viewer { random, kindness, token: None, last_v: 0, notes: HashMap::new() };
@@ -51,7 +53,7 @@ async fn live_on(address: SocketAddr, channel: String, number: u32) {
     sleep(Duration::from_millis(viewer.random.random_range(0..3_000))).await;
     loop {
         let connected = Instant::now();
-        if let Err(error) = watch(&mut viewer, address, &channel).await {
+        if let Err(error) = watch(&mut viewer, address, &uri).await {
             tracing::debug!(number, %error, "a simulated viewer was cut off");
         }
         if connected.elapsed() > MAX_BACKOFF {
@@ -65,9 +67,9 @@ async fn live_on(address: SocketAddr, channel: String, number: u32) {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One connection, until it ends.
-async fn watch(viewer: &mut Viewer, address: SocketAddr, channel: &str) -> Result<(), Failure> {
-    let uri = format!("ws://{address}/ws/{channel}").parse()?;
-    let (mut socket, _) = ClientBuilder::from_uri(uri).connect().await?;
+async fn watch(viewer: &mut Viewer, address: SocketAddr, uri: &str) -> Result<(), Failure> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut socket, _) = ClientBuilder::from_uri(uri.parse()?).connect_on(stream).await?;
     if let Some(token) = &viewer.token {
         let hello = ClientMessage::Hello { viewer: token.clone() };
         socket.send(Message::text(serde_json::to_string(&hello)?)).await?;

@@ -186,6 +186,8 @@ rules! {
     Csrf = "csrf";
     /// A page of another site sent it.
     WrongOrigin = "wrong_origin";
+    /// The server does not answer under the name in `Host`.
+    Misdirected = "misdirected";
     /// Too many requests.
     TooFast = "too_fast" { wait_s: u64 };
     /// The body did not come in time.

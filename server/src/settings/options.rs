@@ -27,6 +27,11 @@ pub struct Options {
     /// URL people reach this server under, when a proxy stands before it [default: what each request says]
     #[arg(long, global = true, env = "BAREME_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
+    /// Names this server answers under besides that of --public-url, or, without it, besides localhost and the addresses of
+    /// this machine [default: none]
+    #[arg(long, global = true, env = "BAREME_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub allowed_hosts: Option<Vec<String>>,
     /// Serves the pages' files from this folder, for people who work on them
     #[arg(long, global = true, hide = true, env = "BAREME_ASSETS_DIR", value_name = "FOLDER")]
     pub assets_dir: Option<PathBuf>,

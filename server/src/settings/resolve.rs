@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::{NAMES, Options, Settings, SettingsError, Shown, StoreKind};
 use crate::archive::DumpTo;
+use crate::http::hosts::HostName;
 use crate::store::cql::{CqlUrl, UrlError};
 
 /// Variables that are read besides those of the settings.
@@ -53,6 +54,7 @@ pub fn resolve(
             .filter(|url| !url.is_empty())
             .map(|url| http_url("public_url", &url, "https://example.org"))
             .transpose()?,
+        allowed_hosts: hosts(layered!(allowed_hosts))?,
         assets_dir: layered!(assets_dir),
         trusted_proxies: networks(layered!(trusted_proxies))?,
         log: layered!(log).unwrap_or(default.log),
@@ -171,6 +173,17 @@ fn http_url(setting: &str, text: &str, example: &str) -> Result<url::Url, Settin
         return Err(wrong("has more than an origin and a path"));
     }
     Ok(url)
+}
+
+fn hosts(texts: Option<Vec<String>>) -> Result<Vec<HostName>, SettingsError> {
+    let host = |text: &str| {
+        HostName::parse(text).ok_or_else(|| {
+            let remedy = "use names or addresses such as vote.lan, 192.168.1.5, separated by commas";
+            SettingsError::new("allowed_hosts", format!("`{text}` is not a host"), remedy)
+        })
+    };
+    let texts = texts.unwrap_or_default();
+    texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(host).collect()
 }
 
 fn networks(texts: Option<Vec<String>>) -> Result<Vec<IpNet>, SettingsError> {

@@ -17,6 +17,7 @@ mod disk;
 mod eyes;
 mod frames;
 mod hostile;
+mod hosts;
 mod logs;
 mod loop_;
 mod masking;

@@ -7,6 +7,8 @@
 mod frames;
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "hosts.rs"]
+mod hosts;
 #[path = "masking.rs"]
 mod masking;
 #[path = "newcomers.rs"]

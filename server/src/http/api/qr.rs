@@ -40,10 +40,12 @@ pub(super) async fn channel_qr(
         Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&etag)),
         Err(_) => false,
     };
+    // What a request says of this server's address holds for whoever sent it.
+    let shared = if state.settings.public_url.is_some() { CacheDirective::Public } else { CacheDirective::Private };
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header(header::ETag(etag))
-        .insert_header(CacheControl(vec![CacheDirective::Public, CacheDirective::MaxAge(MAX_AGE_S)]));
+        .insert_header(CacheControl(vec![shared, CacheDirective::MaxAge(MAX_AGE_S)]));
     Ok(if known { response.finish() } else { response.content_type("image/svg+xml").body(svg) })
 }
 

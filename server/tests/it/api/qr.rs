@@ -62,10 +62,13 @@ async fn the_qr_code_reads_as_the_very_address_of_the_channels_page() {
 async fn the_qr_code_names_the_public_address_with_its_prefix() {
     let server = Server::with(|settings| {
         settings.public_url = Some("https://vote.example.org/sous/chemin/".parse().unwrap());
+        settings.allowed_hosts = bareme::http::hosts::HostName::parse("127.0.0.1").into_iter().collect();
     })
     .await;
     server.draft("max").await;
-    let response = server.client.get(format!("{}/api/channels/max/qr.svg", server.base)).send().await.unwrap();
+    let request = server.client.get(format!("{}/api/channels/max/qr.svg", server.base));
+    let response = request.header("Host", "vote.example.org").send().await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "public, max-age=300");
     assert_eq!(decoded(&response.text().await.unwrap()), "https://vote.example.org/sous/chemin/max");
 }
 
