@@ -14,6 +14,7 @@ use crate::domain::bareme::Scale;
 use crate::domain::jeu::Jeu;
 use crate::domain::live::LiveStatus;
 use crate::domain::note::Version;
+use crate::domain::object::distinct;
 use crate::domain::phase::Phase;
 use crate::domain::tally::CritereSummary;
 
@@ -44,6 +45,7 @@ pub enum ClientMessage {
         /// Version: `max(last v + 1, estimate of the server's time in µs)`.
         v: Version,
         /// Scores by critere; `null` or absent is "sans avis".
+        #[serde(deserialize_with = "distinct")]
         scores: Map<String, Value>,
     },
     /// Takes the note on a jeu back.

@@ -23,7 +23,7 @@ const SESSION_COOKIE_DAYS: i64 = 30;
 const DEVICE_COOKIE_DAYS: i64 = 400;
 
 /// Whether `__Host-` and `Secure` cookies work: only where people come over https.
-fn is_https(settings: &Settings) -> bool {
+pub fn is_https(settings: &Settings) -> bool {
     settings.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
 }
 

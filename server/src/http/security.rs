@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 
-use super::body;
+use super::{State, body, identity};
 use crate::metrics::HTTP_REQUESTS;
 
 /// Everything comes from this origin, nothing is framed, no inline script or style runs.
@@ -30,6 +30,9 @@ pub const CSP_ADMIN: &str = "default-src 'none'; script-src 'self'; style-src 's
 pub const CSP_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
+
+/// Where people come over https, a browser that was here once does not try plain http for a year.
+const HSTS: &str = "max-age=31536000";
 
 /// Class of a status as a label.
 fn class(status: StatusCode) -> &'static str {
@@ -67,6 +70,7 @@ pub async fn secure(
     // Policies are for documents. A page asks for some thirty files, each with its head.
     let is_file = request.path().starts_with("/assets/") && !request.path().ends_with(".svg");
     body::watch(&mut request);
+    let is_https = request.app_data::<State>().is_some_and(|state| identity::is_https(&state.settings));
     let mut response = next.call(request).await?;
     ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -85,6 +89,9 @@ pub async fn secure(
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if is_file {
         return Ok(response);
+    }
+    if is_https {
+        add(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
     add(header::CONTENT_SECURITY_POLICY, csp);
     add(header::REFERRER_POLICY, "no-referrer");

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::domain::Invalid;
-use crate::domain::object::Object;
+use crate::domain::object::{Object, distinct};
 use crate::domain::rule::Rule;
 use crate::protocol::ClientMessage;
 
@@ -19,6 +19,7 @@ struct PlainNote<'a> {
     live: uuid::Uuid,
     jeu: u32,
     v: u64,
+    #[serde(deserialize_with = "distinct")]
     scores: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -78,6 +79,15 @@ mod tests {
             (format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9}}"#), "missing field `scores`"),
             (format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9,"scores":{{}},"x":1}}"#), "unknown field `x`"),
             (format!(r#"{{"t":"note","t":"note","live":"{id}","jeu":2,"v":9,"scores":{{}}}}"#), "duplicate field `t`"),
+            (
+                format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9,"scores":{{"fun":1,"graph":2,"fun":5}}}}"#),
+                "duplicate field `fun`",
+            ),
+            (
+                format!(r#"{{"scores":{{"fun":1,"f\u0075n":5}},"t":"note","live":"{id}","jeu":2,"v":9}}"#),
+                "duplicate field `fun`",
+            ),
+            (format!(r#"{{"t":"note","live":"{id}","jeu":2,"v":9,"scores":[1]}}"#), "expected an object"),
             (format!(r#"{{"t":"not","live":"{id}","jeu":2,"v":9,"scores":{{}}}}"#), "unknown variant `not`"),
         ] {
             let refused = parse(&text).unwrap_err().reason;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, live_of};
 use crate::auth::admin_of;
-use crate::conductor::JeuNumbers;
+use crate::conductor::{ConductError, JeuNumbers};
 use crate::domain::bareme::{Critere, Scale};
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
@@ -84,6 +84,10 @@ async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Res
 /// The record of a live and its results, as an audience sees them.
 pub(super) async fn results_of(state: &State, live_id: LiveId, audience: Audience) -> Result<(Live, Results), Problem> {
     let (live, numbers) = state.conductor.numbers(live_id).await?;
+    // A draft is its streamer's secret: to everybody else it is not there.
+    if live.status == LiveStatus::Draft && audience != Audience::Admin {
+        return Err(ConductError::UnknownLive(live_id).into());
+    }
     let results = results_from(&live, numbers, audience);
     Ok(((*live).clone(), results))
 }

@@ -11,6 +11,7 @@ use super::super::error::Problem;
 use crate::conductor::Wanted;
 use crate::domain::Invalid;
 use crate::domain::note::Version;
+use crate::domain::object::Distinct;
 use crate::domain::rule::Rule;
 
 /// Most fields of a form: every critere twice over, and the fields with a meaning of their own.
@@ -156,7 +157,7 @@ pub(super) fn from_form(form: &[u8]) -> Result<Asked, Problem> {
 
 /// Reads a JSON object with the same fields; scores are numbers, at the top or in `scores`.
 pub(super) fn from_json(json: &[u8]) -> Result<Asked, Problem> {
-    let value: Value = body::parse(json)?;
+    let Distinct(value) = body::parse(json)?;
     let Value::Object(object) = value else {
         return Err(
             Invalid::new("body", Rule::NotAnObject, "is not an object", "send {\"jeu_id\": 2, \"fun\": 4}").into()
@@ -265,6 +266,9 @@ mod tests {
             (r#"{"jeu_id":2,"scores":[4]}"#, "scores"),
             (r#"{"jeu_id":2,"fun":4,"scores":{"fun":4}}"#, "fun"),
             (r#"{"jeu_id":2,"withdraw":"x"}"#, "withdraw"),
+            (r#"{"jeu_id":2,"fun":4,"fun":5}"#, "fun"),
+            (r#"{"jeu_id":2,"jeu_id":3,"fun":4}"#, "jeu_id"),
+            (r#"{"jeu_id":2,"scores":{"fun":4,"graph":1,"fun":5}}"#, "scores.fun"),
             ("[]", "body"),
         ] {
             let text = format!("{:?}", from_json(json.as_bytes()).unwrap_err());

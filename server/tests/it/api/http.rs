@@ -266,3 +266,39 @@ async fn health_version_metrics_and_documents_answer() {
     }
     refused(&server.get("/api/docs/nothing.js").await, 404, "not_found", None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_keep_to_https_where_people_come_over_it_and_only_there() {
+    for (url, wanted) in [(Some("https://127.0.0.1"), true), (Some("http://127.0.0.1"), false), (None, false)] {
+        let server = Server::with(|settings| settings.public_url = url.map(|url| url.parse().unwrap())).await;
+        for path in ["/", "/admin", "/api/lives", "/nothing-here"] {
+            let answer = server.client.get(format!("{}{path}", server.base)).send().await.unwrap();
+            let header = answer.headers().get("strict-transport-security");
+            assert_eq!(header.is_some_and(|value| value == "max-age=31536000"), wanted, "{url:?} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_sent_twice_is_refused_by_name_in_every_form() {
+    let server = Server::start().await;
+    server.on_air("max").await;
+    let json = "application/json";
+    for (kind, body, field) in [
+        (json, r#"{"jeu_id":1,"fun":1,"fun":5}"#, "fun"),
+        (json, r#"{"jeu_id":1,"fun":1,"f\u0075n":5}"#, "fun"),
+        (json, r#"{"jeu_id":1,"jeu_id":2,"fun":5}"#, "jeu_id"),
+        (json, r#"{"jeu_id":1,"scores":{"fun":1,"fun":5}}"#, "scores.fun"),
+        (json, r#"{"jeu_id":1,"scores":{"fun":1},"scores":{"fun":5}}"#, "scores"),
+        (json, r#"{"jeu_id":1,"fun":1,"FUN":5}"#, "fun"),
+        ("application/x-www-form-urlencoded", "jeu_id=1&fun=1&fun=5", "fun"),
+        ("application/x-www-form-urlencoded", "jeu_id=1&jeu_id=2&fun=5", "jeu_id"),
+    ] {
+        let answer = server.vote(kind, body).await;
+        assert_eq!(
+            (answer.0, &answer.1["rule"], &answer.1["field"]),
+            (422, &json!("duplicate"), &json!(field)),
+            "{body}"
+        );
+    }
+}

@@ -83,3 +83,21 @@ async fn the_lives_of_a_channel_can_be_compared_page_by_page_by_anybody() {
     }
     assert_eq!(server.get("/api/channels/max/lives?before=x").await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_is_read_by_those_who_may_make_it_and_to_everybody_else_it_is_not_there() {
+    let server = Server::start().await;
+    let live = server.draft("max").await;
+    for path in [
+        format!("/api/lives/{live}/results"),
+        format!("/api/lives/{live}/results.csv"),
+        format!("/api/lives/{live}/notes"),
+    ] {
+        let answer = read(server.client.get(format!("{}{path}", server.base)).send().await.unwrap()).await;
+        assert!(matches!(answer.0, 401 | 404), "{path}: {answer:?}");
+        assert!(!answer.1.to_string().contains("Soirée"), "{path}: {answer:?}");
+    }
+    let page = server.client.get(format!("{}/max/{live}", server.base)).send().await.unwrap();
+    assert_eq!(page.status(), 404);
+    assert_eq!(server.get(&format!("/api/lives/{live}/results")).await.0, 200, "its streamer reads it");
+}
