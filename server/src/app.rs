@@ -3,6 +3,7 @@
 //! **Invariant**: the engine and the rooms run on the runtime that built the app, not on the threads that serve
 //! connections; a slow handler cannot delay a commit.
 
+pub(crate) mod connections;
 pub(crate) mod http_server;
 
 use std::future::Future;
@@ -36,6 +37,7 @@ use crate::traces::{Traces, TracesError};
 use crate::ws::Loops;
 use crate::ws::admission::Admission;
 use crate::ws::session::Terms;
+use connections::{Connections, Limits, file_limit};
 use http_server::{Size, http_server};
 
 /// How long votes under way may take to become durable when stopping.
@@ -160,6 +162,7 @@ impl App {
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
+        let limits = limits(&settings);
         let newcomers = Arc::new(Newcomers::new(settings.new_viewers_per_address));
         let state = web::Data::new(AppState {
             vote_limiter: Arc::new(Limiter::per_second(settings.vote_rate)),
@@ -169,7 +172,8 @@ impl App {
                 newcomers: Arc::clone(&newcomers),
             }),
             newcomers,
-            admission: Admission::new(settings.max_connections, settings.sockets_per_address),
+            connections: Connections::new(limits, settings.trusted_proxies.clone()),
+            admission: Admission::new(limits.ordinary, settings.sockets_per_address),
             loops,
             hosts: Arc::new(Hosts::new(&settings)),
             settings: Arc::new(settings),
@@ -328,10 +332,11 @@ async fn forget_quiet(state: State, alive: std::sync::Weak<()>) {
 }
 
 fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
-    let size = Size { workers: workers(&state.settings), connections: state.settings.max_connections };
+    let size = Size { workers: workers(&state.settings) };
+    let connections = state.connections.clone();
     let loops = state.loops.clone();
     let state = state.clone();
-    http_server(listener, size, loops, crate::ws::route::is_socket, move || {
+    http_server(listener, size, connections, loops, crate::ws::route::is_socket, move || {
         let state = state.clone();
         ActixApp::new()
             .wrap(Compress::default())
@@ -342,6 +347,23 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
             .configure(|config| configure(&state, config))
             .default_service(web::to(not_found))
     })
+}
+
+/// How many connections there may be; says so once.
+fn limits(settings: &Settings) -> Limits {
+    let files = file_limit();
+    let limits = Limits::new(files, settings.max_connections, settings.sockets_per_address);
+    let Limits { ordinary, per_address } = limits;
+    match ordinary < settings.max_connections {
+        true => tracing::info!(
+            files,
+            connections = ordinary,
+            per_address,
+            "the system allows fewer open files than max_connections needs; raise LimitNOFILE= or `ulimit -Hn` for more"
+        ),
+        false => tracing::info!(files, connections = ordinary, per_address, "connections that are allowed"),
+    }
+    limits
 }
 
 /// How many threads serve requests, and as many sockets.

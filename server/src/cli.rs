@@ -198,8 +198,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Has log lines written in the form that settings ask for; where other lines go that belong among them.
 fn init_logs(settings: &Settings) -> logs::Lines {
     // What these say at `info` is of interest to their authors; naming them in --log brings it back. What a client does
-    // wrong on a socket, which actix-http calls an error, is the client's own affair: anybody could fill the log with it.
-    let quiet = format!("actix_server=warn,actix_http::ws=off,rusqlite_migration=warn,scylla=warn,{}", settings.log);
+    // wrong, which actix-http calls an error, is the client's own affair: anybody could fill the log with it. It is counted
+    // (`app/connections.rs`), and so is who is refused for want of descriptors, of which actix-server writes twice a second.
+    let quiet = format!(
+        "actix_server=warn,actix_server::accept=off,actix_http=off,rusqlite_migration=warn,scylla=warn,{}",
+        settings.log
+    );
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_json = match settings.log_format {
         LogFormat::Json => true,
@@ -267,6 +271,7 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
     let said = init_logs(&settings);
     let runtime = runtime()?;
     let served = runtime.block_on(async {
+        crate::app::connections::raise_file_limit();
         // The port first: whoever starts the program twice shall not wait for the store to say so.
         let listener = listen(settings.listen).map_err(|error| listen_failure(settings.listen, &error))?;
         // Before the store, which asks for its counters when it is made.

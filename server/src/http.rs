@@ -23,6 +23,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
 
+use crate::app::connections::Connections;
 use crate::auth::Auth;
 use crate::auth::limits::{ClientKey, Limiter};
 use crate::auth::newcomers::Newcomers;
@@ -74,6 +75,8 @@ pub struct AppState {
     pub newcomers: Arc<Newcomers>,
     /// What all sockets have in common.
     pub terms: Arc<Terms>,
+    /// How many connections there may be.
+    pub connections: Connections,
     /// How many sockets there may be.
     pub admission: Admission,
     /// The event loops that serve them; `None` on the portable path.

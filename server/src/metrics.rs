@@ -49,6 +49,10 @@ pub const NOTES_PRUNED: &str = "notes_pruned_total";
 pub const PRUNES_FAILED: &str = "prunes_failed_total";
 /// Requests answered, by status class.
 pub const HTTP_REQUESTS: &str = "http_requests_total";
+/// Requests whose head or framing could not be read.
+pub const HTTP_MALFORMED: &str = "http_malformed_total";
+/// Connections that were not let in, or had to make room, by reason.
+pub const CONNECTIONS_REFUSED: &str = "connections_refused_total";
 /// Clients that were not waited for any longer, by what was waited for.
 pub const HTTP_TIMEOUTS: &str = "http_timeouts_total";
 /// Most connections that settings allow.
@@ -158,6 +162,12 @@ fn describe() {
     describe_counter!(NOTES_PRUNED, Unit::Count, "Notes deleted from the store, which are in a dump.");
     describe_counter!(PRUNES_FAILED, Unit::Count, "Attempts to prune a live that failed; everything is kept.");
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
+    describe_counter!(HTTP_MALFORMED, Unit::Count, "Requests whose head or framing could not be read.");
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        Unit::Count,
+        "Connections not let in or ended for want of room, by reason: address, reserve; requests refused for it: server."
+    );
     describe_counter!(
         HTTP_TIMEOUTS,
         Unit::Count,
@@ -224,6 +234,10 @@ fn describe() {
     }
     for close in close::ALL {
         counter!(WS_CLOSED, "code" => close.code.to_string()).absolute(0);
+    }
+    counter!(HTTP_MALFORMED).absolute(0);
+    for reason in ["address", "reserve", "server"] {
+        counter!(CONNECTIONS_REFUSED, "reason" => reason).absolute(0);
     }
     for what in ["head", "body", "reader"] {
         counter!(HTTP_TIMEOUTS, "what" => what).absolute(0);

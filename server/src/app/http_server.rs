@@ -3,6 +3,7 @@
 //! **Invariant**: a request is answered by the same application whether it asks for an upgrade or not.
 
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
@@ -12,14 +13,11 @@ use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, 
 use actix_web::dev::{AppConfig, Service, ServiceResponse};
 use actix_web::{Error, HttpResponse};
 
+use super::connections::{self, Connections, HEAD_TIMEOUT, KEEP_ALIVE};
 use crate::ws::Loops;
 
 /// How long requests under way may take after the sockets were told to go.
 const STOP_TIMEOUT_S: u64 = 5;
-/// An idle connection is closed after this long.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A client must have sent the head of its request after this long.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to end a connection that we ended.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -28,8 +26,6 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Size {
     /// Threads that serve requests.
     pub(crate) workers: usize,
-    /// Most connections with requests at once.
-    pub(crate) connections: usize,
 }
 
 /// Whether a request, by its method and path, may become a socket.
@@ -43,6 +39,7 @@ pub(crate) type IsSocket = fn(&RequestHead) -> bool;
 pub(crate) fn http_server<F, I, S, B>(
     listener: TcpListener,
     size: Size,
+    connections: Connections,
     loops: Option<Loops>,
     is_socket: IsSocket,
     app: F,
@@ -59,7 +56,8 @@ where
 {
     let builder: ServerBuilder = Server::build()
         .workers(size.workers)
-        .max_concurrent_connections(size.connections.div_ceil(size.workers))
+        // Those that are too many are let in and refused: who waits to be accepted keeps probes waiting.
+        .max_concurrent_connections(usize::MAX)
         .shutdown_timeout(STOP_TIMEOUT_S)
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
@@ -75,16 +73,20 @@ where
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .local_addr(address)
+            .on_connect_ext(|stream: &connections::Stream, data| {
+                data.insert(Rc::clone(stream.connection()));
+            })
             .finish(configured(app(), address));
         #[cfg(target_os = "linux")]
         {
             let gate = || crate::ws::fast::gate::factory(configured(app(), address), loops.clone(), is_socket);
-            crate::ws::fast::front::factory(service.upgrade(Some(gate())), gate(), signal, HEAD_TIMEOUT)
+            let front = crate::ws::fast::front::factory(service.upgrade(Some(gate())), gate(), signal);
+            connections::factory(front, connections.clone())
         }
         #[cfg(not(target_os = "linux"))]
         {
             let _ = (&loops, &signal, &is_socket);
-            service.tcp()
+            connections::factory(service, connections.clone())
         }
     })?;
     Ok(builder.run())

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use actix_ws::AggregatedMessage;
 
+use crate::app::connections::{Connections, Limits, file_limit};
 use crate::app::http_server::{Size, http_server};
 use crate::app::listen;
 use crate::settings::Sockets;
@@ -26,8 +27,16 @@ const CONNECTIONS: usize = 100_000;
 pub async fn serve(port: u16, sockets: Sockets) -> std::io::Result<()> {
     let loops = loops(sockets)?;
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port)))?;
-    let size = Size { workers: 1, connections: CONNECTIONS };
-    http_server(listener, size, loops, |_| true, || App::new().default_service(web::to(echo)))?.await
+    let connections = Connections::new(Limits::new(file_limit(), CONNECTIONS, u32::MAX), Vec::new());
+    http_server(
+        listener,
+        Size { workers: 1 },
+        connections,
+        loops,
+        |_| true,
+        || App::new().default_service(web::to(echo)),
+    )?
+    .await
 }
 
 fn loops(sockets: Sockets) -> std::io::Result<Option<Loops>> {

@@ -137,6 +137,9 @@ fn text(base: &str, stats: &SocketStats, ready: &Ready, colours: bool) -> String
     let _ = writeln!(out, "  pod            {}", stats.pod);
     let _ = writeln!(out, "  up             {}", duration(stats.uptime_s));
     let _ = writeln!(out, "  connections    {}", if is_near { paint("33", &connections) } else { connections });
+    let files =
+        stats.max_open_files.map_or_else(|| "no limit".to_owned(), |files| format!("{} allowed", grouped(files)));
+    let _ = writeln!(out, "  open files     {files}");
     let _ = writeln!(out, "  pending votes  {}", grouped(stats.pending_votes));
     if stats.rooms.is_empty() {
         out.push_str("\nNobody looks at a channel here.\n");
@@ -180,6 +183,7 @@ mod tests {
             uptime_s: 7380,
             connections: 1203,
             max_connections: 1400,
+            max_open_files: Some(20_000),
             pending_votes: 0,
             rooms: (0..rooms).map(room).collect(),
         }
@@ -189,7 +193,13 @@ mod tests {
     fn what_is_printed_has_colours_on_a_terminal_only() {
         let ready = Ready { ready: true, reasons: Vec::new() };
         let plain = text("http://a", &stats(1), &ready, false);
-        assert!(!plain.contains('\x1b') && plain.contains("1,203 of 1,400") && plain.contains("2 h 3 min"), "{plain}");
+        assert!(
+            !plain.contains('\x1b')
+                && plain.contains("1,203 of 1,400")
+                && plain.contains("20,000 allowed")
+                && plain.contains("2 h 3 min"),
+            "{plain}"
+        );
         assert!(plain.contains("chaine-0        1,203      1,200         2       1"), "{plain}");
         let coloured = text("http://a", &stats(1), &ready, true);
         assert!(coloured.contains("\x1b[32myes\x1b[0m") && coloured.contains("\x1b[33m1,203"), "{coloured}");

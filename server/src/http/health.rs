@@ -142,7 +142,7 @@ async fn observe(state: &AppState) {
     let probe = tokio::time::timeout(SCRAPE_PATIENCE, state.readiness.trouble(&*state.store)).await;
     gauge!(STORE_UP).set(f64::from(u8::from(probe == Ok(None))));
     gauge!(POD_DRAINING).set(f64::from(u8::from(state.readiness.is_draining())));
-    let max_connections = u32::try_from(state.settings.max_connections).unwrap_or(u32::MAX);
+    let max_connections = u32::try_from(state.connections.limits().ordinary).unwrap_or(u32::MAX);
     gauge!(MAX_CONNECTIONS).set(f64::from(max_connections));
     let vigour = state.conductor.vigour();
     gauge!(ITEMS_RUNNING).set(f64::from(vigour.running));

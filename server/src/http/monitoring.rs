@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::error::Problem;
+use crate::app::connections::file_limit;
 use crate::hub::Occupancy;
 
 /// Connections of one pod.
@@ -23,8 +24,10 @@ pub struct SocketStats {
     pub uptime_s: u64,
     /// Open WebSockets.
     pub connections: u64,
-    /// Most connections at once, WebSockets or not.
+    /// Most connections at once, WebSockets or not: the setting, or what the system's limit of open files allows.
     pub max_connections: usize,
+    /// Most open files and connections that the system allows; `null` where there is no limit.
+    pub max_open_files: Option<u64>,
     /// Votes that were handed in and are not answered yet.
     pub pending_votes: u64,
     /// Those open now, by name of their channel.
@@ -68,7 +71,8 @@ pub(super) async fn websocket_stats(state: State) -> Result<HttpResponse, Proble
         draining: state.readiness.is_draining(),
         uptime_s: state.started.elapsed().as_secs(),
         connections: state.hub.sockets(),
-        max_connections: state.settings.max_connections,
+        max_connections: state.connections.limits().ordinary,
+        max_open_files: file_limit(),
         pending_votes: state.conductor.pending_votes(),
         rooms: state.hub.occupancy().into_iter().map(RoomStats::from).collect(),
     }))

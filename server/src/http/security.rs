@@ -1,15 +1,20 @@
 //! Headers on every answer that keep browsers from doing more than the pages need.
 
+use std::rc::Rc;
+
 use actix_http::ConnectionType;
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError as _};
 
+use super::error::Problem;
 use super::{State, body, identity};
-use crate::metrics::HTTP_REQUESTS;
+use crate::app::connections::{Connection, Place};
+use crate::metrics::{CONNECTIONS_REFUSED, HTTP_REQUESTS};
+use crate::ws::route::ADDRESS_WAIT_S;
 
 /// Everything comes from this origin, nothing is framed, no inline script or style runs.
 pub const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -57,27 +62,75 @@ fn policy(path: &str) -> &'static str {
     }
 }
 
+/// Whether a path is answered while there is room for operators, admins and probes only: theirs, and the files of the pages
+/// of admins. A handshake is decided by its route.
+fn is_reserved(path: &str) -> bool {
+    let exact = ["/healthz", "/readyz", "/version", "/metrics", "/admin"];
+    let below = ["/admin/", "/api/admin/", "/api/v1/monitoring/", "/assets/", "/ws/"];
+    exact.contains(&path) || below.iter().any(|start| path.starts_with(start))
+}
+
+/// Whether a path leads to an operators' route and does not look like it. The router reads `%6D` as `m`, proxies that keep
+/// viewers from these routes need not.
+fn is_disguised(path: &str) -> bool {
+    if !path.contains('%') {
+        return false;
+    }
+    let meant = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    ["/metrics", "/readyz"].contains(&&*meant) || meant.starts_with("/api/v1/monitoring/")
+}
+
+/// A request's place among those of its client, and whether connections are short.
+fn admit(request: &ServiceRequest) -> Result<(Option<Place>, bool), Problem> {
+    if is_disguised(request.path()) {
+        return Err(Problem::no_such_path());
+    }
+    let Some(state) = request.app_data::<State>() else { return Ok((None, false)) };
+    let is_short = state.connections.is_short();
+    if is_short && !is_reserved(request.path()) {
+        ::metrics::counter!(CONNECTIONS_REFUSED, "reason" => "server").increment(1);
+        return Err(Problem::unavailable("this server has as many connections as it may have"));
+    }
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let client = identity::client_address(&state.settings, request.request());
+    let place = state.connections.admit_request(peer, client).map_err(|full| {
+        ::metrics::counter!(CONNECTIONS_REFUSED, "reason" => full.as_str()).increment(1);
+        Problem::too_fast(ADDRESS_WAIT_S)
+    })?;
+    Ok((place, is_short))
+}
+
 /// Adds the headers to an answer that does not have its own. A socket is no document and needs none.
 ///
 /// # Errors
 /// None of its own.
 pub async fn secure(
     mut request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let connection = request.conn_data::<Rc<Connection>>().cloned();
+    let _answering = connection.as_ref().map(|connection| connection.begin());
     let csp = policy(request.path());
     let is_api = request.path().starts_with("/api/");
     // Policies are for documents. A page asks for some thirty files, each with its head.
     let is_file = request.path().starts_with("/assets/") && !request.path().ends_with(".svg");
     body::watch(&mut request);
     let is_https = request.app_data::<State>().is_some_and(|state| identity::is_https(&state.settings));
-    let mut response = next.call(request).await?;
+    let admitted = admit(&request);
+    let is_short = !matches!(admitted, Ok((_, false)));
+    let mut response = match &admitted {
+        Ok(_place_until_answered) => next.call(request).await?.map_into_left_body(),
+        Err(problem) => request.into_response(problem.error_response()).map_into_right_body(),
+    };
     ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(connection) = connection {
+            connection.becomes_socket();
+        }
         return Ok(response);
     }
-    if response.request().head().upgrade() {
-        // Otherwise actix-http repeats the wish as if it were granted.
+    // actix-http repeats the wish for an upgrade as if it were granted.
+    if is_short || response.request().head().upgrade() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();

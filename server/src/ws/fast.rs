@@ -23,13 +23,11 @@ mod rooms;
 mod serving;
 mod table;
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
@@ -110,11 +108,11 @@ impl Loops {
     }
 
     /// Hands a socket over to the loop with the fewest. Dropped, which ends the connection, when there is none any more.
-    fn adopt(&self, socket: OwnedFd, answer: Bytes, early: BytesMut, accepted: Accepted) {
+    fn adopt(&self, newcomer: Newcomer) {
         let alive = self.inner.loops.iter().filter(|one| one.is_alive.load(Ordering::Acquire));
         let Some(least) = alive.min_by_key(|one| one.load.load(Ordering::Relaxed)) else { return };
         least.load.fetch_add(1, Ordering::Relaxed);
-        least.inbox.send(Command::Adopt(Box::new(Newcomer { socket, answer, early, accepted })));
+        least.inbox.send(Command::Adopt(Box::new(newcomer)));
         if !least.is_alive.load(Ordering::Acquire) {
             least.inbox.take(&mut Batch::default());
         }

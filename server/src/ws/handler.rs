@@ -196,6 +196,11 @@ impl Loop {
                 Heard::Something
             }
             AggregatedMessage::Binary(_) => Heard::Goodbye(Some(close::BINARY)),
+            AggregatedMessage::Ping(_) | AggregatedMessage::Pong(_)
+                if !self.session.on_control(self.started.elapsed(), actions) =>
+            {
+                Heard::Something
+            }
             AggregatedMessage::Ping(payload) => match timeout(SEND_TIMEOUT, self.sender.pong(&payload)).await {
                 Ok(Ok(())) => Heard::Something,
                 _ => Heard::Goodbye(Some(close::SLOW)),

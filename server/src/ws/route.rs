@@ -32,7 +32,7 @@ use crate::traces::Begun;
 const PREFIX: &str = "/ws";
 
 /// How long an address with too many sockets is asked to wait, in seconds.
-const ADDRESS_WAIT_S: u64 = 10;
+pub(crate) const ADDRESS_WAIT_S: u64 = 10;
 
 /// What the address says beside the channel.
 #[derive(Debug, Deserialize)]
@@ -109,6 +109,9 @@ async fn connect(
             "send role=viewer, overlay or admin, and key",
         )
     })?;
+    if state.connections.is_short() && query.role != AskedRole::Admin {
+        return Err(refuse(Full::Server));
+    }
     let unknown = || Problem::unknown("unknown_channel", "there is no such channel");
     let name = request.path().strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
     let channel = Slug::new(name).map_err(|_| unknown())?;

@@ -296,6 +296,19 @@ impl Session {
         Duration::from_secs_f64((1.0 / self.terms.rate.per_second.max(0.001)).clamp(0.05, 10.0))
     }
 
+    /// A ping or pong of the client, at time `now`. It counts as a message does; `false`: there were too many, and a ping has
+    /// no answer.
+    pub fn on_control(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
+        if self.take_token(now) {
+            return true;
+        }
+        self.excess += 1;
+        if self.excess > MAX_EXCESS {
+            actions.push(Action::Close(close::FLOOD));
+        }
+        false
+    }
+
     fn take_token(&mut self, now: Duration) -> bool {
         let now_us = micros(now);
         let elapsed = Duration::from_micros(now_us.saturating_sub(self.refilled_us));

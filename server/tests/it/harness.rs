@@ -173,7 +173,7 @@ impl Server {
     #[cfg(target_os = "linux")]
     pub(crate) async fn start_limited(command: &[&str], module: &str, data_dir: &Path, files: [u32; 2]) -> Self {
         let mut program = Command::new("sh");
-        let limits = format!("ulimit -Hn {}; ulimit -Sn {}; exec \"$0\" \"$@\"", files[1], files[0]);
+        let limits = format!("ulimit -Sn {} && ulimit -Hn {} && exec \"$0\" \"$@\"", files[0], files[1]);
         program.args(["-c", &limits, env!("CARGO_BIN_EXE_bareme")]).stdin(Stdio::null());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BAREME_")) {
             program.env_remove(name);
@@ -203,6 +203,12 @@ impl Server {
     pub(crate) async fn demo_with(module: &str, data_dir: &Path, settings: &[&str]) -> Self {
         let command = ["demo", "--viewers", "0", "--sockets", sockets_of(module)];
         Self::start(&[&command[..], settings].concat(), data_dir).await
+    }
+
+    /// As [`Server::demo_of`], where a socket may say as much as it likes.
+    pub(crate) async fn patient_demo_of(module: &str, data_dir: &Path) -> Self {
+        let command = ["demo", "--viewers", "0", "--sockets", sockets_of(module)];
+        Self::start_with(&command, data_dir, &[("BAREME_SOCKET_RATE", "1000000")]).await
     }
 
     /// Files that the server holds open.

@@ -3,7 +3,8 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{PATIENCE, Server, client, data_dir, eventually};
+use crate::harness::{PATIENCE, Server, client, data_dir, eventually, finish};
+use crate::wire::{Page, Raw, frame};
 
 /// What makes actix-http take a request for a handshake.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -98,26 +99,161 @@ async fn eleven_hundred_requests_that_ask_for_an_upgrade_where_there_is_none_sto
     let server = Server::start_limited(&["demo", "--viewers", "0"], module_path!(), dir.path(), [FILES, FILES]).await;
     let idle = server.open_files();
     let body = r#"{"name":"nobody","password":"nothing at all"}"#;
-    let (mut waiting, mut gone) = (Vec::new(), Vec::new());
-    for number in 0..1100 {
-        let length = format!("{UPGRADE}Content-Length: {}\r\n", body.len());
-        match number % 3 {
-            0 => waiting.push(send(&server, &login(UPGRADE, "")).await),
-            1 => waiting.push(send(&server, &login(&length, body)).await),
-            // The body never comes: the client leaves.
-            _ => gone.push(send(&server, &login(&length, "")).await),
+    for _ in 0..11 {
+        let (mut waiting, mut gone) = (Vec::new(), Vec::new());
+        for number in 0..100 {
+            let length = format!("{UPGRADE}Content-Length: {}\r\n", body.len());
+            match number % 3 {
+                0 => waiting.push(send(&server, &login(UPGRADE, "")).await),
+                1 => waiting.push(send(&server, &login(&length, body)).await),
+                // The body never comes: the client leaves.
+                _ => gone.push(send(&server, &login(&length, "")).await),
+            }
         }
-        if gone.len() == 50 {
-            gone.clear();
+        drop(gone);
+        for stream in waiting {
+            let answer = to_the_end(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
         }
-    }
-    drop(gone);
-    for stream in waiting {
-        let answer = to_the_end(stream).await;
-        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     let health = client().get(server.url("/healthz")).send().await.unwrap();
     assert_eq!(health.status(), 200);
     eventually("every connection is freed", async || (server.open_files() <= idle + 20).then_some(())).await;
     assert_eq!(server.complaints(), Vec::<String>::new());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_thousand_bodies_that_do_not_come_leave_room_for_probes_and_admins_and_then_for_everybody() {
+    const FILES: u32 = 1024;
+    let dir = data_dir();
+    let server = Server::start_limited(&["demo", "--viewers", "0"], module_path!(), dir.path(), [FILES, FILES]).await;
+    let (channel, _) = server.open_live().await;
+    // Those that have to make room are ended while others still come.
+    let mut waiting = Vec::new();
+    for _ in 0..1000 {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+        let _reset_when_it_had_to_go = stream.write_all(login("Content-Length: 16000\r\n", "{").as_bytes()).await;
+        waiting.push(stream);
+    }
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/admin/session", 401)] {
+        let answer = client().get(server.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    assert!(server.open_files() < usize::try_from(FILES).unwrap());
+    eventually("there is room for everybody again", async || {
+        let answer = client().get(server.url("/api/lives")).send().await.ok()?;
+        (answer.status() == 200).then_some(())
+    })
+    .await;
+    assert!(Page::open(&server, &format!("/ws/{channel}"), &[]).await.is_ok());
+    drop(waiting);
+    let complaints = server.complaints();
+    assert!(complaints.len() <= 1 && complaints.iter().all(|line| line.contains("no room")), "{complaints:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sockets_beyond_what_descriptors_allow_are_refused_and_probes_and_admins_are_served() {
+    const FILES: u32 = 320;
+    let dir = data_dir();
+    let server = Server::start_limited(&["demo", "--viewers", "0"], module_path!(), dir.path(), [FILES, FILES]).await;
+    let (channel, _) = server.open_live().await;
+    let path = format!("/ws/{channel}");
+    let mut pages = Vec::new();
+    let refused = loop {
+        match Page::open(&server, &path, &[]).await {
+            Ok(page) => pages.push(page),
+            Err(status) => break status,
+        }
+        assert!(pages.len() < usize::try_from(FILES).unwrap(), "the system's limit came first");
+    };
+    assert_eq!(refused, 503);
+    assert!(pages.len() > 50, "{}", pages.len());
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/admin/session", 401), ("/api/lives", 503)] {
+        let answer = client().get(server.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    assert_eq!(server.metric("max_connections").await, 96.0, "320, less 192 of the server's own and 64 for operators");
+    assert!(server.metric("ws_refused_total{reason=\"server\"}").await >= 1.0);
+    // Those who are there vote on, and the next comes in when one has left.
+    let mut page = pages.pop().unwrap();
+    assert_eq!(page.vote(1, serde_json::json!({"fun": 3})).await["status"], "ok");
+    drop((page, pages.drain(..10).collect::<Vec<_>>()));
+    eventually("one comes in", async || Page::open(&server, &path, &[]).await.ok()).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_soft_limit_of_open_files_is_raised_and_what_it_allows_is_said() {
+    let dir = data_dir();
+    let server = Server::start_limited(&["demo", "--viewers", "0"], module_path!(), dir.path(), [256, 2000]).await;
+    assert_eq!(server.metric("process_max_fds").await, 2000.0);
+    assert_eq!(server.metric("max_connections").await, f64::from(2000 - 192 - 64));
+    assert_eq!(server.said().matches("fewer open files than max_connections").count(), 1);
+    let url = server.url("");
+    let status = tokio::task::spawn_blocking(move || finish(crate::harness::bareme().args(["status", "--url", &url])));
+    let status = status.await.unwrap();
+    assert!(status.stdout.contains("of 1,744") && status.stdout.contains("2,000 allowed"), "{}", status.stdout);
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_counted_and_is_no_line_of_the_log() {
+    let dir = data_dir();
+    let server = Server::demo_of(module_path!(), dir.path()).await;
+    let malformed = [
+        "NONSENSE\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        "POST /api/note HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+    ];
+    for request in malformed {
+        let answer = to_the_end(send(&server, request).await).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+    }
+    let counted = async || server.metric("http_malformed_total").await >= 5.0;
+    eventually("they are counted", async || counted().await.then_some(())).await;
+    assert_eq!(server.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pings_and_pongs_are_limited_as_messages_are() {
+    let dir = data_dir();
+    let server = Server::demo_of(module_path!(), dir.path()).await;
+    let (channel, _) = server.open_live().await;
+    let mut other = Page::viewer(&server, &channel).await;
+    for opcode in [9, 10] {
+        let mut raw = Raw::upgrade(&server, &format!("/ws/{channel}"), false).await;
+        let flood = frame(true, opcode, b"x").repeat(2000);
+        let _reset_when_it_had_enough = raw.stream.write_all(&flood).await;
+        let mut answered = 0;
+        let code = loop {
+            match raw.frame().await {
+                Some((8, payload)) => break u16::from_be_bytes(*payload.first_chunk().unwrap()),
+                Some((opcode, _)) => answered += usize::from(opcode == 10),
+                None => panic!("no goodbye"),
+            }
+        };
+        assert_eq!(code, 4029);
+        assert!(answered < 200, "{answered}");
+    }
+    assert_eq!(other.vote(1, serde_json::json!({"fun": 5})).await["status"], "ok");
+}
+
+#[tokio::test]
+async fn operators_routes_have_one_spelling() {
+    let dir = data_dir();
+    let server = Server::demo_of(module_path!(), dir.path()).await;
+    let stats = "/api/v1/monitoring/websocket/stats";
+    for path in ["/metrics", "/readyz", stats] {
+        assert_eq!(client().get(server.url(path)).send().await.unwrap().status(), 200, "{path}");
+        for (at, letter) in path.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric()) {
+            let disguised = format!("{}%{:02X}{}", &path[..at], u32::from(letter), &path[at + 1..]);
+            let request = format!("GET {disguised} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            let answer = to_the_end(send(&server, &request).await).await;
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{disguised}: {answer}");
+        }
+    }
 }

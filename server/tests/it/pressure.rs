@@ -32,7 +32,9 @@ fn is_connected(server: &Server, client_port: u16) -> bool {
 async fn a_reader_that_does_not_read_delays_nobody_and_is_given_up() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let (server, channel) = demo(&dir).await;
+    // As much as it likes: what it does not read are the answers to its pings.
+    let server = Server::patient_demo_of(module_path!(), dir.path()).await;
+    let (channel, _) = server.open_live().await;
     let mut slow = Raw::upgrade(&server, &format!("/ws/{channel}"), true).await;
     let slow_port = slow.stream.local_addr().unwrap().port();
     let mut voter = Page::viewer(&server, &channel).await;

@@ -16,6 +16,13 @@ async fn demo(dir: &tempfile::TempDir) -> (Server, String) {
     (server, format!("/ws/{channel}"))
 }
 
+/// As [`demo`], where a socket may say as much as it likes.
+async fn patient_demo(dir: &tempfile::TempDir) -> (Server, String) {
+    let server = Server::patient_demo_of(module_path!(), dir.path()).await;
+    let (channel, _) = server.open_live().await;
+    (server, format!("/ws/{channel}"))
+}
+
 fn ping(id: u64) -> Vec<u8> {
     frame(true, 1, json!({"t": "ping", "id": id}).to_string().as_bytes())
 }
@@ -58,7 +65,7 @@ async fn what_a_client_sends_together_with_its_handshake_is_heard() {
 #[tokio::test]
 async fn a_frame_that_comes_byte_by_byte_is_heard_and_so_are_many_in_one_write() {
     let dir = data_dir();
-    let (server, path) = demo(&dir).await;
+    let (server, path) = patient_demo(&dir).await;
     let mut raw = Raw::upgrade(&server, &path, false).await;
     raw.stream.set_nodelay(true).unwrap();
     for byte in ping(7) {
@@ -86,7 +93,7 @@ async fn a_frame_that_comes_byte_by_byte_is_heard_and_so_are_many_in_one_write()
 async fn a_client_that_reads_again_gets_what_was_begun_and_then_the_newest_only() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
-    let (server, path) = demo(&dir).await;
+    let (server, path) = patient_demo(&dir).await;
     let (_, live) = server.open_live().await;
     let mut slow = Raw::upgrade(&server, &path, true).await;
     let mut watcher = Page::open(&server, &path, &[]).await.unwrap();

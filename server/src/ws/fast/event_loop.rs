@@ -255,7 +255,7 @@ impl EventLoop {
     }
 
     fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer { socket, answer, mut early, accepted } = newcomer;
+        let Newcomer { socket, answer, mut early, accepted, descriptor } = newcomer;
         if matches!(accepted, Accepted::Member(_))
             && let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)
         {
@@ -271,7 +271,7 @@ impl EventLoop {
                 (Mind::Participant(participant), Some((welcome, revoked)))
             }
         };
-        let Some(key) = self.table.insert(Connection::new(socket, mind, second)) else { return };
+        let Some(key) = self.table.insert(Connection::new(socket, descriptor, mind, second)) else { return };
         let Some(connection) = self.table.get_mut(key) else { return };
         let data = EventData::new_u64(key.to_u64());
         if let Err(error) = epoll::add(&self.serving.epoll, &connection.socket, data, EventFlags::IN) {

@@ -7,16 +7,14 @@
 //! - Nothing the client sent after its handshake is touched: it stays with the system.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_codec::{Decoder as _, Framed};
 use actix_http::error::DispatchError;
 use actix_http::h1::{Codec, Message, MessageType};
-use actix_http::{Protocol, Request, ServiceConfig};
+use actix_http::{Request, ServiceConfig};
 use actix_server::GracefulShutdownSignal;
 use actix_web::dev::{Service, ServiceFactory, fn_factory};
 use actix_web::rt::net::TcpStream;
@@ -24,30 +22,25 @@ use bytes::BytesMut;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 
+use crate::app::connections::{Arrived, Stream};
+
 /// Longest handshake that is looked for. Browsers send some 500 bytes, with cookies; longer ones take the ordinary way.
 const MAX_HEAD_BYTES: usize = 4096;
 
 /// How a handshake begins.
 const BEGINNING: &[u8] = b"GET /ws/";
 
-/// The service of a connection: the gate for handshakes, `http` for everything else. Connections that have said nothing
-/// after `patience`, and all of them when the server stops, are left to `http`.
+/// The service of a connection: the gate for handshakes, `http` for everything else. All connections are left to `http` when
+/// the server stops.
 pub fn factory<H, G>(
     http: H,
     gate: G,
     stopping: GracefulShutdownSignal,
-    patience: Duration,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
+) -> impl ServiceFactory<Arrived, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
-    H: ServiceFactory<
-            (TcpStream, Protocol, Option<SocketAddr>),
-            Config = (),
-            Response = (),
-            Error = DispatchError,
-            InitError = (),
-        > + 'static,
+    H: ServiceFactory<Arrived, Config = (), Response = (), Error = DispatchError, InitError = ()> + 'static,
     H::Service: 'static,
-    G: ServiceFactory<(Request, Framed<TcpStream, Codec>), Config = (), Response = (), InitError = ()> + 'static,
+    G: ServiceFactory<(Request, Framed<Stream, Codec>), Config = (), Response = (), InitError = ()> + 'static,
     G::Service: 'static,
 {
     let factories = Rc::new((http, gate));
@@ -57,7 +50,7 @@ where
             let (http, gate) = &*factories;
             // Made here, because the server's clock is a task of the thread that serves.
             let gate = (gate.new_service(()).await?, ServiceConfig::default());
-            Ok(Front { inner: Rc::new(Inner { http: http.new_service(()).await?, gate, stopping, patience }) })
+            Ok(Front { inner: Rc::new(Inner { http: http.new_service(()).await?, gate, stopping }) })
         }
     })
 }
@@ -66,17 +59,16 @@ struct Inner<H, G> {
     http: H,
     gate: (G, ServiceConfig),
     stopping: GracefulShutdownSignal,
-    patience: Duration,
 }
 
 struct Front<H, G> {
     inner: Rc<Inner<H, G>>,
 }
 
-impl<H, G> Service<TcpStream> for Front<H, G>
+impl<H, G> Service<Arrived> for Front<H, G>
 where
-    H: Service<(TcpStream, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError> + 'static,
-    G: Service<(Request, Framed<TcpStream, Codec>), Response = ()> + 'static,
+    H: Service<Arrived, Response = (), Error = DispatchError> + 'static,
+    G: Service<(Request, Framed<Stream, Codec>), Response = ()> + 'static,
 {
     type Response = ();
     type Error = DispatchError;
@@ -86,31 +78,30 @@ where
         self.inner.http.poll_ready(context)
     }
 
-    fn call(&self, stream: TcpStream) -> Self::Future {
+    fn call(&self, (stream, protocol, peer): Arrived) -> Self::Future {
         let inner = Rc::clone(&self.inner);
         Box::pin(async move {
-            let peer = stream.peer_addr().ok();
             let (gate, config) = &inner.gate;
-            if inner.hears_something(&stream).await
-                && let Some((mut request, codec)) = handshake(&stream, config)?
+            if inner.hears_something(stream.tcp()).await
+                && let Some((mut request, codec)) = handshake(stream.tcp(), config)?
             {
                 request.head_mut().peer_addr = peer;
                 // A gate answers whatever comes of it itself.
                 let _answered = gate.call((request, Framed::new(stream, codec))).await;
                 return Ok(());
             }
-            inner.http.call((stream, Protocol::Http1, peer)).await
+            inner.http.call((stream, protocol, peer)).await
         })
     }
 }
 
 impl<H, G> Inner<H, G> {
-    /// Waits for the first bytes; `false` when it has waited enough.
+    /// Waits for the first bytes, as long as whoever counts the connection does; `false` when the server stops.
     async fn hears_something(&self, stream: &TcpStream) -> bool {
         let readable = stream.readable();
         tokio::select! {
             biased;
-            heard = tokio::time::timeout(self.patience, readable) => matches!(heard, Ok(Ok(()))),
+            heard = readable => heard.is_ok(),
             () = self.stopping.notified() => false,
         }
     }

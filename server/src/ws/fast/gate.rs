@@ -30,7 +30,6 @@ use actix_http::error::PayloadError;
 use actix_http::h1::{Codec, Message};
 use actix_http::{HttpMessage as _, Payload, Request, Response};
 use actix_web::dev::{Service, ServiceFactory, ServiceResponse, fn_factory};
-use actix_web::rt::net::TcpStream;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -38,7 +37,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
+use super::connection::Newcomer;
 use super::{Accepted, Loops};
+use crate::app::connections::Stream;
 use crate::app::http_server::IsSocket;
 use crate::ws::handler::SEND_TIMEOUT;
 
@@ -83,7 +84,7 @@ pub(crate) fn factory<F, S, B>(
     loops: Option<Loops>,
     is_socket: IsSocket,
 ) -> impl ServiceFactory<
-    (Request, Framed<TcpStream, Codec>),
+    (Request, Framed<Stream, Codec>),
     Config = (),
     Response = (),
     Error = Never,
@@ -127,7 +128,7 @@ struct Gate<S> {
     count: Cell<usize>,
 }
 
-impl<S, B> Service<(Request, Framed<TcpStream, Codec>)> for Gate<S>
+impl<S, B> Service<(Request, Framed<Stream, Codec>)> for Gate<S>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = HttpResponse> + 'static,
     S::Future: 'static,
@@ -142,7 +143,7 @@ where
         self.app.poll_ready(context).map(|_| Ok(()))
     }
 
-    fn call(&self, (mut request, framed): (Request, Framed<TcpStream, Codec>)) -> Self::Future {
+    fn call(&self, (mut request, framed): (Request, Framed<Stream, Codec>)) -> Self::Future {
         if !(self.is_socket)(request.head()) {
             return Box::pin(serve_plainly(Rc::clone(&self.app), request, framed));
         }
@@ -181,13 +182,14 @@ fn note_gone(outcome: std::io::Result<()>) {
 }
 
 /// Answers a request that is none for a socket, whatever it asks for. The connection ends with the answer.
-async fn serve_plainly<S, B>(app: Rc<S>, mut request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Never>
+async fn serve_plainly<S, B>(app: Rc<S>, mut request: Request, framed: Framed<Stream, Codec>) -> Result<(), Never>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = HttpResponse>,
     B: MessageBody,
 {
     let mut parts = framed.into_parts();
-    let (reading, writing) = parts.io.into_split();
+    let (tcp, _connection) = parts.io.leave();
+    let (reading, writing) = tcp.into_split();
     if request.head().expect() {
         parts.write_buf.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
@@ -196,12 +198,18 @@ where
     let outcome = match half.flush().await {
         Ok(()) => {
             let (early, socket) = oneshot::channel();
-            let _received = early.send((parts.read_buf.freeze(), reading));
+            let (back, unread) = oneshot::channel();
+            let listening = Listening { reading: Some(reading), back: Some(back) };
+            let _received = early.send((parts.read_buf.freeze(), listening));
             *request.payload() = Payload::Stream { payload: Box::pin(received(socket)) };
-            match app.call(request).await {
+            let outcome = match app.call(request).await {
                 Ok(response) => half.answer(response.into()).await,
                 Err(refusal) => half.answer(refusal.into()).await,
+            };
+            if let Ok(reading) = unread.await {
+                read_to_the_end(reading).await;
             }
+            outcome
         }
         Err(error) => Err(error),
     };
@@ -211,14 +219,16 @@ where
 
 /// Gives the socket to an event loop, with the answer that is still to be sent.
 async fn hand_over<B>(
-    framed: Framed<TcpStream, Codec>,
+    framed: Framed<Stream, Codec>,
     response: &ServiceResponse<B>,
     loops: &Loops,
     accepted: Accepted,
 ) -> std::io::Result<()> {
     let mut parts = framed.into_parts();
+    let (mut tcp, connection) = parts.io.leave();
+    connection.becomes_socket();
     // Answers to requests before this one, if it was pipelined behind them.
-    written(parts.io.write_all_buf(&mut parts.write_buf)).await?;
+    written(tcp.write_all_buf(&mut parts.write_buf)).await?;
     let mut head = BytesMut::with_capacity(256);
     head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n");
     for (name, value) in response.headers() {
@@ -228,18 +238,29 @@ async fn hand_over<B>(
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
-    loops.adopt(parts.io.into_std()?.into(), head.freeze(), parts.read_buf, accepted);
+    let socket = tcp.into_std()?.into();
+    loops.adopt(Newcomer {
+        socket,
+        answer: head.freeze(),
+        early: parts.read_buf,
+        accepted,
+        descriptor: connection.take_descriptor(),
+    });
     Ok(())
 }
 
 /// The client's half of a connection. When nobody listens any more it is read to its end, for a while: to close with bytes
 /// unread would take away what the client has not read yet.
-struct Listening(Option<OwnedReadHalf>);
+struct Listening {
+    reading: Option<OwnedReadHalf>,
+    /// Who does that, if it is not to be done from here.
+    back: Option<oneshot::Sender<OwnedReadHalf>>,
+}
 
 impl Listening {
     /// What comes next; nothing at the end. There is no buffer for somebody who says nothing.
     async fn read(&self) -> std::io::Result<Bytes> {
-        let Some(reading) = &self.0 else { return Ok(Bytes::new()) };
+        let Some(reading) = &self.reading else { return Ok(Bytes::new()) };
         loop {
             reading.readable().await?;
             let mut bytes = BytesMut::with_capacity(READ_BYTES);
@@ -254,8 +275,12 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Without a runtime the process is at its end.
-        if let (Some(reading), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        let Some(reading) = self.reading.take() else { return };
+        if let Some(back) = self.back.take() {
+            // Whoever is there no more needs it no more.
+            let _ended = back.send(reading);
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Without a runtime the process is at its end.
             runtime.spawn(read_to_the_end(reading));
         }
     }
@@ -269,10 +294,10 @@ async fn read_to_the_end(mut reading: OwnedReadHalf) {
 
 /// What a client sends after its request, once it is known that somebody here listens.
 fn received(
-    socket: oneshot::Receiver<(Bytes, OwnedReadHalf)>,
+    socket: oneshot::Receiver<(Bytes, Listening)>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, PayloadError>> {
     enum From {
-        Waiting(oneshot::Receiver<(Bytes, OwnedReadHalf)>),
+        Waiting(oneshot::Receiver<(Bytes, Listening)>),
         Socket(Listening),
     }
     futures_util::stream::unfold(Some(From::Waiting(socket)), |from| async move {
@@ -284,7 +309,6 @@ fn received(
             }
             From::Waiting(waiting) => {
                 let (early, socket) = waiting.await.ok()?;
-                let socket = Listening(Some(socket));
                 if !early.is_empty() {
                     return Some((Ok(early), Some(From::Socket(socket))));
                 }
@@ -355,16 +379,19 @@ impl Answering {
 
 /// Answers a request for a socket; an answer that switches protocols goes on both ways until it ends.
 async fn answer<B: MessageBody>(
-    framed: Framed<TcpStream, Codec>,
+    framed: Framed<Stream, Codec>,
     response: Response<B>,
-    body_of_request: oneshot::Sender<(Bytes, OwnedReadHalf)>,
+    body_of_request: oneshot::Sender<(Bytes, Listening)>,
 ) -> std::io::Result<()> {
     let parts = framed.into_parts();
-    let (reading, writing) = parts.io.into_split();
+    let (tcp, connection) = parts.io.leave();
+    let (reading, writing) = tcp.into_split();
     let half = Answering { codec: parts.codec, out: parts.write_buf, writing };
     if response.head().status == actix_http::StatusCode::SWITCHING_PROTOCOLS {
+        connection.becomes_socket();
         // When nobody listens, nothing more is read.
-        let _unread = body_of_request.send((parts.read_buf.freeze(), reading));
+        let listening = Listening { reading: Some(reading), back: None };
+        let _unread = body_of_request.send((parts.read_buf.freeze(), listening));
         return half.answer(response).await;
     }
     drop(body_of_request);

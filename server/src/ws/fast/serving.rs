@@ -225,8 +225,14 @@ impl Serving {
                 _ => self.output(connection).push(echo_text(text)),
             },
             Heard::Binary(bytes) => self.output(connection).push(echo_binary(bytes)),
-            Heard::Ping(payload) => self.output(connection).push(pong_frame(payload)),
-            Heard::Pong => {}
+            Heard::Ping(payload) => {
+                if self.hears_control(key, connection) {
+                    self.output(connection).push(pong_frame(payload));
+                }
+            }
+            Heard::Pong => {
+                self.hears_control(key, connection);
+            }
             Heard::Close(code) => {
                 let answer = match &connection.mind {
                     Some(Mind::Echo) => echo_close(*code),
@@ -238,6 +244,16 @@ impl Serving {
         // After a goodbye the rest is read to its end, where the client's own may be.
         let waits = connection.output.as_ref().map_or(0, |output| output.bytes());
         if connection.phase != Phase::Open || waits < ENOUGH { Flow::On } else { Flow::Pause }
+    }
+
+    /// Whether a ping or pong is one of those that a client may send.
+    fn hears_control(&mut self, key: Key, connection: &mut Connection) -> bool {
+        let Some(session) = connection.session() else { return true };
+        let is_heard = session.on_control(self.now, &mut self.actions);
+        if !self.actions.is_empty() {
+            self.carry_out(key, connection);
+        }
+        is_heard
     }
 
     // What goes out ---------------------------------------------------------------------------------------------------
