@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::conductor::{ConductError, Conductor};
+use crate::conductor::{ChannelView, ConductError, Conductor};
 use crate::domain::key::Slug;
 use crate::metrics::WS_ACTIVE_CONNECTIONS;
 use frames::Frames;
@@ -74,6 +74,8 @@ pub struct Room {
     channel: Arc<str>,
     census: Arc<Census>,
     frames: watch::Sender<Arc<Frames>>,
+    view: watch::Receiver<Arc<ChannelView>>,
+    looked: Mutex<Option<room::Looked>>,
     sockets: AtomicU64,
     overlays: AtomicU64,
     admins: AtomicU64,
@@ -209,12 +211,13 @@ impl Hub {
         self.with_room(channel, |room| self.seat(room)).await
     }
 
-    /// What a channel's room shows now, without a place in it: for those who ask again and again instead.
+    /// What a channel's room shows now, without a place in it: for those who ask again and again instead. Everything that
+    /// anybody was told to be done on this pod is in it.
     ///
     /// # Errors
     /// Those of [`Conductor::channel_view`].
     pub async fn look(&self, channel: &Slug) -> Result<Option<Arc<Frames>>, ConductError> {
-        self.with_room(channel, |room| Arc::clone(&room.frames.borrow())).await
+        self.with_room(channel, |room| room::frames_now(room)).await
     }
 
     /// Does something with a channel's room that is open as long as it takes.
@@ -232,6 +235,8 @@ impl Hub {
             channel: channel.as_str().into(),
             census: Arc::clone(&self.inner.census),
             frames: watch::Sender::new(first),
+            view: view.clone(),
+            looked: Mutex::default(),
             sockets: AtomicU64::new(0),
             overlays: AtomicU64::new(0),
             admins: AtomicU64::new(0),

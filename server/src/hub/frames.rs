@@ -106,6 +106,8 @@ pub struct Frames {
     pub gone: bool,
     /// What overlays and admins see instead during a rehearsal.
     pub rehearsal: Option<Arc<Frames>>,
+    /// The greatest revision of numbers that was sent to anybody. A jeu that was out of sight goes on above it.
+    pub highest: u64,
 }
 
 impl Frames {

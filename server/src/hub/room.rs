@@ -1,6 +1,6 @@
 //! One room's task: waits for a change of its channel, its live or any jeu, and publishes the whole at the next tick.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, select_all};
@@ -30,9 +30,12 @@ pub(super) async fn run(hub: Hub, channel: Slug, room: Arc<Room>, mut view: watc
             shown.shown.iter().flat_map(|live| &live.items).map(crate::cluster::ItemHandle::watch).collect();
         let views: Vec<_> = items.iter_mut().map(|item| Arc::clone(&item.borrow_and_update())).collect();
         let before = Arc::clone(&room.frames.borrow());
+        let looked =
+            Looked { channel: Arc::clone(&shown), revisions: views.iter().map(|view| view.revision).collect() };
         if let Some(frames) = next_frames(&before, &shown, &views) {
             room.frames.send_replace(Arc::new(frames));
         }
+        *room.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
         if let Some(live) = &shown.shown {
             for (item, view) in live.items.iter().zip(&views) {
                 live.unshown.published(item.item().jeu.0, view.revision);
@@ -45,6 +48,30 @@ pub(super) async fn run(hub: Hub, channel: Slug, room: Arc<Room>, mut view: watc
             }
         }
     }
+}
+
+/// What a room's task saw when it last looked.
+pub(super) struct Looked {
+    channel: Arc<ChannelView>,
+    revisions: Vec<u64>,
+}
+
+/// The frames of a room with everything in them that has happened by now, for somebody who asks once. Whoever was told that
+/// something is done finds it done; sockets hear of it at the next tick.
+pub(super) fn frames_now(room: &Room) -> Arc<Frames> {
+    let shown = Arc::clone(&room.view.borrow());
+    let views = views_of(shown.shown.as_deref());
+    // In this order: what the task looked at is in the frames that are there by then.
+    let is_same = |looked: &Looked| {
+        Arc::ptr_eq(&looked.channel, &shown)
+            && looked.revisions.iter().copied().eq(views.iter().map(|view| view.revision))
+    };
+    let has_seen = room.looked.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_same);
+    let frames = Arc::clone(&room.frames.borrow());
+    if has_seen {
+        return frames;
+    }
+    next_frames(&frames, &shown, &views).map_or(frames, Arc::new)
 }
 
 /// Returns when the channel or any item has something new. A sender that went away is not news.
@@ -69,7 +96,7 @@ fn no_frames(rev: u64) -> Frames {
     let state = State { rev, channel_title: String::new(), live: None, stale: true };
     let text = encode(&ServerMessage::State(Box::new(state.clone())));
     let state = Encoded { value: Arc::new(state), text };
-    Frames { state, jeux: Vec::new(), view: None, gone: false, rehearsal: None }
+    Frames { state, jeux: Vec::new(), view: None, gone: false, rehearsal: None, highest: 0 }
 }
 
 fn views_of(live: Option<&LiveView>) -> Vec<Arc<ItemView<Tally>>> {
@@ -128,19 +155,20 @@ fn next_of(
     };
     let mut any_changed = state_changed;
     let same_live = before.view.as_ref().map(|live| live.live.live_id) == live.map(|live| live.live.live_id);
-    let mut jeux = Vec::new();
+    let (mut jeux, mut highest) = (Vec::new(), before.highest);
     if let Some(live) = live {
         for (item, view) in live.items.iter().zip(views) {
             if view.rank.phase() == Phase::Pending {
                 continue;
             }
             let known = before.jeux.iter().find(|known| same_live && known.jeu == item.item().jeu.0);
-            let (frames, changed) = jeu_frames(live, item.item().jeu, view, known);
+            let (frames, changed) = jeu_frames(live, item.item().jeu, view, known, before.highest);
             any_changed |= changed;
+            highest = highest.max(frames.rev);
             jeux.push(frames);
         }
     }
-    any_changed.then(|| Frames { state, jeux, view: live.cloned(), gone, rehearsal: None })
+    any_changed.then(|| Frames { state, jeux, view: live.cloned(), gone, rehearsal: None, highest })
 }
 
 /// The frames of a jeu: those known when nothing but the clock changed, new ones with the next revision otherwise.
@@ -149,9 +177,10 @@ fn jeu_frames(
     jeu: crate::domain::jeu::JeuId,
     view: &ItemView<Tally>,
     known: Option<&JeuFrames>,
+    highest: u64,
 ) -> (JeuFrames, bool) {
     let mut frame = tally_frame(&live.live, jeu, view);
-    frame.rev = known.map_or(1, |known| known.rev + 1);
+    frame.rev = known.map_or(highest, |known| known.rev) + 1;
     let Some(known) = known else { return (JeuFrames::new(&live.live, &frame), true) };
     let before = &known.admin.value;
     let same_numbers = (before.epoch, before.phase, before.voters) == (frame.epoch, frame.phase, frame.voters)

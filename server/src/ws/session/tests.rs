@@ -55,6 +55,7 @@ fn frames(rev: u64, blind: bool) -> Frames {
         view: None,
         gone: false,
         rehearsal: None,
+        highest: 0,
     }
 }
 
