@@ -11,6 +11,8 @@
 //! - `notes` holds nothing that could miss in the result: rows are written under a lease, or from the result itself.
 //! - The tally is the fold of `notes` joined with the journals; nothing is ever counted up.
 //! - What is acknowledged is in the result of its epoch.
+//! - No lane is used by two tasks.
+//! - A vote that is answered is in the numbers that were published before.
 
 pub mod chunk;
 pub mod close;
@@ -22,6 +24,7 @@ pub(crate) mod load;
 pub(crate) mod mutant;
 mod pulse;
 mod ranks;
+mod registry;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -151,6 +151,15 @@ impl Conductor {
     async fn resume(&self, channel: Channel) -> Result<()> {
         if let Some(last) = channel.last_live {
             self.finish(last).await?;
+            if channel.open_live.is_none()
+                && let Some(stored) = self.inner.records.get::<Live>(&live_key(last)).await?
+                && stored.value.status == LiveStatus::Open
+            {
+                // Its end was taken back while another pod freed the channel, and neither came to take it again.
+                self.take_channel(&channel.slug, last).await?;
+                self.go_on(stored);
+                return Ok(());
+            }
         }
         let Some(live_id) = channel.open_live else { return Ok(()) };
         let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
@@ -262,7 +271,7 @@ impl Conductor {
             LiveStatus::Closed => Err(ConductError::conflict(Rule::LiveOver, "the live is over", "make a new live")),
             LiveStatus::Open => {
                 // Another pod put it on air a moment ago.
-                self.adopt(stored);
+                self.adopt(stored).await;
                 self.view(live_id).ok_or(ConductError::NotReady)
             }
         }

@@ -31,6 +31,10 @@ pub const FRAMES_SENT: &str = "frames_sent_total";
 pub const STORE_COMMIT_SECONDS: &str = "store_commit_seconds";
 /// Times a tally was found to differ from a recount.
 pub const TALLY_DRIFT: &str = "tally_drift_total";
+/// Notes that were acknowledged and are not in a result.
+pub const ACKNOWLEDGED_MISSING: &str = "acknowledged_missing_total";
+/// Chunks that met other bytes under their number.
+pub const JOURNAL_CONFLICTS: &str = "journal_conflicts_total";
 /// Tallies of other pods that were compared with this pod's own.
 pub const TALLY_COMPARISONS: &str = "tally_comparisons_total";
 /// Dumps of lives that were made and read back.
@@ -149,6 +153,16 @@ fn describe() {
     );
     describe_histogram!("chunk_notes", Unit::Count, "Notes in one journal chunk.");
     describe_counter!(TALLY_DRIFT, Unit::Count, "Tallies found to differ from a recount. Anything but 0 is a bug.");
+    describe_counter!(
+        ACKNOWLEDGED_MISSING,
+        Unit::Count,
+        "Notes this pod acknowledged that a result lacks. Anything but 0 is a bug."
+    );
+    describe_counter!(
+        JOURNAL_CONFLICTS,
+        Unit::Count,
+        "Chunks that met other bytes under their number. Anything but 0 is a bug, or a second server with the same writer."
+    );
     describe_counter!(TALLY_COMPARISONS, Unit::Count, "Tallies of other pods, of the same chunks, that were compared.");
     describe_counter!(DUMPS_MADE, Unit::Count, "Dumps of lives that were made and read back.");
     describe_counter!(DUMPS_FAILED, Unit::Count, "Attempts to dump a live that failed; each is tried again.");
@@ -219,6 +233,8 @@ fn describe() {
     counter!(NOTES_ACCEPTED).absolute(0);
     counter!(FRAMES_SENT).absolute(0);
     counter!(TALLY_DRIFT).absolute(0);
+    counter!(ACKNOWLEDGED_MISSING).absolute(0);
+    counter!(JOURNAL_CONFLICTS).absolute(0);
     counter!(TALLY_COMPARISONS).absolute(0);
     for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED, LOG_LINES_LOST, PANICS] {
         counter!(name).absolute(0);

@@ -14,6 +14,7 @@ mod limits;
 pub mod memory;
 pub mod metered;
 pub mod sqlite;
+pub(crate) mod tips;
 
 use std::fmt;
 
@@ -213,6 +214,9 @@ pub enum ErrorKind {
     /// Not written, and never will be: the call breaks a limit of this module, or names a lane that is not registered.
     /// A mistake of the caller.
     Refused,
+    /// Not written: other bytes are stored, or may come to be, under this lane and `seq`. The lane has a second writer, or
+    /// its writer forgot what it wrote; nothing of it may be used again.
+    Mismatch,
     /// Whether it was written is not known. Write the same bytes again.
     Unknown,
     /// What is stored cannot be read: damaged, or not ours.
@@ -223,8 +227,8 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Full, Self::Unavailable, Self::Refused, Self::Unknown, Self::Corrupt, Self::Newer];
+    pub const ALL: [Self; 7] =
+        [Self::Full, Self::Unavailable, Self::Refused, Self::Mismatch, Self::Unknown, Self::Corrupt, Self::Newer];
 
     /// The word for it, as metrics have it.
     pub const fn as_str(self) -> &'static str {
@@ -232,6 +236,7 @@ impl ErrorKind {
             Self::Full => "full",
             Self::Unavailable => "unavailable",
             Self::Refused => "refused",
+            Self::Mismatch => "mismatch",
             Self::Unknown => "unknown",
             Self::Corrupt => "corrupt",
             Self::Newer => "newer",
@@ -293,7 +298,9 @@ pub trait Store: Send + Sync + 'static {
     async fn lanes(&self, item: ItemId) -> Result<Vec<LaneRow>>;
 
     /// Appends one chunk (W1), at most [`MAX_CHUNK_BYTES`], to a registered lane. `seq` counts from 0 without gaps, up to
-    /// [`MAX_SEQ`]; the same `(lane, seq)` always carries the same bytes.
+    /// [`MAX_SEQ`]. The same bytes again change nothing; other bytes than those stored under the `(lane, seq)` are
+    /// [`ErrorKind::Mismatch`] and change nothing either. A lane has one writer: two that append to it at the same moment
+    /// are found out only by the next append of one of them, or not at all.
     async fn append(&self, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<()>;
 
     /// Chunks of a lane from `from_seq` on, in order, at most [`LANE_PAGE`] (R1). On a cluster a `seq` may be missing

@@ -22,6 +22,7 @@ use super::load::{Extent, LoadError, Loaded, load, stored_rank};
 use super::mutant::mutant;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
+use crate::notebook::Notebook;
 use crate::store::{ErrorKind, ItemId, LaneId, MAX_NOTE_ROWS, NoteRow, Store, StoreError, WriterId};
 
 /// How far a lane belongs to a result.
@@ -142,10 +143,12 @@ async fn advance(store: &dyn Store, item: ItemId, lanes: &[(LaneId, u64)]) -> Re
 }
 
 /// A result that stands.
-pub struct Finalised<T> {
+pub struct Finalised<B: Ballot> {
     /// The result.
-    pub result: EpochResult<T>,
-    /// Whether what its manifest covers folds to something else: a bug somewhere.
+    pub result: EpochResult<B::Tally>,
+    /// What its manifest covers; `None` if it was published by somebody else and nothing was read.
+    pub covered: Option<Notebook<B>>,
+    /// Whether that folds to something else: a bug somewhere.
     pub differs: bool,
 }
 
@@ -161,12 +164,12 @@ pub async fn finalise<B: Ballot>(
     ballot: &Arc<B>,
     item: ItemId,
     epoch: u64,
-) -> Result<Finalised<B::Tally>, LoadError> {
+) -> Result<Finalised<B>, LoadError> {
     let published = Rank::new(epoch, Phase::Final);
     let (result, loaded) = match stored_result::<B>(store, item, epoch).await? {
         // Published means complete.
         Some(result) if stored_rank(store, item).await? >= published => {
-            return Ok(Finalised { result, differs: false });
+            return Ok(Finalised { result, covered: None, differs: false });
         }
         Some(result) => (result, None),
         None => {
@@ -198,7 +201,7 @@ pub async fn finalise<B: Ballot>(
     let lanes: Vec<_> = ends.into_iter().collect();
     materialise(store, item, &rows, &lanes).await?;
     store.raise_rank(item, published).await?;
-    Ok(Finalised { result, differs })
+    Ok(Finalised { result, covered: Some(covered.notebook), differs })
 }
 
 /// Stores the result of what was read; another one may be there by then.

@@ -13,10 +13,11 @@ use super::item::checkpoint::Unfolded;
 use super::item::{self, Control, ItemView, Outcome, Submission};
 use super::pulse::Pulses;
 use super::ranks::Ranks;
+use super::registry::Registry;
 use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
-use crate::store::{ItemId, NoteRow, Store, StoreError, WriterId};
+use crate::store::{ItemId, LaneId, NoteRow, Store, StoreError, WriterId};
 
 /// Requests to one item that are not votes.
 const MAX_WAITING_CONTROLS: usize = 1024;
@@ -99,6 +100,7 @@ pub struct Engine {
     pub(super) tasks: Arc<dyn Tasks>,
     pulses: Pulses,
     ranks: Ranks,
+    pub(super) registry: Registry,
 }
 
 impl Engine {
@@ -124,6 +126,7 @@ impl Engine {
             tasks,
             pulses: Pulses::default(),
             ranks: Ranks::default(),
+            registry: Registry::default(),
         }
     }
 
@@ -138,21 +141,36 @@ impl Engine {
         self.tasks.spawn(Box::pin(task));
     }
 
-    /// Starts an item's task: it reads what is stored and then takes votes while it is open.
-    /// The task ends when every clone of the handle is dropped.
+    /// Starts an item's task: it reads what is stored and then takes votes while it is open. An item that runs already
+    /// is not started again: this is another handle of it. The task ends when every clone of the handle is dropped.
     pub fn start<B: Ballot>(&self, item: ItemId, ballot: Arc<B>) -> ItemHandle<B> {
-        let (votes, vote_inbox) = inbox::new();
-        let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
-        let (unfolded, ranks) = (Unfolded::default(), self.ranks.of(item.live));
-        let (task, view) =
-            item::Item::new(self.clone(), item, ballot, ranks, vote_inbox, control_inbox, unfolded.clone());
-        // What the task says in the log carries these ids.
-        let span = tracing::info_span!("item", live = %item.live, jeu = %item.jeu);
-        self.spawn(task.run().instrument(span));
-        if self.store.is_shared() {
-            self.pulses.follow(self, item, controls.downgrade());
-        }
+        let (votes, controls, view, unfolded) =
+            self.registry.get_or_start(item, (self.writer, &self.env), |revision| {
+                let (votes, vote_inbox) = inbox::new();
+                let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
+                let (unfolded, ranks) = (Unfolded::default(), self.ranks.of(item.live));
+                let inboxes = (vote_inbox, control_inbox);
+                let (task, view) =
+                    item::Item::new(self.clone(), item, ballot, ranks, inboxes, unfolded.clone(), revision);
+                // What the task says in the log carries these ids.
+                let span = tracing::info_span!("item", live = %item.live, jeu = %item.jeu);
+                self.spawn(task.run().instrument(span));
+                if self.store.is_shared() {
+                    self.pulses.follow(self, item, controls.downgrade());
+                }
+                (votes, controls, view, unfolded)
+            });
         ItemHandle { item, view, task: Some((votes, controls)), unfolded }
+    }
+
+    /// A lane for an item that was never used in this incarnation.
+    pub(super) fn next_lane(&self, item: ItemId) -> LaneId {
+        self.registry.next_lane(item, (self.writer, &self.env))
+    }
+
+    /// The revision of numbers of an item that has no task: greater than every one this incarnation has shown.
+    pub fn fixed_revision(&self, item: ItemId) -> u64 {
+        self.registry.fixed_revision(item)
     }
 }
 
@@ -261,11 +279,23 @@ impl<B: Ballot> ItemHandle<B> {
     /// # Errors
     /// [`ItemError`], among them the phase pending.
     pub async fn close(&self) -> Result<Rank, ItemError> {
+        self.ask_to_close(None).await
+    }
+
+    /// As [`ItemHandle::close`], but of an epoch that another one has followed nothing is closed.
+    ///
+    /// # Errors
+    /// As those of [`ItemHandle::close`].
+    pub async fn close_epoch(&self, epoch: u64) -> Result<Rank, ItemError> {
+        self.ask_to_close(Some(epoch)).await
+    }
+
+    async fn ask_to_close(&self, epoch: Option<u64>) -> Result<Rank, ItemError> {
         if self.task.is_none() {
             let rank = self.view.borrow().rank;
             return if rank.phase() == Phase::Pending { Err(ItemError::Phase(Phase::Pending)) } else { Ok(rank) };
         }
-        self.ask(Control::Close).await.unwrap_or(Err(ItemError::NotReady))
+        self.ask(|answer| Control::Close(epoch, answer)).await.unwrap_or(Err(ItemError::NotReady))
     }
 
     /// Begins a new epoch of a final item; an open one stays as it is.

@@ -8,6 +8,9 @@ use rand::Rng as _;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+/// How often a long wait looks at the clock.
+const SLEEP_STEP: Duration = Duration::from_secs(1);
+
 /// Two clocks. Sleeping goes through tokio's timer, which a simulation pauses.
 pub trait Clock: Send + Sync + 'static {
     /// Wall clock, microseconds since 1970. It may jump.
@@ -54,6 +57,18 @@ impl Env {
     /// Wall clock, microseconds since 1970.
     pub fn now_us(&self) -> u64 {
         self.clock.now_us()
+    }
+
+    /// Waits by the clock that goes on while the machine is suspended, which a timer does not follow.
+    pub async fn sleep(&self, duration: Duration) {
+        let until = self.clock.since_boot().saturating_add(duration);
+        loop {
+            let left = until.saturating_sub(self.clock.since_boot());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(SLEEP_STEP)).await;
+        }
     }
 
     /// A number from 0 to below 1.

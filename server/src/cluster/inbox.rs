@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::item::Submission;
+use super::item::{Outcome, Submission, TROUBLE_RETRY_MS};
 
 /// Votes that may be on their way to one item.
 pub(super) const MAX_WAITING_VOTES: usize = 65_536;
@@ -33,7 +33,20 @@ pub(super) struct Sender {
     waiting: Arc<AtomicUsize>,
 }
 
-/// The task's side.
+/// The handles' side, as long as there are handles.
+pub(super) struct WeakSender {
+    batches: mpsc::WeakUnboundedSender<Vec<Submission>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl WeakSender {
+    /// `None` when the last sender is gone.
+    pub(super) fn upgrade(&self) -> Option<Sender> {
+        Some(Sender { batches: self.batches.upgrade()?, waiting: Arc::clone(&self.waiting) })
+    }
+}
+
+/// The task's side. Votes that it leaves behind were not stored, and hear so.
 pub(super) struct Receiver {
     batches: mpsc::UnboundedReceiver<Vec<Submission>>,
     waiting: Arc<AtomicUsize>,
@@ -47,6 +60,11 @@ pub(super) fn new() -> (Sender, Receiver) {
 }
 
 impl Sender {
+    /// What does not keep the task.
+    pub(super) fn downgrade(&self) -> WeakSender {
+        WeakSender { batches: self.batches.downgrade(), waiting: Arc::clone(&self.waiting) }
+    }
+
     /// Hands votes in; those that are not taken come back.
     pub(super) fn send(&self, mut votes: Vec<Submission>) -> Result<(), (Vec<Submission>, Refusal)> {
         let room = MAX_WAITING_VOTES.saturating_sub(self.waiting.fetch_add(votes.len(), Ordering::Relaxed));
@@ -61,6 +79,17 @@ impl Sender {
             (true, _) => Ok(()),
             (false, false) => Err((refused, Refusal::Full)),
             (false, true) => Err((refused, Refusal::Gone)),
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.batches.close();
+        while let Ok(votes) = self.batches.try_recv() {
+            for vote in votes {
+                (vote.on_outcome)(Outcome::RetryAfter { ms: TROUBLE_RETRY_MS });
+            }
         }
     }
 }
@@ -116,6 +145,22 @@ mod tests {
         drop(receiver);
         let Err((refused, Refusal::Gone)) = sender.send(votes(2)) else { panic!("nobody takes them") };
         assert_eq!(refused.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn votes_that_a_task_leaves_behind_are_answered() {
+        let (sender, receiver) = new();
+        let (answer, mut answers) = mpsc::unbounded_channel();
+        let mut left = votes(3);
+        for vote in &mut left {
+            let answer = answer.clone();
+            vote.on_outcome = Box::new(move |outcome| drop(answer.send(outcome)));
+        }
+        assert!(sender.send(left).is_ok());
+        drop(receiver);
+        for _ in 0..3 {
+            assert_eq!(answers.try_recv().unwrap(), Outcome::RetryAfter { ms: TROUBLE_RETRY_MS });
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,8 @@
 //! **Invariants**
 //! - The map changes only with chunks whose append returned `Ok`, or that were read from the store.
 //! - A lane has one chunk in flight; the same `seq` is only ever sent with the same bytes, unless the store said that
-//!   the earlier attempt was not written.
+//!   the earlier attempt was not written. A lane in which other bytes were found is never used again.
+//! - Numbers that count a vote are published before the vote is answered.
 //! - Every submission gets exactly one outcome.
 
 pub(crate) mod checkpoint;
@@ -17,6 +18,7 @@ mod votes;
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -24,7 +26,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use self::checkpoint::{Batch, Unfolded};
+use self::checkpoint::{Batch, Dirty, Unfolded};
 use self::follow::Polled;
 use self::vitals::{Peers, Recent, Vitals};
 use self::votes::{Lane, UNKNOWN_AFTER, Waiting};
@@ -34,6 +36,7 @@ use super::inbox;
 use super::load::{Cursor, Extent, LoadError, Loaded, load, stored_rank};
 use super::mutant::mutant;
 use super::ranks::LiveRanks;
+use super::registry::next_revision;
 use crate::domain::ballot::Ballot;
 use crate::domain::note::Version;
 use crate::domain::phase::{Phase, Rank};
@@ -128,8 +131,8 @@ type RankAnswer = Answer<Result<Rank, ItemError>>;
 pub enum Control {
     /// See [`super::ItemHandle::open`].
     Open(RankAnswer),
-    /// See [`super::ItemHandle::close`].
-    Close(RankAnswer),
+    /// See [`super::ItemHandle::close`]; of one epoch only, if one is named.
+    Close(Option<u64>, RankAnswer),
     /// See [`super::ItemHandle::reopen`].
     Reopen(RankAnswer),
     /// See [`super::ItemHandle::note_of`].
@@ -156,14 +159,15 @@ struct Stored<B: Ballot> {
 /// What came back.
 enum Done<B: Ballot> {
     Loaded(Result<Stored<B>, LoadError>),
-    Registered(Result<(), StoreError>),
+    Registered(Vec<LaneId>, Result<(), StoreError>),
     Appended(usize, Result<(), StoreError>),
     Checkpointed(Batch, Result<(), StoreError>),
     Orphaned(Result<Vec<Batch>, LoadError>),
     Adopted(Vec<(LaneId, u64)>, Result<(), StoreError>),
     Raised(Rank, Instant, RankAnswer, Result<(), StoreError>),
     Confirmed(Rank, Result<(), StoreError>),
-    Finalised(u64, Result<Finalised<B::Tally>, LoadError>),
+    Finalised(u64, Result<Finalised<B>, LoadError>),
+    Checked(Vec<Dirty>, Result<Vec<Dirty>, StoreError>),
     Polled(Result<Polled, StoreError>),
     Due,
 }
@@ -177,6 +181,8 @@ pub struct Item<B: Ballot> {
     votes: inbox::Receiver,
     controls: mpsc::Receiver<Control>,
     view: watch::Sender<Arc<ItemView<B::Tally>>>,
+    /// The last revision that numbers of this item had, of whichever task.
+    revision: Arc<AtomicU64>,
     work: FuturesUnordered<BoxFuture<'static, Done<B>>>,
 
     loaded: bool,
@@ -192,6 +198,10 @@ pub struct Item<B: Ballot> {
     registering: bool,
     takes_votes_from: Instant,
     waiting: VecDeque<Waiting>,
+    /// Votes to be answered once the numbers that count them are published.
+    answers: Vec<(Waiting, Outcome)>,
+    /// How many chunks of our lanes, from the first, hold something acknowledged.
+    acknowledged: BTreeMap<LaneId, u64>,
     trouble_until: Option<Instant>,
     lease_until: Option<Duration>,
     heard_until: Option<Duration>,
@@ -201,7 +211,7 @@ pub struct Item<B: Ballot> {
     /// When the list of lanes was last asked for.
     lanes_read: Option<Duration>,
 
-    dirty: Vec<NoteRow>,
+    dirty: Vec<Dirty>,
     checkpointing: bool,
     adopting: bool,
     /// How far this pod has finished lanes of dead writers.
@@ -229,15 +239,16 @@ impl<B: Ballot> Item<B> {
         id: ItemId,
         ballot: Arc<B>,
         ranks: Arc<LiveRanks>,
-        votes: inbox::Receiver,
-        controls: mpsc::Receiver<Control>,
+        (votes, controls): (inbox::Receiver, mpsc::Receiver<Control>),
         unfolded: Unfolded,
+        revision: Arc<AtomicU64>,
     ) -> (Self, watch::Receiver<Arc<ItemView<B::Tally>>>) {
         let notebook = Notebook::new(Arc::clone(&ballot));
         let view = ItemView {
             rank: Rank::default(),
             tally: ballot.empty(),
-            revision: 0,
+            // Of an item that had a task before, whoever watches has seen the numbers of that one.
+            revision: if revision.load(Ordering::Acquire) == 0 { 0 } else { next_revision(&revision) },
             as_of_us: engine.env.now_us(),
             made_at_us: None,
             loaded: false,
@@ -255,6 +266,7 @@ impl<B: Ballot> Item<B> {
             votes,
             controls,
             view,
+            revision,
             work: FuturesUnordered::new(),
             loaded: false,
             degraded: false,
@@ -268,6 +280,8 @@ impl<B: Ballot> Item<B> {
             registering: false,
             takes_votes_from: now,
             waiting: VecDeque::new(),
+            answers: Vec::new(),
+            acknowledged: BTreeMap::new(),
             trouble_until: None,
             lease_until: None,
             heard_until: None,
@@ -324,6 +338,7 @@ impl<B: Ballot> Item<B> {
             self.start_finalising();
             self.settle();
             self.publish();
+            self.answers.drain(..).for_each(|(mut vote, outcome)| vote.answer(outcome));
         }
     }
 
@@ -364,6 +379,11 @@ impl<B: Ballot> Item<B> {
         self.heard = self.heard.max(began);
         if self.loaded {
             // Read again after trouble, while our own lanes went on: merging what is stored cannot take anything back.
+            if !self.is_shared() {
+                let rows = loaded.notebook.rows(loaded.dirty);
+                self.dirty.extend(rows.into_iter().map(Dirty::of_stored));
+                self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
+            }
             for (viewer, held) in loaded.notebook.iter() {
                 self.notebook.merge(*viewer, held.entry());
             }
@@ -374,7 +394,8 @@ impl<B: Ballot> Item<B> {
             }
         } else {
             // Alone on the store, what earlier incarnations left in journals is ours to fold.
-            self.dirty = if self.is_shared() { Vec::new() } else { loaded.notebook.rows(loaded.dirty) };
+            let rows = if self.is_shared() { Vec::new() } else { loaded.notebook.rows(loaded.dirty) };
+            self.dirty = rows.into_iter().map(Dirty::of_stored).collect();
             self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
             self.notebook = loaded.notebook;
             self.cursors = loaded.cursors;
@@ -390,6 +411,11 @@ impl<B: Ballot> Item<B> {
     fn drifted(&self, what: &str) {
         tracing::error!(item = %self.id, "tally drift: {what}");
         metrics::counter!("tally_drift_total").increment(1);
+        self.alarmed();
+    }
+
+    /// Whatever must not happen happened; a simulation hears of it.
+    fn alarmed(&self) {
         #[cfg(test)]
         super::simulation::probe::drifted(self.id, self.engine.writer);
     }
@@ -404,13 +430,12 @@ impl<B: Ballot> Item<B> {
                 self.degraded = true;
                 self.start_loading(Duration::from_millis(2 * TROUBLE_RETRY_MS));
             }
-            Done::Registered(Ok(())) => {
+            Done::Registered(lanes, Ok(())) => {
                 self.registering = false;
-                if self.lanes.is_empty() {
-                    self.open_lanes();
-                }
+                self.on_registered(&lanes);
             }
-            Done::Registered(Err(error)) => {
+            Done::Registered(_, Err(error)) => {
+                self.registering = false;
                 tracing::warn!(item = %self.id, %error, "cannot announce a journal; trying again");
                 let later = Outcome::RetryAfter { ms: TROUBLE_RETRY_MS };
                 self.waiting.drain(..).for_each(|mut vote| vote.answer(later.clone()));
@@ -440,6 +465,7 @@ impl<B: Ballot> Item<B> {
                     }
                 }
             }
+            Done::Checked(rows, missing) => self.on_checked(rows, missing),
             Done::Polled(result) => self.on_polled(result),
             Done::Due => {}
         }
@@ -556,7 +582,7 @@ impl<B: Ballot> Item<B> {
         let view = ItemView {
             rank,
             tally: tally.clone(),
-            revision: before.revision + 1,
+            revision: next_revision(&self.revision),
             as_of_us,
             made_at_us: self.result.as_ref().map(|result| result.made_at_us),
             loaded: self.loaded,

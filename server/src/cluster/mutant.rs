@@ -28,21 +28,29 @@ mod under_test {
     use std::cell::Cell;
 
     macro_rules! mutants {
-        ($($(#[doc = $text:literal])+ $name:ident,)*) => {
+        (
+            $(#[doc = $of_text:literal])+ $of_engine:ident: [$($(#[doc = $text:literal])+ $name:ident,)*];
+            $(#[doc = $other_text:literal])+ $of_conductor:ident: [$($(#[doc = $more:literal])+ $other:ident,)*];
+        ) => {
             /// A rule that is broken. The text of each says how.
             #[derive(Debug, Clone, Copy, PartialEq, Eq)]
             pub(crate) enum Mutant {
                 $($(#[doc = $text])+ $name,)*
+                $($(#[doc = $more])+ $other,)*
             }
 
             impl Mutant {
-                /// Every mutant.
-                pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
+                $(#[doc = $of_text])+
+                pub(crate) const $of_engine: &'static [Self] = &[$(Self::$name,)*];
+
+                $(#[doc = $other_text])+
+                pub(crate) const $of_conductor: &'static [Self] = &[$(Self::$other,)*];
 
                 /// Its name, as the command line takes it.
                 pub(crate) const fn name(self) -> &'static str {
                     match self {
                         $(Self::$name => stringify!($name),)*
+                        $(Self::$other => stringify!($other),)*
                     }
                 }
 
@@ -50,6 +58,7 @@ mod under_test {
                 pub(crate) const fn text(self) -> &'static str {
                     match self {
                         $(Self::$name => concat!($($text,)+),)*
+                        $(Self::$other => concat!($($more,)+),)*
                     }
                 }
             }
@@ -57,6 +66,8 @@ mod under_test {
     }
 
     mutants! {
+        /// Those that the simulation of one item catches.
+        ALL: [
         // Journal
         /// `ok` is said when the chunk is sent.
         AckBeforeWrite,
@@ -170,6 +181,21 @@ mod under_test {
         RankByClock,
         /// Rows of `notes` carry the pod's clock as their timestamp.
         NotesByClock,
+        ];
+        /// Those that take lives that end and open again to notice.
+        OF_CONDUCTOR: [
+        /// A task that follows another one of its item in the same incarnation goes on in its lane.
+        ReusesLane,
+        /// So does it here, and a store takes other bytes under a known number for the same again.
+        AcceptsOtherBytes,
+        /// A result that lacks what was acknowledged here raises no alarm.
+        SilentOnMissingVotes,
+        /// A live that retires takes every other closed live of its channel with it, newer ones and those that can be
+        /// opened again.
+        ForgetsNewerLives,
+        /// A live retires when its window is over by the local clock, whatever its record says.
+        RetiresByClock,
+        ];
     }
 
     thread_local! {
@@ -197,5 +223,20 @@ mod under_test {
         let result = work();
         ACTIVE.set(before);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Mutant;
+
+    #[test]
+    fn every_mutant_has_a_name_of_its_own_and_says_what_it_does() {
+        let all: Vec<_> = Mutant::ALL.iter().chain(Mutant::OF_CONDUCTOR).collect();
+        let names: BTreeSet<_> = all.iter().map(|mutant| mutant.name()).collect();
+        assert_eq!(names.len(), all.len());
+        assert!(all.iter().all(|mutant| !mutant.text().is_empty()));
     }
 }

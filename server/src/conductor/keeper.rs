@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::on_air::{Announced, epochs_of};
 use super::{Conductor, Result, Running};
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{LiveId, LiveStatus};
@@ -55,26 +56,36 @@ impl Conductor {
         let Some(view) = self.view(live_id) else { return Ok(()) };
         if view.live.status == LiveStatus::Closed {
             // What comes after the closing failed, and is tried again.
-            return self.end_live(live_id).await;
+            return self.after_end(&view.live).await;
+        }
+        // A jeu that somebody opened again, on another pod, is open in another epoch than the one that was to be closed.
+        // These are read before the record is, and jeux are opened again only after their deadline is taken out of it.
+        let epochs = epochs_of(&view);
+        let stored = self.stored_live(live_id).await?;
+        let live = stored.value.clone();
+        self.adopt(stored).await;
+        if live.status != LiveStatus::Open {
+            return Ok(());
         }
         let now_us = self.inner.env.now_us();
-        let due: Vec<JeuId> =
-            view.live.closes_at_us.iter().filter(|(_, at_us)| **at_us <= now_us).map(|(jeu, _)| *jeu).collect();
+        let due = |jeu: &JeuId| live.closes_at_us.get(jeu).is_some_and(|at_us| *at_us <= now_us);
         // Closing one takes a while, in which somebody may take the others back.
         let is_due = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= now_us);
-        for jeu in &due {
+        for (jeu, epoch) in epochs.iter().filter(|(jeu, _)| due(jeu)) {
             if !self.view(live_id).is_some_and(|view| is_due(view.live.closes_at_us.get(jeu).copied())) {
                 continue;
             }
             if let Some(item) = view.item(*jeu) {
                 super::ready(item).await?;
                 if item.view().rank.phase() == Phase::Open {
-                    item.close().await?;
+                    item.close_epoch(*epoch).await?;
                 }
             }
         }
-        if self.view(live_id).is_some_and(|view| is_due(view.live.ends_at_us)) {
-            return self.end_live(live_id).await;
+        if let Some(at_us) = live.ends_at_us.filter(|at_us| is_due(Some(*at_us)))
+            && self.view(live_id).is_some_and(|view| view.live.ends_at_us == Some(at_us))
+        {
+            return self.end_live(live_id, Some(Announced { at_us, epochs })).await;
         }
         self.change(live_id, |live| {
             live.closes_at_us.retain(|_, at_us| *at_us > now_us);

@@ -3,6 +3,8 @@
 //! **Invariant**: each step is durable and can be asked for again, so that a crash between two leaves nothing that the same
 //! request does not finish.
 
+use std::collections::BTreeMap;
+
 use super::{ConductError, Conductor, LiveView, OpenJeux, Result, all_ready, channel_key, live_key, ready};
 use crate::cluster::ItemHandle;
 use crate::cluster::engine::ItemError;
@@ -15,6 +17,22 @@ use crate::domain::phase::Phase;
 use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
 use crate::store::Swap;
+
+/// The epoch that each jeu of a live is in.
+pub(super) type Epochs = BTreeMap<JeuId, u64>;
+
+/// Those of a live now.
+pub(super) fn epochs_of(view: &LiveView) -> Epochs {
+    view.items.iter().map(|item| (item.item().jeu, item.view().rank.epoch())).collect()
+}
+
+/// An end that was announced.
+pub(super) struct Announced {
+    /// For when.
+    pub(super) at_us: u64,
+    /// The epochs it closes: those from before its deadline was read.
+    pub(super) epochs: Epochs,
+}
 
 impl Conductor {
     /// Puts a draft on air: at most one live of a channel at a time. Repeating it changes nothing.
@@ -132,7 +150,7 @@ impl Conductor {
             }
             LiveStatus::Closed => {
                 // What comes after the closing may have failed when it was asked for.
-                self.end_live(live_id).await?;
+                self.after_end(&live).await?;
                 return self.live_state(live_id).await;
             }
             LiveStatus::Open => {}
@@ -143,7 +161,7 @@ impl Conductor {
         let open: Vec<JeuId> = view.items.iter().filter(is_open).map(|item| item.item().jeu).collect();
         let delay_ms = if open.is_empty() { 0 } else { self.delay(&live.channel, delay_ms).await? };
         if delay_ms == 0 {
-            self.end_live(live_id).await?;
+            self.end_live(live_id, None).await?;
         } else {
             let ends_at_us = self.inner.env.now_us() + delay_ms * 1000;
             self.change_on_air(live_id, |live| {
@@ -160,13 +178,18 @@ impl Conductor {
     }
 
     /// Closes whatever is open, then the live, then frees the channel; in this order, each step survives a crash, and
-    /// all of it can be asked for again.
-    pub(super) async fn end_live(&self, live_id: LiveId) -> Result<()> {
+    /// all of it can be asked for again. `announced`: only if that end was not taken back.
+    pub(super) async fn end_live(&self, live_id: LiveId, announced: Option<Announced>) -> Result<()> {
         let closing = self.view(live_id).map(|view| closed_with(&view)).unwrap_or_default();
-        self.close_jeux(live_id).await?;
+        let (at_us, epochs) = announced.map_or((None, None), |end| (Some(end.at_us), Some(end.epochs)));
+        self.close_jeux(live_id, epochs.as_ref()).await?;
         let now_us = self.inner.env.now_us();
         let live = self
             .change(live_id, |live| {
+                // Another pod ended it at the same deadline, and somebody took that back already.
+                if at_us.is_some() && live.status == LiveStatus::Open && live.ends_at_us != at_us {
+                    return Ok(());
+                }
                 live.status = LiveStatus::Closed;
                 live.closed_at_us.get_or_insert(now_us);
                 live.closed_with.extend(&closing);
@@ -175,25 +198,53 @@ impl Conductor {
                 Ok(())
             })
             .await?;
-        // Once more: one may have been opened before the record said that the live is over, and none can be from here on.
-        self.close_jeux(live_id).await?;
-        self.release_channel(&live.channel, live_id, true).await?;
-        self.retire(live_id);
+        if live.status == LiveStatus::Closed { self.after_end(&live).await } else { Ok(()) }
+    }
+
+    /// What comes after the record says that a live is over. It may fail and be asked for again, and by then somebody may
+    /// have opened the live again, here or on another pod.
+    pub(super) async fn after_end(&self, live: &Live) -> Result<()> {
+        // One may have been opened before the record said that the live is over, and none can be from here on.
+        self.close_rest(live.live_id, live.closed_at_us).await?;
+        self.release_channel(&live.channel, live.live_id, true).await?;
+        if self.stored_live(live.live_id).await?.value.status == LiveStatus::Open {
+            // Opened again before the channel was freed: it is taken again, as whoever opened it does, too.
+            return self.take_channel(&live.channel, live.live_id).await;
+        }
+        self.retire(live.live_id);
         Ok(())
     }
 
-    /// Closes every jeu of a live that was opened.
-    pub(super) async fn close_jeux(&self, live_id: LiveId) -> Result<()> {
+    /// Closes every jeu of a live that was opened; if epochs are given, those only.
+    async fn close_jeux(&self, live_id: LiveId, epochs: Option<&Epochs>) -> Result<()> {
         // A live that is over may have been forgotten, with all its jeux final.
         let Some(view) = self.view(live_id) else { return Ok(()) };
         all_ready(&view).await?;
         for item in &view.items {
-            match item.close().await {
+            let closed = match epochs {
+                Some(epochs) => item.close_epoch(epochs.get(&item.item().jeu).copied().unwrap_or_default()).await,
+                None => item.close().await,
+            };
+            match closed {
                 Ok(_) | Err(ItemError::Phase(Phase::Pending)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Closes what is open of a live that ended at `ended`, and nothing that was opened after the end was taken back.
+    pub(super) async fn close_rest(&self, live_id: LiveId, ended: Option<u64>) -> Result<()> {
+        let Some(view) = self.view(live_id) else { return Ok(()) };
+        all_ready(&view).await?;
+        let epochs = epochs_of(&view);
+        // Jeux are opened again after the record says so. While it does not, these epochs are those that the end closes.
+        match self.stored_live(live_id).await {
+            Ok(stored) if stored.value.status == LiveStatus::Closed && stored.value.closed_at_us == ended => {}
+            Ok(_) | Err(ConductError::UnknownLive(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.close_jeux(live_id, Some(&epochs)).await
     }
 
     /// Frees a channel from its open live, which becomes the last one if it `was_on_air`.

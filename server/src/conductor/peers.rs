@@ -8,14 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BOOT_PAGE, Conductor, live_key};
+use crate::cluster::ItemHandle;
+use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
+use crate::domain::jeu::Jeu;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::records::Versioned;
-use crate::store::{RecordKind, StoreError};
+use crate::store::{ItemId, RecordKind, StoreError};
 
 /// How often the documents are read: well below the shortest announcement of a closing, and one small read each time.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a live that another pod opened waits for its notes before it is shown: longer than a reading takes while all is
+/// well, and short enough that one that cannot be read does not hide the live.
+const LOAD_BEFORE_SHOWN: Duration = Duration::from_secs(2);
 
 /// Pause after a store failed, before the jeux of a live that ended elsewhere are closed again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -64,7 +71,7 @@ impl Conductor {
         // Lives first: a channel shows the live that is here.
         for live_id in on_air {
             if let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? {
-                self.adopt(stored);
+                self.adopt(stored).await;
             }
         }
         let changed = |slug: &&Slug| found.get(*slug) != seen.get(*slug);
@@ -77,23 +84,46 @@ impl Conductor {
     }
 
     /// Shows a live as another pod left it, if that is news.
-    pub(super) fn adopt(&self, stored: Versioned<Live>) {
+    pub(super) async fn adopt(&self, stored: Versioned<Live>) {
         let known = self.lives().get(&stored.value.live_id).map(|running| running.revision);
         if known.is_some_and(|revision| revision >= stored.revision) {
             return;
         }
-        let (live_id, status) = (stored.value.live_id, stored.value.status);
-        self.show(stored);
+        let (live_id, status, ended) = (stored.value.live_id, stored.value.status, stored.value.closed_at_us);
+        let starting = if status == LiveStatus::Open { self.starting(&stored.value) } else { Vec::new() };
+        // A jeu that has not read its notes looks as if it had none. What cannot be read is shown as stale.
+        let loaded = async {
+            for item in &starting {
+                item.loaded().await;
+            }
+        };
+        let _timed_out = tokio::time::timeout(LOAD_BEFORE_SHOWN, loaded).await;
+        self.show_with(stored, &starting);
         if status == LiveStatus::Closed && known.is_some() {
-            self.end_with_peers(live_id);
+            self.end_with_peers(live_id, ended);
         }
     }
 
+    /// Tasks for the jeux of a live that have none here: it is new to this pod, or retired before it was opened again.
+    fn starting(&self, live: &Live) -> Vec<ItemHandle<Ratings>> {
+        let view = self.view(live.live_id);
+        let ballot = view
+            .as_ref()
+            .map_or_else(|| Arc::new(Ratings::new(Arc::new(live.bareme.clone()))), |view| Arc::clone(&view.ballot));
+        let runs = |jeu: &Jeu| {
+            let item = view.as_ref().and_then(|view| view.item(jeu.jeu_id));
+            item.is_some_and(|item| !item.is_fixed())
+        };
+        let start =
+            |jeu: &Jeu| self.inner.engine.start(ItemId { live: live.live_id, jeu: jeu.jeu_id }, Arc::clone(&ballot));
+        live.programme.iter().filter(|jeu| !runs(jeu)).map(start).collect()
+    }
+
     /// Closes what the pod that ended a live did not know to be open, then lets its tasks go.
-    fn end_with_peers(&self, live_id: LiveId) {
+    fn end_with_peers(&self, live_id: LiveId, ended: Option<u64>) {
         let conductor = self.clone();
         self.spawn(async move {
-            while let Err(error) = conductor.close_jeux(live_id).await {
+            while let Err(error) = conductor.close_rest(live_id, ended).await {
                 tracing::warn!(live = %live_id, %error, "cannot close the jeux of a live that ended; trying again");
                 tokio::time::sleep(RETRY).await;
             }

@@ -166,7 +166,7 @@ impl Conductor {
                 inner.meters.ack_seconds.record(since.elapsed().as_secs_f64());
                 answered.accepted.fetch_add(1, Ordering::Relaxed);
                 if let Some(stored) = trace.and_then(|trace| trace.answered(Status::Ok)) {
-                    answered.unshown.add(jeu.0, answered.next_revision(jeu), stored);
+                    answered.unshown.add(jeu.0, answered.revision(jeu), stored);
                 }
                 on_reply(reply);
             } else {

@@ -85,16 +85,14 @@ async fn start(store: &Arc<dyn Store>, seed: u64) -> Conductor {
 }
 
 async fn vote(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Reply {
+    vote_in(conductor, live_id(1), jeu, who, fun).await
+}
+
+async fn vote_in(conductor: &Conductor, live: LiveId, jeu: u32, who: u8, fun: i32) -> Reply {
     let (sender, reply) = oneshot::channel();
     let scores = json!({ "fun": fun }).as_object().cloned().unwrap();
-    let vote = Vote {
-        live: live_id(1).0,
-        jeu,
-        viewer: ViewerId([who; 16]),
-        v: None,
-        wanted: Wanted::Json(scores),
-        trace: None,
-    };
+    let vote =
+        Vote { live: live.0, jeu, viewer: ViewerId([who; 16]), v: None, wanted: Wanted::Json(scores), trace: None };
     conductor.submit(&vote, move |answer| drop(sender.send(answer)));
     reply.await.unwrap()
 }

@@ -31,7 +31,7 @@ impl Conductor {
         } else if live.status != LiveStatus::Open {
             self.check_undo(&live)?;
             // Before anybody is shown that it is open: a jeu that has not read its notes looks as if it had none.
-            let woken = self.woken(live_id).await?;
+            let awake = self.awake(live_id).await?;
             self.take_channel(&live.channel, live_id).await?;
             let open = |live: &mut Live| {
                 self.check_undo(live)?;
@@ -40,7 +40,11 @@ impl Conductor {
                 Ok(())
             };
             match self.inner.records.update(&live_key(live_id), open).await?.ok_or(ConductError::UnknownLive(live_id)) {
-                Ok(Ok((stored, ()))) => self.show_with(stored, &woken),
+                Ok(Ok((stored, ()))) => {
+                    self.show_with(stored, &awake);
+                    // Whoever ended it may have freed the channel since it was taken.
+                    self.take_channel(&live.channel, live_id).await?;
+                }
                 Ok(Err(error)) | Err(error) => {
                     self.release_channel(&live.channel, live_id, false).await?;
                     return Err(error);
@@ -80,18 +84,23 @@ impl Conductor {
         Err(ConductError::own_conflict(rule, reason, "make a new live; the results of this one stay"))
     }
 
-    /// New tasks, with their notes read, for the jeux of a closed live that have none.
-    async fn woken(&self, live_id: LiveId) -> Result<Vec<ItemHandle<Ratings>>> {
+    /// The jeux of a closed live, with tasks that have read their notes. As long as these handles are held, no task ends.
+    async fn awake(&self, live_id: LiveId) -> Result<Vec<ItemHandle<Ratings>>> {
         let view = match self.view(live_id) {
             Some(view) => view,
             None => self.closed_view(live_id).await?.ok_or(ConductError::UnknownLive(live_id))?,
         };
-        let asleep = view.items.iter().filter(|item| item.is_fixed());
-        let woken: Vec<_> = asleep.map(|item| self.inner.engine.start(item.item(), Arc::clone(&view.ballot))).collect();
-        for item in &woken {
-            ready(item).await?;
+        let mut awake = Vec::with_capacity(view.items.len());
+        for item in &view.items {
+            if item.is_fixed() {
+                let woken = self.inner.engine.start(item.item(), Arc::clone(&view.ballot));
+                ready(&woken).await?;
+                awake.push(woken);
+            } else {
+                awake.push(item.clone());
+            }
         }
-        Ok(woken)
+        Ok(awake)
     }
 
     /// Opens the jeux again that the ending of a live had closed: the last step of taking it back.

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::read::stored_view;
 use super::{ConductError, Conductor, Rehearsal, Result, Running, channel_key};
+use crate::cluster::mutant::mutant;
 use crate::cluster::{ItemHandle, ItemView};
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
@@ -24,6 +25,10 @@ use crate::traces::Unshown;
 
 /// Pause after a store failed, before the closing of a jeu is tried again.
 const CLOSE_RETRY: Duration = Duration::from_secs(5);
+
+/// How long after the window of an undo one that was accepted may still be on its way to the record: a compare-and-set is
+/// tried for 6 s, and clocks of servers are apart by less than the rest.
+const UNDO_SETTLES_US: u64 = 10_000_000;
 
 /// A live and its items, at one revision of its record.
 pub struct LiveView {
@@ -47,10 +52,9 @@ impl LiveView {
         self.items.iter().find(|item| item.item().jeu == jeu)
     }
 
-    /// The revision of a jeu's numbers that counts a vote which is just being answered: its item answers first and
-    /// publishes then.
-    pub fn next_revision(&self, jeu: JeuId) -> u64 {
-        self.item(jeu).map_or(0, |item| item.view().revision + 1)
+    /// The revision of a jeu's numbers now. They count every vote that was answered.
+    pub fn revision(&self, jeu: JeuId) -> u64 {
+        self.item(jeu).map_or(0, |item| item.view().revision)
     }
 
     /// The live as pages know it.
@@ -191,8 +195,8 @@ impl Conductor {
         self.show_with(stored, &[]);
     }
 
-    /// As [`Conductor::show`], with items that were `woken`: of a live that is opened again, those without a task.
-    pub(super) fn show_with(&self, stored: Versioned<Live>, woken: &[ItemHandle<Ratings>]) {
+    /// As [`Conductor::show`], with items that are `awake`: of a live that is opened again, for those without a task.
+    pub(super) fn show_with(&self, stored: Versioned<Live>, awake: &[ItemHandle<Ratings>]) {
         let Versioned { revision, value: live } = stored;
         if live.status == LiveStatus::Draft {
             return;
@@ -214,7 +218,7 @@ impl Conductor {
             let item = |jeu: JeuId| {
                 let kept = known.and_then(|running| running.view.item(jeu));
                 let kept = kept.filter(|item| !(needs_tasks && item.is_fixed()));
-                let kept = kept.or_else(|| woken.iter().find(|item| item.item().jeu == jeu)).cloned();
+                let kept = kept.or_else(|| awake.iter().find(|item| item.item().jeu == jeu)).cloned();
                 let id = ItemId { live: live.live_id, jeu };
                 kept.unwrap_or_else(|| self.inner.engine.start(id, Arc::clone(&ballot)))
             };
@@ -253,19 +257,27 @@ impl Conductor {
 
     /// Once every opened jeu of a closed live is final, and the live can not be opened again any more, replaces the items'
     /// tasks by their fixed numbers.
+    ///
+    /// Whether it can be opened again is decided by the live's record, which another pod may have changed by its own clock
+    /// at the last moment. So what counts is a reading of it that begins when that is over. A live that is opened again
+    /// after all gets tasks, with lanes of their own.
     pub(super) fn retire(&self, live_id: LiveId) {
         let conductor = self.clone();
         self.inner.engine.spawn(async move {
             let Some(view) = conductor.view(live_id) else { return };
             let ended = view.live.closed_at_us;
-            let until_us = ended.unwrap_or_default().saturating_add(UNDO_WINDOW_US);
-            let wait_us = until_us.saturating_sub(conductor.env().now_us()).min(UNDO_WINDOW_US);
-            tokio::time::sleep(Duration::from_micros(wait_us)).await;
+            let window_us = if mutant!(RetiresByClock) { UNDO_WINDOW_US } else { UNDO_WINDOW_US + UNDO_SETTLES_US };
+            let until_us = ended.unwrap_or_default().saturating_add(window_us);
+            let wait_us = until_us.saturating_sub(conductor.env().now_us()).min(window_us);
+            conductor.env().sleep(Duration::from_micros(wait_us)).await;
             for item in &view.items {
                 item.loaded().await;
                 if item.view().rank.phase() != Phase::Pending {
                     item.reached(Phase::Final).await;
                 }
+            }
+            if !mutant!(RetiresByClock) && !conductor.stays_over(live_id, ended).await {
+                return;
             }
             // What is final stays true, whatever trouble the store was in at the end.
             let fixed = |item: &ItemHandle<Ratings>| {
@@ -286,12 +298,33 @@ impl Conductor {
                     unshown: Arc::clone(&running.view.unshown),
                     is_test: false,
                 });
-                forget_older(&mut lives, live_id)
+                forget_older(&mut lives, live_id, conductor.env().now_us())
             };
             if let Some(view) = retired {
                 conductor.publish(&view.live.channel, live_id);
             }
         });
+    }
+
+    /// Whether the record of a live that ended says, by a reading that begins now, that it is over since then.
+    async fn stays_over(&self, live_id: LiveId, ended: Option<u64>) -> bool {
+        loop {
+            match self.stored_live(live_id).await {
+                Ok(stored) if stored.value.status == LiveStatus::Closed && stored.value.closed_at_us == ended => {
+                    return true;
+                }
+                Ok(stored) => {
+                    self.adopt(stored).await;
+                    return false;
+                }
+                // Deleted with its channel: nobody can open it again.
+                Err(ConductError::UnknownLive(_)) => return true,
+                Err(error) => {
+                    tracing::warn!(live = %live_id, %error, "cannot read whether a live is still over; trying again");
+                    tokio::time::sleep(CLOSE_RETRY).await;
+                }
+            }
+        }
     }
 
     /// The view of a closed live, from its stored results.
@@ -315,13 +348,15 @@ impl Conductor {
                 let item = self.inner.engine.start(id, Arc::clone(&ballot));
                 if rank.phase() == Phase::Open {
                     // Not waited for: one that cannot be read must not keep a pod from starting.
-                    self.spawn(close_again(item.clone()));
+                    self.spawn(close_again(item.clone(), rank.epoch()));
                 }
                 unfinished = true;
                 items.push(item);
                 continue;
             }
-            items.push(ItemHandle::fixed(id, stored_view(&*self.inner.store, &live, &ballot, id, rank).await?));
+            let stored = stored_view(&*self.inner.store, &live, &ballot, id, rank).await?;
+            let revision = self.inner.engine.fixed_revision(id);
+            items.push(ItemHandle::fixed(id, ItemView { revision, ..stored }));
         }
         let view = Arc::new(LiveView {
             live: Arc::new(live),
@@ -331,8 +366,15 @@ impl Conductor {
             unshown: Arc::default(),
             is_test: false,
         });
-        let running = Running { revision: stored.revision, view: Arc::clone(&view), keeper: Arc::default() };
-        self.inner.lives.write().unwrap_or_else(PoisonError::into_inner).insert(live_id, running);
+        {
+            let mut lives = self.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
+            // Shown by somebody else while this was read, and perhaps on air again.
+            if let Some(known) = lives.get(&live_id).filter(|known| known.revision >= stored.revision) {
+                return Ok(Some(Arc::clone(&known.view)));
+            }
+            let running = Running { revision: stored.revision, view: Arc::clone(&view), keeper: Arc::default() };
+            lives.insert(live_id, running);
+        }
         if unfinished {
             self.retire(live_id);
         }
@@ -354,21 +396,30 @@ fn change<R>(sender: &watch::Sender<Arc<ChannelView>>, edit: impl FnOnce(&mut Ch
     edited
 }
 
-/// Closes a jeu that a crash left open in a closed live, once it is read.
-async fn close_again(item: ItemHandle<Ratings>) {
-    while let Err(error) = item.close().await {
+/// Closes a jeu that a crash left open in a closed live, once it is read; not one that was opened again since.
+async fn close_again(item: ItemHandle<Ratings>, epoch: u64) {
+    while let Err(error) = item.close_epoch(epoch).await {
         tracing::warn!(item = %item.item(), %error, "cannot close a jeu of a closed live; trying again");
         tokio::time::sleep(CLOSE_RETRY).await;
     }
 }
 
-/// Forgets closed lives of the same channel that another one followed, so that a long-running pod keeps one per channel.
-fn forget_older(lives: &mut BTreeMap<LiveId, Running>, kept: LiveId) -> Option<Arc<LiveView>> {
-    let view = Arc::clone(&lives.get(&kept)?.view);
-    lives.retain(|live_id, running| {
-        *live_id == kept
-            || running.view.live.channel != view.live.channel
-            || running.view.live.status != LiveStatus::Closed
+/// Forgets the closed lives of the same channel that ended before the last one, so that a long-running pod keeps one per
+/// channel; not those that can be opened again or still have tasks, which go when they retire.
+fn forget_older(lives: &mut BTreeMap<LiveId, Running>, retired: LiveId, now_us: u64) -> Option<Arc<LiveView>> {
+    let view = Arc::clone(&lives.get(&retired)?.view);
+    let ended = |live: &Live| (live.closed_at_us.unwrap_or_default(), live.live_id);
+    let is_closed = |live: &Live| live.channel == view.live.channel && live.status == LiveStatus::Closed;
+    let closed = lives.values().map(|running| &running.view.live).filter(|live| is_closed(live));
+    let last = closed.map(|live| ended(live)).max();
+    lives.retain(|live_id, Running { view: other, .. }| {
+        let is_kept = if mutant!(ForgetsNewerLives) {
+            *live_id == retired
+        } else {
+            let can_open = ended(&other.live).0.saturating_add(UNDO_WINDOW_US + UNDO_SETTLES_US) >= now_us;
+            Some(ended(&other.live)) == last || can_open || !other.items.iter().all(ItemHandle::is_fixed)
+        };
+        !is_closed(&other.live) || is_kept
     });
     Some(view)
 }

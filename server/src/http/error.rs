@@ -296,7 +296,7 @@ impl From<StoreError> for Problem {
                 let remedy = "send the same again in a moment";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unknown", reason, remedy).retry_after(1)
             }
-            ErrorKind::Corrupt | ErrorKind::Newer | ErrorKind::Refused => Self::internal(error),
+            ErrorKind::Corrupt | ErrorKind::Newer | ErrorKind::Refused | ErrorKind::Mismatch => Self::internal(error),
         }
     }
 }

@@ -73,7 +73,7 @@ impl Readiness {
                         Some(match error.kind {
                             ErrorKind::Full => "the store has no room",
                             ErrorKind::Unavailable | ErrorKind::Unknown => "the store is away",
-                            ErrorKind::Corrupt | ErrorKind::Refused => "the store is damaged",
+                            ErrorKind::Corrupt | ErrorKind::Refused | ErrorKind::Mismatch => "the store is damaged",
                             ErrorKind::Newer => "the store belongs to a newer version",
                         })
                     }

@@ -49,6 +49,7 @@ macro_rules! store_cases {
             registering_a_lane_twice_changes_nothing
             a_lane_belongs_to_one_item_one_writer_and_one_number
             appending_a_chunk_again_changes_nothing
+            other_bytes_under_a_known_number_are_refused_and_not_written
             a_lane_is_read_in_order_whatever_the_order_of_writing
             a_lane_is_read_in_pages
             a_lane_counts_beyond_32_bits

@@ -40,6 +40,7 @@ use self::bounds::{BUCKETS, SEGMENT_BITS};
 pub use self::schema::SCHEMA_VERSION;
 use self::statements::{Profiles, Statements};
 pub use self::url::{CqlUrl, UrlError};
+use super::tips::{Step, Tips};
 use super::{
     ErrorKind, ItemId, LANE_PAGE, LaneId, LaneRow, MAX_SEQ, NoteRow, Payload, PhaseRow, Record, RecordKey, RecordKind,
     Result, Store, Swap, WriterId, limits,
@@ -71,6 +72,7 @@ pub struct CqlStore {
     statements: Statements,
     in_flight: InFlight,
     last_stamp: AtomicI64,
+    tips: Tips,
     probe_id: Uuid,
 }
 
@@ -170,6 +172,7 @@ impl CqlStore {
             statements,
             in_flight: InFlight::new(),
             last_stamp: AtomicI64::new(0),
+            tips: Tips::default(),
             probe_id: Uuid::new_v4(),
         })
     }
@@ -340,10 +343,25 @@ impl Store for CqlStore {
     async fn append(&self, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<()> {
         limits::chunk(BACKEND, seq, &chunk)?;
         let (live, jeu, writer, number) = on(item, lane);
+        match self.tips.begin(item, lane, seq, &chunk) {
+            Step::Write => {}
+            Step::Mismatch => return Err(limits::mismatch(BACKEND, seq)),
+            Step::Compare => {
+                let stored = self.read_segment(item, lane, seq, 1).await?;
+                if stored.first().is_some_and(|(number, bytes)| *number == seq && *bytes != chunk) {
+                    return Err(limits::mismatch(BACKEND, seq));
+                }
+                self.tips.compared(item, lane, seq, &chunk);
+            }
+        }
         // Given once, for all attempts.
         let stamp = self.stamp();
         let values = (live, jeu, writer, number, segment(seq), signed(seq)?, &chunk[..], stamp);
-        self.write(&self.statements.append, values).await
+        let written = self.write(&self.statements.append, values).await;
+        if written.as_ref().is_err_and(|error| error.kind != ErrorKind::Unknown) {
+            self.tips.withdraw(item, lane, seq);
+        }
+        written
     }
 
     async fn read_lane(&self, item: ItemId, lane: LaneId, from_seq: u64) -> Result<Vec<(u64, Bytes)>> {

@@ -51,3 +51,8 @@ pub(super) fn record(backend: &'static str, expected: u64, body: &str) -> Result
 pub(super) fn not_registered(backend: &'static str) -> StoreError {
     refused(backend, "the lane is not registered, or was pruned".to_owned())
 }
+
+/// Other bytes under the number of a chunk.
+pub(super) fn mismatch(backend: &'static str, seq: u64) -> StoreError {
+    StoreError::new(ErrorKind::Mismatch, backend, format!("chunk {seq} of the lane is stored with other bytes"))
+}

@@ -13,6 +13,7 @@ use super::{
     ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, Payload, PhaseRow, Record, RecordKey, RecordKind, Result, Store, Swap,
     WriterId, limits,
 };
+use crate::cluster::mutant::mutant;
 use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveId;
 use crate::domain::note::Version;
@@ -92,7 +93,10 @@ impl Store for MemoryStore {
         if !facts.lanes.contains_key(&(item, lane)) {
             return Err(limits::not_registered(BACKEND));
         }
-        facts.journal.entry((item, lane, seq)).or_insert(chunk);
+        let kept = facts.journal.entry((item, lane, seq)).or_insert_with(|| chunk.clone());
+        if *kept != chunk && !mutant!(AcceptsOtherBytes) {
+            return Err(limits::mismatch(BACKEND, seq));
+        }
         Ok(())
     }
 

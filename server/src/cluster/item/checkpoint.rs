@@ -25,6 +25,21 @@ pub(super) struct Batch {
     pub(super) lanes: Vec<(LaneId, u64)>,
 }
 
+/// A row that may not be in `notes` yet.
+#[derive(Debug, Clone)]
+pub(super) struct Dirty {
+    pub(super) row: NoteRow,
+    /// Whether every result yet to be made has to cover it: it was acknowledged, or was there under a lease.
+    pub(super) counts: bool,
+}
+
+impl Dirty {
+    /// One that was read from the store, by whoever is alone on it.
+    pub(super) fn of_stored(row: NoteRow) -> Self {
+        Self { row, counts: true }
+    }
+}
+
 /// Since when what is acknowledged is in the journal only; for the eyes of an operator, and of no effect.
 ///
 /// Cheap to clone: all clones are one.
@@ -97,7 +112,7 @@ impl<B: Ballot> Item<B> {
         self.checkpointing = true;
         self.unfolded.begin();
         self.next_checkpoint = now + self.engine.cadence.checkpoint_interval;
-        let mut rows = newest(std::mem::take(&mut self.dirty));
+        let mut rows = newest(std::mem::take(&mut self.dirty).into_iter().map(|dirty| dirty.row).collect());
         if mutant!(CheckpointsOthersNotes) {
             rows = self.notebook.rows(rows.into_iter().map(|row| row.viewer).collect());
         }
@@ -122,7 +137,8 @@ impl<B: Ballot> Item<B> {
             Ok(()) => self.note_materialised(&batch.lanes),
             Err(error) => {
                 tracing::warn!(item = %self.id, %error, "checkpoint failed; the journal keeps the notes");
-                self.dirty.extend(batch.rows);
+                // They were there under a lease.
+                self.dirty.extend(batch.rows.into_iter().map(|row| Dirty { row, counts: true }));
             }
         }
     }
@@ -134,7 +150,14 @@ impl<B: Ballot> Item<B> {
         }
     }
 
-    /// Begins to finish the lanes of writers that are dead. Another pod may do the same; that is harmless.
+    /// Whether a lane is one that this task appends to. Those of an earlier task of this pod, and those it left because
+    /// they held other bytes, are read like another pod's.
+    pub(super) fn is_ours(&self, lane: &LaneId) -> bool {
+        self.lanes.iter().any(|ours| ours.id == *lane)
+    }
+
+    /// Begins to finish the lanes of writers that are dead, and those that this pod does not use any more. Another pod may
+    /// do the same; that is harmless.
     pub(super) fn start_adopting(&mut self, dead: &[WriterId]) {
         if self.adopting || !self.loaded || !self.lease_holds() {
             return;
@@ -143,7 +166,8 @@ impl<B: Ballot> Item<B> {
         // once itself.
         let unfinished = self.cursors.iter().filter(|(lane, read)| {
             let adopted = self.adopted.get(lane).copied().unwrap_or(0);
-            dead.contains(&lane.writer) && lane.writer != self.engine.writer && adopted < read.next_seq
+            let is_left = dead.contains(&lane.writer) || lane.writer == self.engine.writer;
+            is_left && !self.is_ours(lane) && adopted < read.next_seq
         });
         let lanes: Vec<_> = unfinished.map(|(lane, read)| (*lane, read.materialised)).collect();
         if lanes.is_empty() {

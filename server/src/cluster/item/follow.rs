@@ -47,10 +47,11 @@ impl<B: Ballot> Item<B> {
         let asks_lanes = self.lanes_read.is_none_or(|at| began.saturating_sub(at) >= interval);
         let follows = self.loaded && !is_idle;
         let (ranks, cursors) = (Arc::clone(&self.ranks), if follows { self.cursors.clone() } else { BTreeMap::new() });
+        let ours: Vec<_> = self.lanes.iter().map(|lane| lane.id).collect();
         self.start(move |engine, _, id| async move {
             let rank = ranks.read(&*engine.store, &engine.env, id, oldest);
             let lanes = async {
-                if follows { follow(&engine, id, &cursors, began, asks_lanes).await.map(Some) } else { Ok(None) }
+                if follows { follow(&engine, id, &cursors, &ours, began, asks_lanes).await.map(Some) } else { Ok(None) }
             };
             Done::Polled(try_join(rank, lanes).await.map(|(rank, lanes)| Polled { rank, lanes }))
         });
@@ -84,18 +85,23 @@ impl<B: Ballot> Item<B> {
             self.lanes_read = Some(began);
         }
         for lane in all.into_iter().flatten() {
+            let is_ours = self.is_ours(&lane.id);
             let cursor = self.cursors.entry(lane.id).or_default();
             if mutant!(NewLaneFromMaterialised) && cursor.next_seq == 0 {
                 cursor.next_seq = lane.materialised;
             }
             // Of our own lanes we know better.
-            if lane.id.writer != self.engine.writer {
+            if !is_ours {
                 cursor.materialised = cursor.materialised.max(lane.materialised);
             }
         }
         // Other pods fold their own lanes into `notes`; what is read here only has to be shown.
         let (mut merged, mut is_whole) = (Vec::new(), true);
-        for (lane, page) in pages.into_iter().filter(|(lane, _)| lane.writer != self.engine.writer) {
+        for (lane, page) in pages {
+            // It may have become ours while it was read.
+            if self.is_ours(&lane) {
+                continue;
+            }
             is_whole &= page.len() < LANE_PAGE;
             let cursor = self.cursors.entry(lane).or_default();
             let outcome = merge_page(&*self.ballot, &mut self.notebook, lane, cursor, &page, &mut merged);
@@ -142,18 +148,19 @@ impl<B: Ballot> Item<B> {
     }
 }
 
-/// Reads every lane of other pods from its cursor. Which lanes there are is asked less often than a new one takes to be
+/// Reads every lane but `ours` from its cursor. Which lanes there are is asked less often than a new one takes to be
 /// used. A lane met for the first time is read from its beginning, since part of it may have gone into `notes` after
 /// this pod read them.
 async fn follow(
     engine: &Engine,
     id: ItemId,
     cursors: &BTreeMap<LaneId, Cursor>,
+    ours: &[LaneId],
     began: Duration,
     asks_lanes: bool,
 ) -> Result<Followed, StoreError> {
     let store = &engine.store;
-    let others = |lane: &LaneId| lane.writer != engine.writer;
+    let others = |lane: &LaneId| !ours.contains(lane);
     let page = |lane: LaneId, from: u64| async move { store.read_lane(id, lane, from).await.map(|page| (lane, page)) };
     let known = cursors.iter().filter(|(lane, _)| others(lane)).map(|(lane, cursor)| page(*lane, cursor.next_seq));
     let all = async { if asks_lanes { store.lanes(id).await.map(Some) } else { Ok(None) } };

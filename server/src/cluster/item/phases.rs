@@ -9,15 +9,23 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::checkpoint::Dirty;
 use super::votes::Lane;
 use super::{Control, Done, Item, Outcome, RankAnswer};
 use crate::cluster::chunk;
 use crate::cluster::close::{Finalised, ManifestLane, finalise};
 use crate::cluster::engine::ItemError;
 use crate::cluster::mutant::mutant;
-use crate::domain::ballot::Ballot;
+use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::phase::{Phase, Rank};
-use crate::store::{LaneId, StoreError, WriterId};
+use crate::domain::viewer::ViewerId;
+use crate::metrics::ACKNOWLEDGED_MISSING;
+use crate::notebook::Notebook;
+use crate::store::{LaneId, NoteRow, StoreError, WriterId};
+
+/// Rows of `notes` that are read one by one to compare a result, made elsewhere, with what was acknowledged here in the
+/// last half second before the close: enough to notice, and no load.
+const MAX_CHECKED_ROWS: usize = 256;
 
 impl<B: Ballot> Item<B> {
     /// Takes over a rank that was read, or raised.
@@ -43,9 +51,7 @@ impl<B: Ballot> Item<B> {
             Phase::Pending => {}
             Phase::Open => {
                 self.result = None;
-                if self.lanes.is_empty() && !self.registering {
-                    self.start_registering(Duration::ZERO);
-                }
+                self.start_registering(Duration::ZERO);
             }
             Phase::Closing => self.waiting.drain(..).for_each(|mut vote| vote.answer(Outcome::Closed)),
             Phase::Final => {
@@ -103,37 +109,63 @@ impl<B: Ballot> Item<B> {
         self.publish();
     }
 
+    /// Announces those of our lanes that are not announced yet; the first time, takes some.
     pub(super) fn start_registering(&mut self, after: Duration) {
-        self.registering = true;
-        if mutant!(VotesBeforeRegistration) && self.lanes.is_empty() {
-            self.open_lanes();
+        if self.registering {
+            return;
         }
-        let ids: Vec<_> = (0..self.engine.cadence.lanes.max(1)).map(|lane| self.lane_id(lane)).collect();
+        if self.lanes.is_empty() {
+            self.lanes = (0..self.engine.cadence.lanes.max(1)).map(|_| self.fresh_lane()).collect();
+            if mutant!(ReusesLane) || mutant!(AcceptsOtherBytes) {
+                (0..).zip(&mut self.lanes).for_each(|(number, lane)| lane.id.lane = number);
+            }
+        }
+        let ids: Vec<_> = self.lanes.iter().filter(|lane| !lane.is_registered).map(|lane| lane.id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        self.registering = true;
+        if mutant!(VotesBeforeRegistration) {
+            self.open_lanes(&ids);
+        }
         self.start(|engine, _, id| async move {
             sleep(after).await;
-            for lane in ids {
-                if let Err(error) = engine.store.register_lane(id, lane, chunk::FORMAT).await {
-                    return Done::Registered(Err(error));
+            for lane in &ids {
+                if let Err(error) = engine.store.register_lane(id, *lane, chunk::FORMAT).await {
+                    return Done::Registered(ids, Err(error));
                 }
             }
-            Done::Registered(Ok(()))
+            Done::Registered(ids, Ok(()))
         });
     }
 
-    /// Begins to use lanes that are registered.
-    pub(super) fn open_lanes(&mut self) {
-        let now = Instant::now();
-        let wait = if mutant!(NoRegistrationWait) { Duration::ZERO } else { self.engine.cadence.registration_wait };
-        self.takes_votes_from = now + wait;
-        let ids = (0..self.engine.cadence.lanes.max(1)).map(|lane| self.lane_id(lane));
-        self.lanes = ids.map(|id| Lane { id, next_seq: 0, not_before: now, flight: None }).collect();
-        for lane in &self.lanes {
-            self.cursors.entry(lane.id).or_default();
+    /// A lane that nobody ever used, to be announced.
+    pub(super) fn fresh_lane(&self) -> Lane {
+        Lane {
+            id: self.engine.next_lane(self.id),
+            is_registered: false,
+            next_seq: 0,
+            not_before: Instant::now(),
+            flight: None,
         }
     }
 
-    pub(super) fn lane_id(&self, lane: u8) -> LaneId {
-        LaneId { writer: self.engine.writer, lane }
+    pub(super) fn on_registered(&mut self, ids: &[LaneId]) {
+        self.open_lanes(ids);
+        // Another one may have been taken meanwhile.
+        if self.rank.phase() == Phase::Open {
+            self.start_registering(Duration::ZERO);
+        }
+    }
+
+    /// Begins to use lanes that are registered.
+    fn open_lanes(&mut self, ids: &[LaneId]) {
+        let wait = if mutant!(NoRegistrationWait) { Duration::ZERO } else { self.engine.cadence.registration_wait };
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_registered && ids.contains(&lane.id)) {
+            lane.is_registered = true;
+            self.takes_votes_from = Instant::now() + wait;
+            self.cursors.entry(lane.id).or_default();
+        }
     }
 
     pub(super) fn start_raising(&mut self, rank: Rank, answer: RankAnswer) {
@@ -171,8 +203,8 @@ impl<B: Ballot> Item<B> {
         }
     }
 
-    pub(super) fn on_finalised(&mut self, epoch: u64, finalised: Finalised<B::Tally>) {
-        let Finalised { result, differs } = finalised;
+    pub(super) fn on_finalised(&mut self, epoch: u64, finalised: Finalised<B>) {
+        let Finalised { result, covered, differs } = finalised;
         if differs {
             self.drifted("what a result covers folds to something else");
         }
@@ -180,14 +212,21 @@ impl<B: Ballot> Item<B> {
         let vector = |lane: &ManifestLane| {
             (lane.chunks > 0).then_some((LaneId { writer: WriterId(lane.writer), lane: lane.lane }, lane.chunks))
         };
-        let covered: BTreeMap<_, _> = result.manifest.iter().filter_map(vector).collect();
-        if self.loaded && covered == self.vector() && ours != result.digest {
+        let chunks: BTreeMap<_, _> = result.manifest.iter().filter_map(vector).collect();
+        if self.loaded && chunks == self.vector() && ours != result.digest {
             self.drifted("the result differs from what was shown");
         }
-        if self.lanes.iter().all(|lane| covered.get(&lane.id).copied().unwrap_or(0) >= lane.next_seq) {
-            // Whoever made the result has written our rows.
-            self.dirty.clear();
-            self.unfolded.note(false, 0);
+        // Of a result that an epoch has followed, nothing is known of what was acknowledged in it.
+        if epoch == self.rank.epoch() {
+            let covers = |(lane, end): (&LaneId, &u64)| chunks.get(lane).is_some_and(|chunks| chunks >= end);
+            let lacks_chunks = !self.acknowledged.iter().all(covers);
+            match &covered {
+                Some(covered) => self.compare(covered, ours == result.digest),
+                None => self.start_checking(),
+            }
+            if lacks_chunks {
+                self.misses(1, "chunks of this server's journal");
+            }
         }
         for lane in &result.manifest {
             let id = LaneId { writer: WriterId(lane.writer), lane: lane.lane };
@@ -205,6 +244,86 @@ impl<B: Ballot> Item<B> {
         }
     }
 
+    /// Looks for what was acknowledged here in what a result covers, and forgets what `notes` holds because of it.
+    fn compare(&mut self, covered: &Notebook<B>, same: bool) {
+        let ballot = &self.ballot;
+        let lacks = |viewer: &ViewerId, entry: Entry<'_>| {
+            covered.get(viewer).is_none_or(|held| ballot.beats(entry, held.entry()))
+        };
+        let lacks_row = |row: &NoteRow| lacks(&row.viewer, Entry { version: row.version, payload: &row.payload });
+        // Elsewhere the map may hold another pod's chunk that came too late.
+        let missing = if self.is_shared() {
+            self.dirty.iter().filter(|dirty| dirty.counts && lacks_row(&dirty.row)).count()
+        } else if same {
+            0
+        } else {
+            self.notebook.iter().filter(|(viewer, held)| lacks(viewer, held.entry())).count()
+        };
+        // Whoever made the result has written the others.
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|dirty| lacks_row(&dirty.row));
+        self.dirty = dirty;
+        if self.dirty.is_empty() {
+            self.unfolded.note(false, 0);
+        }
+        self.misses(missing, "notes");
+    }
+
+    /// Looks for what was acknowledged here at the end in `notes`, which another pod has completed from the result. What
+    /// came before, this pod wrote there itself.
+    fn start_checking(&mut self) {
+        let mut rows = std::mem::take(&mut self.dirty);
+        self.unfolded.note(false, 0);
+        rows.retain(|dirty| dirty.counts);
+        rows.truncate(MAX_CHECKED_ROWS);
+        if rows.is_empty() {
+            return;
+        }
+        self.start(|engine, ballot, id| async move {
+            let mut missing = Vec::new();
+            for dirty in &rows {
+                let Dirty { row, .. } = dirty;
+                let before = u128::from_be_bytes(row.viewer.0).checked_sub(1).map(|id| ViewerId(id.to_be_bytes()));
+                let found = match engine.store.read_notes(id, before, 1).await {
+                    Ok(found) => found.into_iter().next().filter(|found| found.viewer == row.viewer),
+                    Err(error) => return Done::Checked(rows, Err(error)),
+                };
+                let entry = |row: &NoteRow| (row.version, row.payload.clone());
+                let (version, payload) = entry(row);
+                let is_beaten = found.as_ref().map(entry).is_some_and(|(held, kept)| {
+                    !ballot.beats(Entry { version, payload: &payload }, Entry { version: held, payload: &kept })
+                });
+                if !is_beaten {
+                    missing.push(dirty.clone());
+                }
+            }
+            Done::Checked(rows, Ok(missing))
+        });
+    }
+
+    pub(super) fn on_checked(&mut self, rows: Vec<Dirty>, missing: Result<Vec<Dirty>, StoreError>) {
+        match missing {
+            Ok(missing) => {
+                self.misses(missing.len(), "notes");
+                self.dirty.extend(missing);
+            }
+            Err(error) => {
+                tracing::warn!(item = %self.id, %error, "cannot compare the result with what was acknowledged here");
+                self.dirty.extend(rows);
+            }
+        }
+    }
+
+    /// The alarm for a result without something that this pod acknowledged.
+    fn misses(&self, count: usize, what: &str) {
+        if count == 0 || mutant!(SilentOnMissingVotes) {
+            return;
+        }
+        tracing::error!(item = %self.id, count, "the result lacks {what} that were acknowledged here");
+        metrics::counter!(ACKNOWLEDGED_MISSING).increment(u64::try_from(count).unwrap_or(u64::MAX));
+        self.alarmed();
+    }
+
     /// Carries out the next change of phase, one at a time and only once the stored phase is known.
     pub(super) fn next_control(&mut self) {
         while self.loaded && !self.raising {
@@ -212,14 +331,17 @@ impl<B: Ballot> Item<B> {
             let (epoch, phase) = (self.rank.epoch(), self.rank.phase());
             let (answer, next) = match (control, phase) {
                 (Control::Open(answer), Phase::Pending) => (answer, Some(Rank::new(epoch, Phase::Open))),
-                (Control::Close(answer), Phase::Open) => (answer, Some(Rank::new(epoch, Phase::Closing))),
+                (Control::Close(of, answer), Phase::Open) if of.is_none_or(|of| of == epoch) => {
+                    (answer, Some(Rank::new(epoch, Phase::Closing)))
+                }
                 (Control::Reopen(answer), Phase::Final) => (answer, Some(Rank::new(epoch + 1, Phase::Open))),
                 (Control::Reopen(answer), Phase::Closing) if mutant!(ReopensWhileClosing) => {
                     (answer, Some(Rank::new(epoch + 1, Phase::Open)))
                 }
                 (Control::Open(answer) | Control::Reopen(answer), Phase::Open)
-                | (Control::Close(answer), Phase::Closing | Phase::Final) => (answer, None),
-                (Control::Open(answer) | Control::Close(answer) | Control::Reopen(answer), _) => {
+                | (Control::Close(_, answer), Phase::Open | Phase::Closing | Phase::Final) => (answer, None),
+                (Control::Open(answer) | Control::Close(_, answer) | Control::Reopen(answer), _) => {
+                    self.publish();
                     drop(answer.send(Err(ItemError::Phase(phase))));
                     continue;
                 }
@@ -227,7 +349,11 @@ impl<B: Ballot> Item<B> {
             };
             match next {
                 Some(rank) => self.start_raising(rank, answer),
-                None => drop(answer.send(Ok(self.rank))),
+                // Whoever asked looks at the view next.
+                None => {
+                    self.publish();
+                    drop(answer.send(Ok(self.rank)));
+                }
             }
         }
     }

@@ -1,13 +1,15 @@
 //! Votes of one item: refusing what can be refused without writing, filling chunks, answering.
 //!
 //! **Invariant**: an answer says nothing that is not durable. Where pods share the store, the map may hold another
-//! pod's chunk that is on one replica only; what an answer relies on goes into our own journal first.
+//! pod's chunk that is on one replica only; what an answer relies on goes into our own journal first. A vote that became
+//! durable is answered after the numbers that count it were published: whoever hears `ok` reads its own vote.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::checkpoint::Dirty;
 use super::{BUSY_RETRY_MS, Done, Item, Outcome, Submission, TROUBLE_RETRY_MS};
 use crate::cluster::chunk::ChunkBuilder;
 use crate::cluster::engine::Engine;
@@ -17,6 +19,7 @@ use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::note::Version;
 use crate::domain::phase::Phase;
 use crate::domain::viewer::ViewerId;
+use crate::metrics::JOURNAL_CONFLICTS;
 use crate::protocol::MAX_VERSION_AHEAD_US;
 use crate::store::{ErrorKind, ItemId, LaneId, NoteRow, Payload, StoreError};
 
@@ -52,6 +55,8 @@ impl Drop for Waiting {
 /// One of this pod's lanes.
 pub(super) struct Lane {
     pub(super) id: LaneId,
+    /// Whether it is announced: nothing is written to it before.
+    pub(super) is_registered: bool,
     pub(super) next_seq: u64,
     pub(super) not_before: Instant,
     pub(super) flight: Option<Flight>,
@@ -130,7 +135,8 @@ impl<B: Ballot> Item<B> {
         // Alone on the store, a jeu that was just opened announces its journal within a commit: votes wait for that here
         // rather than at their sender, who would come back only after half a second.
         let announcing = self.registering && !self.is_shared();
-        let starting = !announcing && (self.lanes.is_empty() || Instant::now() < self.takes_votes_from);
+        let has_lane = self.lanes.iter().any(|lane| lane.is_registered);
+        let starting = !announcing && (!has_lane || Instant::now() < self.takes_votes_from);
         let troubled = self.trouble_until.is_some_and(|until| Instant::now() < until);
         if starting || troubled || !self.lease_holds() {
             return Some(later);
@@ -145,12 +151,15 @@ impl<B: Ballot> Item<B> {
             return;
         }
         let now = Instant::now();
+        if now < self.takes_votes_from {
+            return;
+        }
         for index in 0..self.lanes.len() {
             if self.waiting.is_empty() {
                 return;
             }
             let lane = &mut self.lanes[index];
-            if (lane.flight.is_some() && !mutant!(TwoInFlight)) || lane.not_before > now {
+            if !lane.is_registered || (lane.flight.is_some() && !mutant!(TwoInFlight)) || lane.not_before > now {
                 continue;
             }
             let mut builder = ChunkBuilder::new(self.rank.epoch());
@@ -208,23 +217,28 @@ impl<B: Ballot> Item<B> {
                 }
                 self.cursors.entry(lane.id).or_default().next_seq = lane.next_seq;
                 self.trouble_until = None;
+                if lease_holds {
+                    self.acknowledged.insert(lane.id, lane.next_seq);
+                }
                 // A vote is judged by the lease alone, not by the phase seen here: the lease is what a closer waits
                 // out. Alone on the store, this pod reads the result only after its last chunk.
-                for vote in &mut flight.votes {
-                    let Waiting { viewer, version, .. } = *vote;
+                for mut vote in flight.votes.drain(..) {
+                    let Waiting { viewer, version, .. } = vote;
                     self.notebook.merge(viewer, Entry { version, payload: &vote.payload });
-                    self.dirty.push(NoteRow { viewer, version, payload: vote.payload.clone() });
+                    let row = NoteRow { viewer, version, payload: vote.payload.clone() };
+                    self.dirty.push(Dirty { row, counts: lease_holds });
                     let outcome = match (lease_holds, vote.is_newer) {
                         (false, _) => Outcome::Unknown,
                         (true, false) => Outcome::Ok,
                         (true, true) => Outcome::Stale { version, payload: std::mem::take(&mut vote.payload) },
                     };
-                    vote.answer(outcome);
+                    self.answers.push((vote, outcome));
                 }
                 self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
                 self.unsettled_since = self.is_shared().then(|| self.engine.env.clock.since_boot());
                 self.changed = true;
             }
+            Err(error) if error.kind == ErrorKind::Mismatch => self.leave_lane(index, flight, &error),
             Err(error) => {
                 tracing::warn!(item = %self.id, %error, "notes refused: the store did not take them");
                 self.trouble_until = Some(Instant::now() + Duration::from_millis(TROUBLE_RETRY_MS));
@@ -237,6 +251,34 @@ impl<B: Ballot> Item<B> {
     }
 }
 
+impl<B: Ballot> Item<B> {
+    /// Other bytes are where a chunk was to go. Whoever wrote them, the lane is not ours alone: it is left to be read like
+    /// any other pod's, and the votes go into a fresh one.
+    fn leave_lane(&mut self, index: usize, flight: Flight, error: &StoreError) {
+        let fresh = self.fresh_lane();
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        tracing::error!(
+            item = %self.id, lane = ?lane.id, seq = lane.next_seq, %error,
+            "other bytes were found in this server's journal; the votes go into a new one"
+        );
+        metrics::counter!(JOURNAL_CONFLICTS).increment(1);
+        *lane = fresh;
+        self.alarmed();
+        self.changed = true;
+        if self.rank.phase() != Phase::Open {
+            flight.votes.into_iter().for_each(|mut vote| vote.answer(Outcome::Closed));
+            return;
+        }
+        let unanswered = flight.votes.into_iter().filter(|vote| vote.on_outcome.is_some());
+        unanswered.rev().for_each(|vote| self.waiting.push_front(vote));
+        if !self.is_shared() {
+            // Nothing else reads what is there.
+            self.start_loading(Duration::ZERO);
+        }
+        self.start_registering(Duration::ZERO);
+    }
+}
+
 /// Appends a chunk, sending the same bytes again for as long as the store cannot say what became of them.
 ///
 /// Once an attempt's fate is unknown, no later refusal frees its number: the first attempt may be on disk, and other
@@ -246,6 +288,8 @@ async fn append(engine: &Engine, item: ItemId, lane: LaneId, seq: u64, chunk: By
     let mut may_be_written = false;
     loop {
         match engine.store.append(item, lane, seq, chunk.clone()).await {
+            // Certain, whatever became of earlier attempts: what is there is something else.
+            Err(error) if error.kind == ErrorKind::Mismatch => return Err(error),
             Err(error) if (may_be_written || error.kind == ErrorKind::Unknown) && !mutant!(ReusesNumber) => {
                 may_be_written = true;
                 tracing::warn!(%item, %error, "a chunk may or may not be written; sending it again");

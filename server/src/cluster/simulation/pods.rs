@@ -20,6 +20,7 @@ use crate::cluster::mutant::mutant;
 use crate::cluster::{Engine, ItemHandle};
 use crate::domain::ballot::Ratings;
 use crate::store::WriterId;
+use crate::store::tips::Tips;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Running {
@@ -176,7 +177,7 @@ impl Pod {
         let seed = if mutant!(ReusesWriter) { index as u64 } else { world.seed ^ (incarnation << 8) ^ index as u64 };
         let entropy = PodEntropy(Mutex::new(SmallRng::seed_from_u64(seed)));
         let env = Env { clock: Arc::new(clock), entropy: Arc::new(entropy) };
-        let store = Arc::new(QuorumStore { world: Arc::clone(world), pod: index });
+        let store = Arc::new(QuorumStore { world: Arc::clone(world), pod: index, tips: Tips::default() });
         let tasks = Arc::new(GatedTasks(Arc::clone(&gate)));
         let mut engine = Engine::with_tasks(
             Arc::<QuorumStore>::clone(&store),

@@ -1,6 +1,6 @@
 //! What the engine tells the simulation beyond what it tells everybody. Nobody listens outside of a simulated run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use crate::store::{ItemId, LaneId, WriterId};
 
 thread_local! {
     static WORLD: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
+    static ALARMS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// From now on this thread's engines tell `world`.
@@ -42,10 +43,16 @@ pub(crate) fn published(
 
 /// The alarm.
 pub(crate) fn drifted(item: ItemId, writer: WriterId) {
+    ALARMS.set(ALARMS.get() + 1);
     tell(|world| world.oracle(item).drifted(writer));
 }
 
 /// A task of an item begins, and reads anew what it shows.
 pub(crate) fn started(item: ItemId, writer: WriterId) {
     tell(|world| world.oracle(item).begins(writer));
+}
+
+/// How often engines of this thread raised the alarm.
+pub(crate) fn alarms() -> u64 {
+    ALARMS.get()
 }

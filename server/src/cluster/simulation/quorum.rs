@@ -18,6 +18,7 @@ use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveId;
 use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;
+use crate::store::tips::{Step, Tips};
 use crate::store::{
     ErrorKind, ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, PhaseRow, Record, RecordKey, RecordKind, Result, Store,
     StoreError, Swap, WriterId,
@@ -30,6 +31,8 @@ const ATTEMPTS: usize = 2;
 pub(super) struct QuorumStore {
     pub(super) world: Arc<World>,
     pub(super) pod: usize,
+    /// As a store of this kind has it, one for each incarnation.
+    pub(super) tips: Tips,
 }
 
 pub(super) fn error(kind: ErrorKind, what: &str) -> StoreError {
@@ -194,7 +197,23 @@ impl Store for QuorumStore {
     }
 
     async fn append(&self, item: ItemId, lane: LaneId, seq: u64, chunk: Bytes) -> Result<()> {
-        self.write(vec![(Key::Chunk(item, lane, seq), (1, chunk))]).await
+        let key = Key::Chunk(item, lane, seq);
+        match self.tips.begin(item, lane, seq, &chunk) {
+            Step::Write => {}
+            Step::Mismatch => return Err(error(ErrorKind::Mismatch, "other bytes were written there")),
+            Step::Compare => {
+                let rows = self.read(Request::Read { ranges: vec![key..=key], limit: 1 }).await?;
+                if rows.get(&key).is_some_and(|(_, stored)| *stored != chunk) {
+                    return Err(error(ErrorKind::Mismatch, "other bytes are stored there"));
+                }
+                self.tips.compared(item, lane, seq, &chunk);
+            }
+        }
+        let written = self.write(vec![(key, (1, chunk))]).await;
+        if written.as_ref().is_err_and(|error| error.kind != ErrorKind::Unknown) {
+            self.tips.withdraw(item, lane, seq);
+        }
+        written
     }
 
     async fn read_lane(&self, item: ItemId, lane: LaneId, from_seq: u64) -> Result<Vec<(u64, Bytes)>> {

@@ -1,13 +1,18 @@
 //! Several pods on one store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Conductor, OpenJeux};
+use super::super::{Conductor, OpenJeux, live_key};
 use super::{channel, live_id, phases, shown, start, until, vote, with_drafts};
+use crate::cluster::ItemHandle;
+use crate::cluster::mutant::{Mutant, with_mutant};
+use crate::cluster::tests::skewed_env;
 use crate::domain::jeu::JeuId;
-use crate::domain::live::LiveStatus;
+use crate::domain::live::{Live, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::protocol::Status;
+use crate::records::Records;
 use crate::store::memory::MemoryStore;
 
 /// Votes until the answer is not about a pod that is still finding its feet.
@@ -64,4 +69,76 @@ async fn an_admin_may_drive_on_another_pod_a_live_that_was_opened_this_moment() 
     let state = other.open_jeu(live_id(1), JeuId(2)).await.unwrap();
     assert_eq!((state.current, phases(&state)[1]), (Some(2), Phase::Open));
     until(&one, "open here, too", |state| phases(state)[1] == Phase::Open && state.current == Some(2)).await;
+}
+
+/// A live of two pods ends with 21 votes; one of them has retired it, by its own clock, when the other one, whose clock is
+/// behind, accepts that the end is taken back. Six more votes come, on both.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_retired_a_live_comes_back_when_another_one_takes_the_end_back() {
+    let store = with_drafts(MemoryStore::new(), 1).await;
+    let behind = skewed_env(1, Duration::from_secs(30));
+    let one = Conductor::start(Arc::clone(&store), behind).await.unwrap();
+    let other = start(&store, 2).await;
+    other.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    let is_here = || one.view(live_id(1)).is_some();
+    until(&one, "open here, too", |state| is_here() && phases(state)[0] == Phase::Open).await;
+    for who in 0..21 {
+        let conductor = if who % 2 == 0 { &one } else { &other };
+        assert_eq!(vote_in_time(conductor, 1, who, 4).await, Status::Ok);
+    }
+    one.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&other, "over", |state| state.status == LiveStatus::Closed && phases(state)[0] == Phase::Final).await;
+    // By the clock of `one` it ended half a minute before it did by that of `other`, who therefore retires it at once.
+    let is_retired = || other.view(live_id(1)).unwrap().items.iter().all(ItemHandle::is_fixed);
+    let retired = async {
+        while !is_retired() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(28), retired).await.expect("retired while the end can be taken back");
+    let rev = async |conductor: &Conductor| conductor.numbers(live_id(1)).await.unwrap().1[0].frame.rev;
+    let (rev_of_one, rev_of_other) = (rev(&one).await, rev(&other).await);
+    one.reopen_live(live_id(1)).await.unwrap();
+    until(&other, "open again", |state| phases(state)[0] == Phase::Open).await;
+    assert!(rev(&one).await >= rev_of_one && rev(&other).await > rev_of_other);
+    for who in 21..27 {
+        let conductor = if who % 2 == 0 { &one } else { &other };
+        assert_eq!(vote_in_time(conductor, 1, who, 4).await, Status::Ok);
+    }
+    other.close_live(live_id(1), Some(0)).await.unwrap();
+    for conductor in [&one, &other] {
+        until(conductor, "final", |state| phases(state)[0] == Phase::Final).await;
+        assert_eq!(conductor.numbers(live_id(1)).await.unwrap().1[0].frame.voters, 27);
+    }
+}
+
+/// Whether a live is open here, with tasks, 20 s after another pod took its end back that this pod does not hear of.
+async fn is_awake_after_an_unheard_undo() -> bool {
+    // Alone on its store, it never asks for what others do.
+    let store = with_drafts(MemoryStore::exclusive(), 1).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    assert_eq!(vote_in_time(&conductor, 1, 1, 4).await, Status::Ok);
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(29_700)).await;
+    let open = |live: &mut Live| {
+        live.status = LiveStatus::Open;
+        live.closed_at_us = None;
+        Ok::<_, ()>(())
+    };
+    let records = Records::new(Arc::clone(&store));
+    records.update(&live_key(live_id(1)), open).await.unwrap().unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let view = conductor.view(live_id(1)).unwrap();
+    view.live.status == LiveStatus::Open && !view.items.iter().any(ItemHandle::is_fixed)
+}
+
+#[test]
+fn a_live_retires_by_what_is_read_of_its_record_and_not_by_the_clock() {
+    let run = |mutant| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        with_mutant(mutant, || runtime.block_on(is_awake_after_an_unheard_undo()))
+    };
+    assert!(run(None));
+    assert!(!run(Some(Mutant::RetiresByClock)));
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{ConductError, OpenJeux, channel_key, live_key};
-use super::{channel, live_id, phases, shown, slug, start, store_with_drafts, until, vote};
+use super::{channel, live_id, phases, shown, slug, start, store_with_drafts, until, vote, vote_in};
+use crate::cluster::mutant::{Mutant, with_mutant};
 use crate::domain::channel::Channel;
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{Live, LiveStatus};
@@ -142,4 +143,60 @@ async fn the_end_of_a_live_is_not_taken_back_over_another_one() {
     assert_eq!((state.status, phases(&state)[0]), (LiveStatus::Open, Phase::Open));
     let shown = shown(&conductor).await;
     assert_eq!(shown.borrow().on_air(), Some(live_id(1)));
+}
+
+/// One live ends, another one takes 41 votes and ends, the first retires, the end of the second is taken back, and ten
+/// more come. What is counted then, after a crash, and whether the second was still known when it was opened again.
+async fn undone_after_an_older_live_retired() -> (u64, bool) {
+    let store = store_with_drafts(2).await;
+    let conductor = start(&store, 1).await;
+    conductor.open_live(live_id(2), OpenJeux::First).await.unwrap();
+    assert_eq!(vote_in(&conductor, live_id(2), 1, 1, 4).await.status, Status::Ok);
+    conductor.close_live(live_id(2), Some(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    for who in 0..41 {
+        assert_eq!(vote(&conductor, 1, who, 4).await.status, Status::Ok);
+    }
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&conductor, "final", |state| state.programme[0].phase == Phase::Final).await;
+    // The first retires 40 s after its end; the second can be opened again until 45 s after it.
+    tokio::time::sleep(Duration::from_secs(28)).await;
+    let is_known = conductor.view(live_id(1)).is_some();
+    conductor.reopen_live(live_id(1)).await.unwrap();
+    for who in 41..51 {
+        assert_eq!(vote(&conductor, 1, who, 2).await.status, Status::Ok);
+    }
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    assert_eq!(numbers[0].frame.voters, 51);
+    drop(conductor);
+    let conductor = start(&store, 2).await;
+    conductor.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&conductor, "final", |state| state.programme[0].phase == Phase::Final).await;
+    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+    (numbers[0].frame.voters, is_known)
+}
+
+#[test]
+fn an_end_taken_back_after_an_older_live_retired_loses_no_vote() {
+    let run = |mutant| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        with_mutant(mutant, || runtime.block_on(undone_after_an_older_live_retired()))
+    };
+    assert_eq!(run(None), (51, true));
+    assert_eq!(run(Some(Mutant::ForgetsNewerLives)), (51, false), "forgotten, and nothing is lost all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_that_retired_before_a_newer_one_ended_is_forgotten_with_that_one() {
+    let store = store_with_drafts(2).await;
+    let conductor = start(&store, 1).await;
+    for (live, pause_s) in [(1, 60), (2, 20)] {
+        conductor.open_live(live_id(live), OpenJeux::First).await.unwrap();
+        conductor.close_live(live_id(live), Some(0)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(pause_s)).await;
+    }
+    assert!(conductor.view(live_id(1)).is_some() && conductor.view(live_id(2)).is_some());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(conductor.view(live_id(1)).is_none() && conductor.view(live_id(2)).is_some());
 }

@@ -40,6 +40,25 @@ pub async fn appending_a_chunk_again_changes_nothing(store: &dyn Store) {
     assert_eq!(read_all(store, of, id).await, [(0, chunk("zéro")), (1, chunk("un"))]);
 }
 
+/// A lane has one writer, and it never writes two chunks under one number. If that goes wrong, it must not go unnoticed:
+/// what was stored first stays, and whoever comes second hears so.
+pub async fn other_bytes_under_a_known_number_are_refused_and_not_written(store: &dyn Store) {
+    let (of, id) = (item(1, 1), lane(1, 0));
+    register(store, of, id).await;
+    append(store, of, id, 0, "zéro").await;
+    append(store, of, id, 1, "un").await;
+    for (seq, text) in [(0, "autre"), (1, "autre"), (1, ""), (0, "un")] {
+        match store.append(of, id, seq, chunk(text)).await {
+            Ok(()) => panic!("{text} was taken for chunk {seq}"),
+            Err(error) => assert_eq!(error.kind, ErrorKind::Mismatch, "{error}"),
+        }
+    }
+    append(store, of, id, 0, "zéro").await;
+    append(store, of, id, 2, "deux").await;
+    let expected = ["zéro", "un", "deux"].map(chunk);
+    assert_eq!(read_all(store, of, id).await, (0..).zip(expected).collect::<Vec<_>>());
+}
+
 /// Order of reading is order of `seq`, from the one asked for.
 pub async fn a_lane_is_read_in_order_whatever_the_order_of_writing(store: &dyn Store) {
     let (of, id) = (item(1, 1), lane(1, 0));

@@ -45,6 +45,10 @@ pub(super) enum Outcome {
     Swap(Swap),
     /// Nothing: there is no such lane.
     NotRegistered,
+    /// Nothing: the chunk of that number is another one.
+    Mismatch {
+        seq: u64,
+    },
     /// A step; execute it again.
     Unfinished,
 }
@@ -188,8 +192,16 @@ impl Write {
                 let Some(lane) = interned.lane(connection, *item, *lane)? else {
                     return Ok(Outcome::NotRegistered);
                 };
-                prepare("INSERT INTO journal (id, chunk) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                    .execute(params![journal_id(lane, *seq), &chunk[..]])?;
+                let id = journal_id(lane, *seq);
+                let inserted = prepare("INSERT INTO journal (id, chunk) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                    .execute(params![id, &chunk[..]])?;
+                if inserted == 0 {
+                    let is_same: bool = prepare("SELECT chunk = ?2 FROM journal WHERE id = ?1")?
+                        .query_row(params![id, &chunk[..]], |row| row.get(0))?;
+                    if !is_same {
+                        return Ok(Outcome::Mismatch { seq: *seq });
+                    }
+                }
             }
             Self::PruneJournal { item } => return prune(connection, interned, *item),
             Self::Notes { item, rows } => {

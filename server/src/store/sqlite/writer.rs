@@ -128,6 +128,7 @@ impl Writer {
             match answer {
                 Ok(Outcome::Unfinished) => self.inbox.put_back(queue, job),
                 Ok(Outcome::NotRegistered) => drop(job.reply.send(Err(limits::not_registered(BACKEND)))),
+                Ok(Outcome::Mismatch { seq }) => drop(job.reply.send(Err(limits::mismatch(BACKEND, seq)))),
                 // Nobody listens any more: the caller gave up, and what it wrote stays written.
                 answer => drop(job.reply.send(answer)),
             }
