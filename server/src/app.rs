@@ -32,7 +32,9 @@ use crate::records::Records;
 use crate::settings::Settings;
 #[cfg(target_os = "linux")]
 use crate::settings::Sockets;
-use crate::store::Store;
+use crate::store::patient::{PatientStore, patiently};
+use crate::store::{ErrorKind, Store, StoreError};
+use crate::supervise::Scope;
 use crate::traces::{Traces, TracesError};
 use crate::ws::Loops;
 use crate::ws::admission::Admission;
@@ -44,10 +46,6 @@ use http_server::{Size, http_server};
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take from the accepting thread to a worker when stopping.
 const IN_HAND: Duration = Duration::from_millis(50);
-/// How long a start waits for a store that is away or busy, and between two tries.
-const PATIENCE: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How often rate limits forget who has been quiet.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How often sessions whose time is over are looked for: about as long as their sockets outlive them. Everything that
@@ -88,6 +86,16 @@ pub enum AppError {
     Aborted,
 }
 
+impl AppError {
+    /// What the store said, if it was the store.
+    pub const fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Catalogue(Refused::Store(error)) | Self::Conduct(ConductError::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// A server that is ready to run.
 pub struct App {
     state: State,
@@ -118,26 +126,6 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
 }
 
-/// Does what a start needs of the store, again and again for [`PATIENCE`]: pods that start together, or beside a node that
-/// does, find a cluster that is busy with itself.
-async fn patiently<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
-    attempt: impl Fn() -> F,
-    may_pass: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match attempt().await {
-            Err(error) if may_pass(&error) && tokio::time::Instant::now() + pause < deadline => {
-                tracing::warn!(%error, "the store is not ready; trying again");
-            }
-            outcome => return outcome,
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
 impl App {
     /// Reads what the store holds, goes on with the lives that are on air, and gets ready to serve.
     ///
@@ -146,19 +134,26 @@ impl App {
     pub async fn build(settings: Settings, store: Arc<dyn Store>, listener: TcpListener) -> Result<Self, AppError> {
         // First of all: what wants to be counted asks for its counter when it is made.
         let recorder = metrics::install().map_err(|error| AppError::Metrics(error.to_string()))?;
+        let starting = Arc::new(PatientStore::new(store));
+        let store: Arc<dyn Store> = Arc::clone(&starting) as _;
         let records = Records::new(Arc::clone(&store));
         let catalogue = Catalogue::new(records.clone());
         let auth = Auth::new(catalogue.clone());
         let viewers = patiently(|| auth.viewer_secret(), Refused::may_pass).await?;
-        let start = || Conductor::start(Arc::clone(&store), Env::system());
-        let conductor =
-            patiently(start, |error| matches!(error, ConductError::Store(error) if error.may_pass())).await?;
+        let conductor = Conductor::start(Arc::clone(&store), Env::system()).await?;
         let traces = match &settings.otlp_endpoint {
             Some(endpoint) => Traces::start(endpoint, settings.trace_ratio, &conductor.pod())?,
             None => Traces::default(),
         };
         let now_us = conductor.env().now_us();
-        let setup = patiently(|| auth.new_setup_secret(now_us), Refused::may_pass).await?;
+        let setup = match patiently(|| auth.new_setup_secret(now_us), Refused::may_pass).await {
+            // A server that was killed on a full disk starts on it: it shows what there is, and says that it is full.
+            Err(Refused::Store(error)) if error.kind == ErrorKind::Full => {
+                tracing::error!(%error, "the disk is full: no set-up link can be made; make room and start again for one");
+                None
+            }
+            outcome => outcome?,
+        };
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
         let address = listener.local_addr()?;
@@ -191,16 +186,23 @@ impl App {
             api: Api::collect(),
         });
         let alive = metrics::alive();
-        tokio::spawn(metrics::upkeep(recorder, Arc::downgrade(&alive)));
-        tokio::spawn(forget_quiet(state.clone(), Arc::downgrade(&alive)));
-        tokio::spawn(end_sessions(state.clone(), Arc::downgrade(&alive)));
-        tokio::spawn(follow_revocations(state.clone(), Arc::downgrade(&alive)));
-        tokio::spawn(keeper(&state).run(Arc::downgrade(&alive)));
+        let keeping = state.conductor.clone();
+        let is_alive = Arc::downgrade(&alive);
+        keeping.keep(Scope::Part, "metrics", move || metrics::upkeep(recorder.clone(), is_alive.clone()));
+        let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+        keeping.keep(Scope::Part, "limits", move || forget_quiet(kept.clone(), is_alive.clone()));
+        let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+        keeping.keep(Scope::Server, "sessions", move || end_sessions(kept.clone(), is_alive.clone()));
+        let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+        keeping.keep(Scope::Server, "revocations", move || follow_revocations(kept.clone(), is_alive.clone()));
+        let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+        keeping.keep(Scope::Part, "dumps", move || keeper(&kept).run(is_alive.clone()));
         // Nothing waits for it, and nothing is lost when the process ends first.
         if let Err(error) = assets::warm_up() {
             tracing::warn!(%error, "each file is compressed when it is first asked for");
         }
         let server = serve(&state, listener)?;
+        starting.started();
         Ok(Self { state, server, address, alive, setup })
     }
 
@@ -411,7 +413,7 @@ mod tests {
     use super::*;
     use crate::store::faulty::{Fault, FaultyStore};
     use crate::store::memory::MemoryStore;
-    use crate::store::{ErrorKind, StoreError};
+    use crate::store::patient::PATIENCE;
 
     async fn tries_until(kind: ErrorKind, successes_after: u32) -> (bool, u32) {
         let tries = AtomicU32::new(0);
@@ -431,6 +433,29 @@ mod tests {
         let (is_done, tries) = tries_until(ErrorKind::Unavailable, u32::MAX).await;
         assert!(!is_done && tries > 10 && began.elapsed() <= PATIENCE, "{tries} tries");
         assert_eq!(tries_until(ErrorKind::Corrupt, 1).await, (false, 1));
+    }
+
+    #[actix_web::test]
+    async fn each_statement_of_a_start_may_fail_once() {
+        let inside: Arc<dyn Store> = Arc::new(MemoryStore::exclusive());
+        let settings = Settings::default();
+        let listener = || listen(([127, 0, 0, 1], 0).into()).unwrap();
+        // A live that is on air: a start reads all of it.
+        let app = App::build(settings.clone(), Arc::clone(&inside), listener()).await.unwrap();
+        crate::demo::prepare(&app.state()).await.unwrap();
+        drop(app);
+        for kind in [ErrorKind::Unavailable, ErrorKind::Unknown] {
+            let calls = Arc::new(AtomicU32::new(0));
+            let counted = Arc::clone(&calls);
+            let plan = Arc::new(move |_: &'static str| match counted.fetch_add(1, Ordering::Relaxed) % 2 {
+                0 => Fault::Refused(kind),
+                _ => Fault::None,
+            });
+            let store = Arc::new(FaultyStore::new(Arc::clone(&inside), plan));
+            let app = App::build(settings.clone(), store, listener()).await.unwrap();
+            assert!(calls.load(Ordering::Relaxed) > 8, "{kind:?}");
+            assert_eq!(app.state().conductor.open_lives().len(), 1);
+        }
     }
 
     #[actix_web::test]

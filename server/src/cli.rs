@@ -25,8 +25,9 @@ use crate::settings::{LogFormat, Options, Settings, SettingsError, Shown, StoreK
 use crate::store::cql::{CqlStore, CqlUrl};
 use crate::store::memory::MemoryStore;
 use crate::store::metered::MeteredStore;
+use crate::store::patient::patiently;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::{ErrorKind, Store, StoreError};
 use crate::{demo, logs};
 
 /// Simulated viewers of `demo` unless it is told otherwise.
@@ -229,7 +230,21 @@ fn store_failure(settings: &Settings, error: &StoreError) -> Failure {
         StoreKind::Cql(_) => "the cluster".to_owned(),
         StoreKind::Sqlite | StoreKind::Memory => format!("the data directory {}", settings.data_dir.display()),
     };
-    Failure::running(format!("cannot use {place}: {}", error.source))
+    match error.kind {
+        ErrorKind::Full => Failure::running(format!(
+            "cannot use {place}: its disk is full ({}); nothing is lost; make room there and start again",
+            error.source
+        )),
+        _ => Failure::running(format!("cannot use {place}: {}", error.source)),
+    }
+}
+
+/// Why an app does not start, naming the place of the store if it was the store.
+fn app_failure(settings: &Settings, error: AppError) -> Failure {
+    match error.of_store() {
+        Some(of_store) => store_failure(settings, of_store),
+        None => error.into(),
+    }
 }
 
 /// Opens a SQLite store where blocking is allowed.
@@ -247,11 +262,17 @@ async fn open_cluster(settings: &Settings, url: &CqlUrl) -> Result<Arc<dyn Store
     Ok(Arc::new(CqlStore::connect(url).await.map_err(|error| store_failure(settings, &error))?))
 }
 
+/// As [`open_cluster`], for a server: a cluster that is busy or starting is waited for.
+async fn await_cluster(settings: &Settings, url: &CqlUrl) -> Result<Arc<dyn Store>, Failure> {
+    let store = patiently(|| CqlStore::connect(url), StoreError::may_pass).await;
+    Ok(Arc::new(store.map_err(|error| store_failure(settings, &error))?))
+}
+
 async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
     let store: Arc<dyn Store> = match &settings.store {
         StoreKind::Memory => Arc::new(MemoryStore::exclusive()),
         StoreKind::Sqlite => open_file(settings, SqliteStore::open).await?,
-        StoreKind::Cql(url) => open_cluster(settings, url).await?,
+        StoreKind::Cql(url) => await_cluster(settings, url).await?,
     };
     Ok(Arc::new(MeteredStore::new(store)))
 }
@@ -277,7 +298,7 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
         // Before the store, which asks for its counters when it is made.
         crate::metrics::install().map_err(|error| Failure::running(error.to_string()))?;
         let store = open_store(&settings).await?;
-        let app = App::build(settings, store, listener).await?;
+        let app = App::build(settings.clone(), store, listener).await.map_err(|error| app_failure(&settings, error))?;
         let state = app.state();
         let demo = match demo_viewers {
             Some(_) => Some(demo::prepare(&state).await?),
@@ -289,7 +310,7 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
             let address = announce::own_address(app.address());
             let public = state.settings.public_url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
             let host = public.unwrap_or_else(|| address.to_string());
-            tokio::spawn(demo::simulate(address, host, demo.channel.to_string(), count));
+            state.conductor.spawn("demo", demo::simulate(address, host, demo.channel.to_string(), count));
         }
         Ok(app.run(signal(), async { signal().await }).await?)
     });

@@ -34,7 +34,9 @@ use crate::domain::phase::Phase;
 use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
-use crate::store::{RecordKey, RecordKind, Store};
+use crate::store::patient::patiently;
+use crate::store::{ErrorKind, RecordKey, RecordKind, Store};
+use crate::supervise::{Scope, Supervisor};
 
 pub use error::ConductError;
 pub use read::{CountedNote, JeuNumbers};
@@ -51,6 +53,10 @@ const MAX_OWN_NOTE_READS: usize = 64;
 
 /// How long an action, or a reading, waits for jeux that have not been read from the store yet.
 const LOAD_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause before a live that could not go on at the start is tried again; doubled each time, up to the second.
+const RESUME_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RESUME_RETRY: Duration = Duration::from_secs(60);
 
 /// Which jeux open with a live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -135,7 +141,7 @@ impl Conductor {
             let full = page.len() == BOOT_PAGE;
             after = page.last().map(|(id, _)| id.clone());
             for (_, Versioned { value: channel, .. }) in page {
-                conductor.resume(channel).await?;
+                conductor.resume_or_later(channel).await?;
             }
             if !full {
                 break;
@@ -145,6 +151,40 @@ impl Conductor {
             conductor.follow_peers();
         }
         Ok(conductor)
+    }
+
+    /// Brings a channel's open live back: now, or, when there is no room or something of it cannot be read, as soon as that
+    /// is mended. The other channels go on meanwhile.
+    async fn resume_or_later(&self, channel: Channel) -> Result<()> {
+        let may_pass = |error: &ConductError| matches!(error, ConductError::Store(error) if error.may_pass());
+        match patiently(|| self.resume(channel.clone()), may_pass).await {
+            Err(ConductError::Store(error)) if matches!(error.kind, ErrorKind::Full | ErrorKind::Corrupt) => {
+                tracing::error!(channel = %channel.slug, %error, "cannot go on with the live of a channel; trying again");
+                let conductor = self.clone();
+                self.keep(Scope::Part, "resume", move || conductor.clone().resume_later(channel.clone()));
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn resume_later(self, channel: Channel) {
+        let mut pause = RESUME_RETRY;
+        loop {
+            tokio::time::sleep(pause).await;
+            // Somebody may have changed it meanwhile.
+            let known = self.inner.records.get::<Channel>(&channel_key(&channel.slug)).await;
+            let outcome = match known {
+                Ok(None) => return,
+                Ok(Some(stored)) => self.resume(stored.value).await,
+                Err(error) => Err(error.into()),
+            };
+            match outcome {
+                Ok(()) => return self.channel_changed(&channel.slug).await,
+                Err(error) => tracing::warn!(channel = %channel.slug, %error, "still cannot go on with its live"),
+            }
+            pause = (pause * 2).min(LONGEST_RESUME_RETRY);
+        }
     }
 
     /// Brings a channel's open live back, finishing what a crash interrupted.
@@ -194,8 +234,23 @@ impl Conductor {
     }
 
     /// Runs a task where the engine's run; see [`Engine::spawn`].
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.inner.engine.spawn(task);
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.engine.spawn(name, task);
+    }
+
+    /// Runs a task where the engine's run, and makes it anew when it panics; see [`Engine::keep`].
+    pub fn keep<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        scope: Scope,
+        name: &'static str,
+        make: impl FnMut() -> F + Send + 'static,
+    ) {
+        self.inner.engine.keep(scope, name, make);
+    }
+
+    /// Which tasks of this pod are down.
+    pub fn supervisor(&self) -> &Supervisor {
+        self.inner.engine.supervisor()
     }
 
     /// Clock and randomness.

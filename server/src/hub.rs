@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, watch};
 use crate::conductor::{ChannelView, ConductError, Conductor};
 use crate::domain::key::Slug;
 use crate::metrics::WS_ACTIVE_CONNECTIONS;
+use crate::supervise::Scope;
 use frames::Frames;
 
 /// Least time between two snapshots of a room: ten a second is what an eye on a stream can follow.
@@ -245,7 +246,9 @@ impl Hub {
         rooms.insert(channel.clone(), Arc::clone(&room));
         let taken = take(&room);
         metrics::gauge!("rooms_open").increment(1.0);
-        self.inner.conductor.spawn(room::run(self.clone(), channel.clone(), room, view));
+        let (hub, channel) = (self.clone(), channel.clone());
+        let run = move || room::run(hub.clone(), channel.clone(), Arc::clone(&room), view.clone());
+        self.inner.conductor.keep(Scope::Part, "room", run);
         Ok(Some(taken))
     }
 
@@ -287,7 +290,11 @@ impl Hub {
     /// Tells the rooms of a channel that its record changed or went away.
     pub fn channel_changed(&self, channel: &Slug) {
         let (conductor, channel) = (self.inner.conductor.clone(), channel.clone());
-        self.inner.conductor.spawn(async move { conductor.channel_changed(&channel).await });
+        let read = move || {
+            let (conductor, channel) = (conductor.clone(), channel.clone());
+            async move { conductor.channel_changed(&channel).await }
+        };
+        self.inner.conductor.keep(Scope::Part, "channel", read);
     }
 
     /// Tells the admins in a channel's room that jeux, baremes, drafts, keys or settings of it changed.

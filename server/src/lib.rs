@@ -16,6 +16,7 @@ pub mod catalogue;
 pub mod archive;
 pub mod settings;
 pub mod logs;
+pub mod supervise;
 pub mod metrics;
 pub mod traces;
 pub mod auth;

@@ -65,6 +65,8 @@ pub const MAX_CONNECTIONS: &str = "max_connections";
 pub const STORE_UP: &str = "store_up";
 /// Operations of the store that failed, by `kind`.
 pub const STORE_ERRORS: &str = "store_errors_total";
+/// Times the SQLite store copied all of its log anew, after a flush that failed.
+pub const STORE_BEGUN_ANEW: &str = "store_begun_anew_total";
 /// Whether this pod is stopping: 1 or 0.
 pub const POD_DRAINING: &str = "pod_draining";
 /// Jeux that take votes or whose result is being made, on this pod.
@@ -144,6 +146,7 @@ fn describe() {
     describe_histogram!(STORE_COMMIT_SECONDS, Unit::Seconds, "Time of one durable commit of the store.");
     describe_histogram!("store_op_seconds", Unit::Seconds, "Time of one operation of the store, by op.");
     describe_counter!(STORE_ERRORS, Unit::Count, "Operations of the store that failed, by kind.");
+    describe_counter!(STORE_BEGUN_ANEW, Unit::Count, "Times all of SQLite's log was copied anew after a failed flush.");
     describe_gauge!(STORE_UP, Unit::Count, "1 when the store took a write just now, 0 when not.");
     describe_gauge!("store_wal_pages", Unit::Count, "Pages in SQLite's write-ahead log at the last checkpoint.");
     describe_gauge!(
@@ -236,7 +239,7 @@ fn describe() {
     counter!(ACKNOWLEDGED_MISSING).absolute(0);
     counter!(JOURNAL_CONFLICTS).absolute(0);
     counter!(TALLY_COMPARISONS).absolute(0);
-    for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED, LOG_LINES_LOST, PANICS] {
+    for name in [DUMPS_MADE, DUMPS_FAILED, NOTES_PRUNED, PRUNES_FAILED, LOG_LINES_LOST, PANICS, STORE_BEGUN_ANEW] {
         counter!(name).absolute(0);
     }
     gauge!(WS_ACTIVE_CONNECTIONS).set(0.0);

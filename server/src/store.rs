@@ -13,6 +13,7 @@ pub mod faulty;
 mod limits;
 pub mod memory;
 pub mod metered;
+pub mod patient;
 pub mod sqlite;
 pub(crate) mod tips;
 

@@ -26,6 +26,8 @@ const MAX_ROOMS: usize = 50;
 struct Ready {
     ready: bool,
     reasons: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 /// Prints how the server at `url`, or else the one that the settings name, is.
@@ -123,6 +125,7 @@ fn text(base: &str, stats: &SocketStats, ready: &Ready, colours: bool) -> String
         false => text.to_owned(),
     };
     let well = match (ready.ready, stats.draining) {
+        (true, _) if !ready.warnings.is_empty() => paint("33", &format!("yes, but {}", ready.warnings.join(", "))),
         (true, _) => paint("32", "yes"),
         (false, true) => paint("33", "no: it is stopping"),
         (false, false) => paint("31", &format!("no: {}", ready.reasons.join(", "))),
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_has_colours_on_a_terminal_only() {
-        let ready = Ready { ready: true, reasons: Vec::new() };
+        let ready = Ready { ready: true, reasons: Vec::new(), warnings: Vec::new() };
         let plain = text("http://a", &stats(1), &ready, false);
         assert!(
             !plain.contains('\x1b')
@@ -203,13 +206,13 @@ mod tests {
         assert!(plain.contains("chaine-0        1,203      1,200         2       1"), "{plain}");
         let coloured = text("http://a", &stats(1), &ready, true);
         assert!(coloured.contains("\x1b[32myes\x1b[0m") && coloured.contains("\x1b[33m1,203"), "{coloured}");
-        let away = Ready { ready: false, reasons: vec!["the store is away".to_owned()] };
+        let away = Ready { ready: false, reasons: vec!["the store is away".to_owned()], warnings: Vec::new() };
         assert!(text("http://a", &stats(0), &away, true).contains("\x1b[31mno: the store is away"));
     }
 
     #[test]
     fn a_list_that_is_too_long_says_how_many_are_left() {
-        let ready = Ready { ready: true, reasons: Vec::new() };
+        let ready = Ready { ready: true, reasons: Vec::new(), warnings: Vec::new() };
         let text = text("http://a", &stats(MAX_ROOMS + 3), &ready, false);
         assert!(text.ends_with("and 3 more; see --json\n"), "{text}");
         assert_eq!((grouped(1_234_567), grouped(12), duration(59)), ("1,234,567".into(), "12".into(), "59 s".into()));

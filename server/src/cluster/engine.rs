@@ -18,6 +18,7 @@ use crate::domain::ballot::Ballot;
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
 use crate::store::{ItemId, LaneId, NoteRow, Store, StoreError, WriterId};
+use crate::supervise::{self, Scope, Supervisor};
 
 /// Requests to one item that are not votes.
 const MAX_WAITING_CONTROLS: usize = 1024;
@@ -101,6 +102,7 @@ pub struct Engine {
     pulses: Pulses,
     ranks: Ranks,
     pub(super) registry: Registry,
+    supervisor: Supervisor,
 }
 
 impl Engine {
@@ -127,6 +129,7 @@ impl Engine {
             pulses: Pulses::default(),
             ranks: Ranks::default(),
             registry: Registry::default(),
+            supervisor: Supervisor::default(),
         }
     }
 
@@ -137,8 +140,24 @@ impl Engine {
 
     /// Runs a task on the engine's runtime. A request that starts one may come from a thread that serves connections;
     /// the task must neither wait behind those nor end with that thread.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(Box::pin(task));
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(Box::pin(async move { supervise::once(name, task).await.unwrap_or_default() }));
+    }
+
+    /// As [`Engine::spawn`], for a task that is made anew when it panics: see [`Supervisor::keep`].
+    pub fn keep<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        scope: Scope,
+        name: &'static str,
+        make: impl FnMut() -> F + Send + 'static,
+    ) {
+        let supervisor = self.supervisor.clone();
+        self.tasks.spawn(Box::pin(async move { supervisor.keep(scope, name, make).await }));
+    }
+
+    /// Which tasks of this pod are down.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// Starts an item's task: it reads what is stored and then takes votes while it is open. An item that runs already
@@ -154,7 +173,7 @@ impl Engine {
                     item::Item::new(self.clone(), item, ballot, ranks, inboxes, unfolded.clone(), revision);
                 // What the task says in the log carries these ids.
                 let span = tracing::info_span!("item", live = %item.live, jeu = %item.jeu);
-                self.spawn(task.run().instrument(span));
+                self.spawn("item", task.run().instrument(span));
                 if self.store.is_shared() {
                     self.pulses.follow(self, item, controls.downgrade());
                 }

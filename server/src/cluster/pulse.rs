@@ -19,6 +19,7 @@ use super::mutant::mutant;
 use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveId;
 use crate::store::{ItemId, StoreError, WriterId};
+use crate::supervise::Scope;
 
 /// A pod's heartbeat in a live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,8 +55,9 @@ impl Pulses {
             is_first
         };
         if is_first {
-            let (engine, pulses) = (engine.clone(), self.clone());
-            engine.clone().spawn(async move { beat_on(engine, pulses, item.live).await });
+            let (kept, engine, pulses) = (engine, engine.clone(), self.clone());
+            let beat = move || beat_on(engine.clone(), pulses.clone(), item.live);
+            kept.keep(Scope::Part, "heartbeat", beat);
         }
     }
 

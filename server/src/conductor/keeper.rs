@@ -10,35 +10,40 @@ use super::{Conductor, Result, Running};
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{LiveId, LiveStatus};
 use crate::domain::phase::Phase;
+use crate::supervise::Scope;
 
 /// Pause after a store failed, before a deadline is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
 impl Conductor {
     /// Starts the keeper of a live, which is woken by `changed`; it ends with the live.
-    pub(super) fn keep(&self, live_id: LiveId, changed: Arc<Notify>) {
+    pub(super) fn keep_live(&self, live_id: LiveId, changed: Arc<Notify>) {
         let conductor = self.clone();
-        self.inner.engine.spawn(async move {
-            let is_ours = |running: &Running| Arc::ptr_eq(&running.keeper, &changed);
-            while let Some(wait) = conductor.next_deadline(live_id) {
-                if !conductor.lives().get(&live_id).is_some_and(is_ours) {
-                    return;
+        self.inner
+            .engine
+            .keep(Scope::Part, "deadlines", move || conductor.clone().keep_deadlines(live_id, Arc::clone(&changed)));
+    }
+
+    async fn keep_deadlines(self, live_id: LiveId, changed: Arc<Notify>) {
+        let is_ours = |running: &Running| Arc::ptr_eq(&running.keeper, &changed);
+        while let Some(wait) = self.next_deadline(live_id) {
+            if !self.lives().get(&live_id).is_some_and(is_ours) {
+                return;
+            }
+            match wait {
+                None => changed.notified().await,
+                Some(Duration::ZERO) => {
+                    while let Err(error) = self.carry_out(live_id).await {
+                        tracing::warn!(live = %live_id, %error, "an announced closing failed; trying again");
+                        tokio::time::sleep(RETRY).await;
+                    }
                 }
-                match wait {
-                    None => changed.notified().await,
-                    Some(Duration::ZERO) => {
-                        while let Err(error) = conductor.carry_out(live_id).await {
-                            tracing::warn!(live = %live_id, %error, "an announced closing failed; trying again");
-                            tokio::time::sleep(RETRY).await;
-                        }
-                    }
-                    // Woken early by any change, and never late by more than the timer's grain.
-                    Some(wait) => {
-                        let _woken = tokio::time::timeout(wait, changed.notified()).await;
-                    }
+                // Woken early by any change, and never late by more than the timer's grain.
+                Some(wait) => {
+                    let _woken = tokio::time::timeout(wait, changed.notified()).await;
                 }
             }
-        });
+        }
     }
 
     /// How long until something is due; `Some(None)`: nothing is announced; `None`: the live is over.

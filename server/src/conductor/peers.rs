@@ -4,10 +4,10 @@
 //! late shows late, and shows nothing wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{BOOT_PAGE, Conductor, live_key};
+use super::{BOOT_PAGE, Conductor, Inner, live_key};
 use crate::cluster::ItemHandle;
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
@@ -16,6 +16,7 @@ use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::records::Versioned;
 use crate::store::{ItemId, RecordKind, StoreError};
+use crate::supervise::Scope;
 
 /// How often the documents are read: well below the shortest announcement of a closing, and one small read each time.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -34,22 +35,24 @@ impl Conductor {
     /// Follows the other pods for as long as this one runs.
     pub(super) fn follow_peers(&self) {
         let inner = Arc::downgrade(&self.inner);
-        self.spawn(async move {
-            let mut seen = Seen::new();
-            let mut is_away = false;
-            loop {
-                tokio::time::sleep(INTERVAL).await;
-                let Some(inner) = inner.upgrade() else { return };
-                let outcome = Self { inner }.read_peers(&mut seen).await;
-                match &outcome {
-                    // Once: it goes on until the store is back, and the engine says so, too.
-                    Err(error) if !is_away => tracing::warn!(%error, "cannot follow the other servers"),
-                    Ok(()) if is_away => tracing::info!("following the other servers again"),
-                    _ => {}
-                }
-                is_away = outcome.is_err();
+        self.keep(Scope::Server, "peers", move || Self::follow_others(inner.clone()));
+    }
+
+    async fn follow_others(inner: Weak<Inner>) {
+        let mut seen = Seen::new();
+        let mut is_away = false;
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let outcome = Self { inner }.read_peers(&mut seen).await;
+            match &outcome {
+                // Once: it goes on until the store is back, and the engine says so, too.
+                Err(error) if !is_away => tracing::warn!(%error, "cannot follow the other servers"),
+                Ok(()) if is_away => tracing::info!("following the other servers again"),
+                _ => {}
             }
-        });
+            is_away = outcome.is_err();
+        }
     }
 
     async fn read_peers(&self, seen: &mut Seen) -> Result<(), StoreError> {
@@ -122,12 +125,14 @@ impl Conductor {
     /// Closes what the pod that ended a live did not know to be open, then lets its tasks go.
     fn end_with_peers(&self, live_id: LiveId, ended: Option<u64>) {
         let conductor = self.clone();
-        self.spawn(async move {
-            while let Err(error) = conductor.close_rest(live_id, ended).await {
-                tracing::warn!(live = %live_id, %error, "cannot close the jeux of a live that ended; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-            conductor.retire(live_id);
-        });
+        self.keep(Scope::Part, "end", move || conductor.clone().finish_end(live_id, ended));
+    }
+
+    async fn finish_end(self, live_id: LiveId, ended: Option<u64>) {
+        while let Err(error) = self.close_rest(live_id, ended).await {
+            tracing::warn!(live = %live_id, %error, "cannot close the jeux of a live that ended; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+        self.retire(live_id);
     }
 }

@@ -28,6 +28,7 @@ use crate::domain::phase::{Phase, Rank};
 use crate::domain::rule::Rule;
 use crate::domain::tally::Tally;
 use crate::store::ItemId;
+use crate::supervise;
 
 /// Simulated votes a second unless told otherwise, and at most: a room shows ten snapshots a second, so that more would
 /// look the same.
@@ -111,7 +112,13 @@ impl Conductor {
         })?;
         if begun.run == fresh.run {
             let (conductor, channel, bareme) = (self.clone(), channel.clone(), bareme.clone());
-            self.spawn(async move { conductor.play(channel, bareme, fresh, round).await });
+            self.spawn("rehearsal", async move {
+                let ended = conductor.clone();
+                // One that died leaves no made-up numbers behind.
+                if supervise::once("rehearsal", conductor.play(channel.clone(), bareme, fresh, round)).await.is_none() {
+                    ended.end_rehearsal(&channel);
+                }
+            });
         }
         Ok(begun)
     }

@@ -14,6 +14,7 @@ use crate::domain::live::{Live, LiveId, LiveStatus, UNDO_WINDOW_US};
 use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
 use crate::records::Versioned;
+use crate::supervise::Scope;
 
 /// Pause after a store failed, before a reopening that a crash cut short is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -129,14 +130,16 @@ impl Conductor {
             return;
         }
         let conductor = self.clone();
-        self.spawn(async move {
-            while let Err(error) = conductor.open_closed_with(live_id).await {
-                if matches!(error, ConductError::Conflict { .. } | ConductError::UnknownLive(_)) {
-                    return;
-                }
-                tracing::warn!(live = %live_id, %error, "cannot open the jeux of a live again; trying again");
-                tokio::time::sleep(RETRY).await;
+        self.keep(Scope::Part, "reopening", move || conductor.clone().finish_reopening(live_id));
+    }
+
+    async fn finish_reopening(self, live_id: LiveId) {
+        while let Err(error) = self.open_closed_with(live_id).await {
+            if matches!(error, ConductError::Conflict { .. } | ConductError::UnknownLive(_)) {
+                return;
             }
-        });
+            tracing::warn!(live = %live_id, %error, "cannot open the jeux of a live again; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
     }
 }

@@ -21,6 +21,7 @@ use crate::domain::tally::Tally;
 use crate::protocol::{LiveState, ProgrammeEntry};
 use crate::records::Versioned;
 use crate::store::{ItemId, StoreError};
+use crate::supervise::Scope;
 use crate::traces::Unshown;
 
 /// Pause after a store failed, before the closing of a jeu is tried again.
@@ -238,7 +239,7 @@ impl Conductor {
             (view, fresh.then_some(keeper))
         };
         if let Some(keeper) = fresh.filter(|_| view.live.status == LiveStatus::Open) {
-            self.keep(view.live.live_id, keeper);
+            self.keep_live(view.live.live_id, keeper);
         }
         self.publish(&channel, view.live.live_id);
     }
@@ -263,47 +264,50 @@ impl Conductor {
     /// after all gets tasks, with lanes of their own.
     pub(super) fn retire(&self, live_id: LiveId) {
         let conductor = self.clone();
-        self.inner.engine.spawn(async move {
-            let Some(view) = conductor.view(live_id) else { return };
-            let ended = view.live.closed_at_us;
-            let window_us = if mutant!(RetiresByClock) { UNDO_WINDOW_US } else { UNDO_WINDOW_US + UNDO_SETTLES_US };
-            let until_us = ended.unwrap_or_default().saturating_add(window_us);
-            let wait_us = until_us.saturating_sub(conductor.env().now_us()).min(window_us);
-            conductor.env().sleep(Duration::from_micros(wait_us)).await;
-            for item in &view.items {
-                item.loaded().await;
-                if item.view().rank.phase() != Phase::Pending {
-                    item.reached(Phase::Final).await;
-                }
+        self.keep(Scope::Part, "retire", move || conductor.clone().retire_when_final(live_id));
+    }
+
+    async fn retire_when_final(self, live_id: LiveId) {
+        let conductor = &self;
+        let Some(view) = conductor.view(live_id) else { return };
+        let ended = view.live.closed_at_us;
+        let window_us = if mutant!(RetiresByClock) { UNDO_WINDOW_US } else { UNDO_WINDOW_US + UNDO_SETTLES_US };
+        let until_us = ended.unwrap_or_default().saturating_add(window_us);
+        let wait_us = until_us.saturating_sub(conductor.env().now_us()).min(window_us);
+        conductor.env().sleep(Duration::from_micros(wait_us)).await;
+        for item in &view.items {
+            item.loaded().await;
+            if item.view().rank.phase() != Phase::Pending {
+                item.reached(Phase::Final).await;
             }
-            if !mutant!(RetiresByClock) && !conductor.stays_over(live_id, ended).await {
+        }
+        if !mutant!(RetiresByClock) && !conductor.stays_over(live_id, ended).await {
+            return;
+        }
+        // What is final stays true, whatever trouble the store was in at the end.
+        let fixed = |item: &ItemHandle<Ratings>| {
+            ItemHandle::fixed(item.item(), ItemView { stale: false, ..ItemView::clone(&item.view()) })
+        };
+        let retired = {
+            let mut lives = conductor.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(running) = lives.get_mut(&live_id) else { return };
+            // One that was opened again stays awake, and one that ended a second time is looked after since.
+            if running.view.live.status != LiveStatus::Closed || running.view.live.closed_at_us != ended {
                 return;
             }
-            // What is final stays true, whatever trouble the store was in at the end.
-            let fixed = |item: &ItemHandle<Ratings>| {
-                ItemHandle::fixed(item.item(), ItemView { stale: false, ..ItemView::clone(&item.view()) })
-            };
-            let retired = {
-                let mut lives = conductor.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
-                let Some(running) = lives.get_mut(&live_id) else { return };
-                // One that was opened again stays awake, and one that ended a second time is looked after since.
-                if running.view.live.status != LiveStatus::Closed || running.view.live.closed_at_us != ended {
-                    return;
-                }
-                running.view = Arc::new(LiveView {
-                    live: Arc::clone(&running.view.live),
-                    items: running.view.items.iter().map(fixed).collect(),
-                    ballot: Arc::clone(&running.view.ballot),
-                    accepted: Arc::clone(&running.view.accepted),
-                    unshown: Arc::clone(&running.view.unshown),
-                    is_test: false,
-                });
-                forget_older(&mut lives, live_id, conductor.env().now_us())
-            };
-            if let Some(view) = retired {
-                conductor.publish(&view.live.channel, live_id);
-            }
-        });
+            running.view = Arc::new(LiveView {
+                live: Arc::clone(&running.view.live),
+                items: running.view.items.iter().map(fixed).collect(),
+                ballot: Arc::clone(&running.view.ballot),
+                accepted: Arc::clone(&running.view.accepted),
+                unshown: Arc::clone(&running.view.unshown),
+                is_test: false,
+            });
+            forget_older(&mut lives, live_id, conductor.env().now_us())
+        };
+        if let Some(view) = retired {
+            conductor.publish(&view.live.channel, live_id);
+        }
     }
 
     /// Whether the record of a live that ended says, by a reading that begins now, that it is over since then.
@@ -348,7 +352,8 @@ impl Conductor {
                 let item = self.inner.engine.start(id, Arc::clone(&ballot));
                 if rank.phase() == Phase::Open {
                     // Not waited for: one that cannot be read must not keep a pod from starting.
-                    self.spawn(close_again(item.clone(), rank.epoch()));
+                    let item = item.clone();
+                    self.keep(Scope::Part, "close", move || close_again(item.clone(), rank.epoch()));
                 }
                 unfinished = true;
                 items.push(item);

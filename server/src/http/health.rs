@@ -14,10 +14,12 @@ use super::{AppState, State};
 use crate::logs;
 use crate::metrics::machine::{self, DATA_DIR_FREE, DATA_DIR_SIZE};
 use crate::metrics::{
-    CHECKPOINT_LAG_SECONDS, ITEMS_RUNNING, ITEMS_STALE, LOG_LINES_LOST, MAX_CONNECTIONS, PANICS, POD_DRAINING, STORE_UP,
+    CHECKPOINT_LAG_SECONDS, ITEMS_RUNNING, ITEMS_STALE, LOG_LINES_LOST, MAX_CONNECTIONS, PANICS, POD_DRAINING,
+    STORE_UP, TASKS_DOWN,
 };
 use crate::settings::StoreKind;
 use crate::store::{ErrorKind, Store};
+use crate::supervise::Scope;
 
 /// How long the answer of a probe holds: probing writes.
 const PROBE_LIFE: Duration = Duration::from_secs(1);
@@ -39,7 +41,9 @@ pub struct Ready {
     /// Whether this pod should get traffic.
     pub ready: bool,
     /// Why not.
-    pub reasons: Vec<&'static str>,
+    pub reasons: Vec<String>,
+    /// What is wrong with a part of it that keeps nobody from being served: a task that died and does not run again yet.
+    pub warnings: Vec<String>,
 }
 
 impl Readiness {
@@ -54,9 +58,9 @@ impl Readiness {
     }
 
     /// Why this pod should get no traffic.
-    async fn reasons(&self, store: &dyn Store) -> Vec<&'static str> {
+    async fn reasons(&self, store: &dyn Store) -> impl Iterator<Item = &'static str> {
         let trouble = self.trouble(store).await;
-        self.is_draining().then_some("draining").into_iter().chain(trouble).collect()
+        self.is_draining().then_some("draining").into_iter().chain(trouble)
     }
 
     /// What is wrong with the store. It is probed at most once a second, however many ask.
@@ -104,14 +108,22 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
-/// Says whether this pod should get traffic: its store takes writes and it is not stopping.
+/// Says whether this pod should get traffic: its store takes writes, every task that serves all of it runs, and it is not
+/// stopping.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
     (status = 200, description = "Ready", body = Ready), (status = 503, description = "Not ready", body = Ready)))]
 pub async fn readyz(state: State) -> HttpResponse {
-    let reasons = state.readiness.reasons(&*state.store).await;
+    let down = state.conductor.supervisor().down();
+    let of_scope = |wanted| {
+        let of_scope = down.iter().filter(move |(scope, ..)| *scope == wanted);
+        of_scope.map(|(_, task, count)| format!("{count} × {task} died and does not run"))
+    };
+    let reasons = state.readiness.reasons(&*state.store).await.map(str::to_owned);
+    let reasons: Vec<_> = reasons.chain(of_scope(Scope::Server)).collect();
+    let warnings = of_scope(Scope::Part).collect();
     let ready = reasons.is_empty();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(Ready { ready, reasons })
+    response.json(Ready { ready, reasons, warnings })
 }
 
 /// Which version this is.
@@ -138,6 +150,8 @@ async fn observe(state: &AppState) {
     use ::metrics::{counter, gauge};
     counter!(LOG_LINES_LOST).absolute(logs::lost());
     counter!(PANICS).absolute(logs::panics());
+    let down: u64 = state.conductor.supervisor().down().iter().map(|(.., count)| count).sum();
+    gauge!(TASKS_DOWN).set(bytes(down));
     // A store that does not answer must not take the rest of the metrics away from whoever looks for the reason.
     let probe = tokio::time::timeout(SCRAPE_PATIENCE, state.readiness.trouble(&*state.store)).await;
     gauge!(STORE_UP).set(f64::from(u8::from(probe == Ok(None))));
@@ -156,7 +170,7 @@ async fn observe(state: &AppState) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes of a disk stay below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "bytes of a disk, and tasks, stay below 2^53")]
 fn bytes(count: u64) -> f64 {
     count as f64
 }

@@ -49,6 +49,7 @@ use crate::domain::jeu::JeuId;
 use crate::domain::live::LiveId;
 use crate::domain::phase::Rank;
 use crate::domain::viewer::ViewerId;
+use crate::supervise::{Scope, Supervisor};
 
 const BACKEND: &str = "cql";
 
@@ -158,7 +159,7 @@ impl CqlStore {
     /// Connects to a cluster whose schema is this program's.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the cluster cannot be reached or has no schema, or an older one;
+    /// [`ErrorKind::Unavailable`] when the cluster cannot be reached, [`ErrorKind::Refused`] when it has no schema or an older one;
     /// [`ErrorKind::Newer`] when it has a newer one. The message says what to do.
     pub async fn connect(url: &CqlUrl) -> Result<Self> {
         let profiles = Profiles::new(&url.datacenter);
@@ -166,7 +167,9 @@ impl CqlStore {
         schema::check(schema::version(&session, url).await?, url)?;
         connect::warn_of_late_sync(&session).await;
         let statements = Statements::prepare(&session, &url.keyspace, &profiles).await?;
-        tokio::spawn(meters::copy(Arc::downgrade(&session)));
+        let metered = Arc::downgrade(&session);
+        let copy = move || meters::copy(metered.clone());
+        tokio::spawn(async move { Supervisor::default().keep(Scope::Part, "cql-meters", copy).await });
         Ok(Self {
             session,
             statements,

@@ -27,6 +27,8 @@ pub enum Fault {
     Refused(ErrorKind),
     /// It is done, but the answer is lost.
     AnswerLost,
+    /// It is not done, and whoever asked panics.
+    Panic,
 }
 
 /// Decides, given the operation's name, what goes wrong.
@@ -53,6 +55,8 @@ impl FaultyStore {
                 work.await
             }
             Fault::Refused(kind) => Err(error(kind)),
+            #[expect(clippy::panic, reason = "what it is asked to do")]
+            Fault::Panic => panic!("injected panic in {operation}"),
             Fault::AnswerLost => {
                 work.await?;
                 Err(error(ErrorKind::Unknown))

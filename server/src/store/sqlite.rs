@@ -130,6 +130,8 @@ impl SqliteStore {
             signal,
             interned: ops::Interned::default(),
             unseen_bytes: 0,
+            readers: Arc::clone(&readers.inbox),
+            begin_anew: None,
             #[cfg(test)]
             faults: Arc::clone(&faults),
         };

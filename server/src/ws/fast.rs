@@ -32,6 +32,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
 use crate::hub::Hub;
+use crate::supervise::Scope;
 use connection::Newcomer;
 pub use connection::{Accepted, Member};
 use event_loop::EventLoop;
@@ -45,7 +46,16 @@ struct Handle {
     inbox: Arc<Inbox>,
     load: Arc<AtomicUsize>,
     is_alive: Arc<AtomicBool>,
+    /// Set before the loop is told to stop: one that dies of it is not started again.
+    is_stopping: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Handle {
+    fn stop(&self, grace: Duration) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.inbox.send(Command::Stop(grace));
+    }
 }
 
 struct Inner {
@@ -56,7 +66,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.listening.iter().for_each(AbortHandle::abort);
-        self.loops.iter().for_each(|one| one.inbox.send(Command::Stop(Duration::ZERO)));
+        self.loops.iter().for_each(|one| one.stop(Duration::ZERO));
     }
 }
 
@@ -92,15 +102,32 @@ impl Loops {
             let load = Arc::new(AtomicUsize::new(0));
             let is_alive = Arc::new(AtomicBool::new(true));
             let conductor = hub.map(|hub| hub.conductor().clone());
-            let event_loop = EventLoop::new(worker, Arc::clone(&inbox), conductor, Arc::clone(&load))?;
+            let supervisor = conductor.as_ref().map(|conductor| conductor.supervisor().clone()).unwrap_or_default();
+            let (served, counted) = (Arc::clone(&inbox), Arc::clone(&load));
+            let make = move |earlier| {
+                EventLoop::new((worker, earlier), Arc::clone(&served), conductor.clone(), Arc::clone(&counted))
+            };
+            let mut first = Some(make(0)?);
+            let is_stopping = Arc::new(AtomicBool::new(false));
+            let stopped = Arc::clone(&is_stopping);
             let ended = Ended { is_alive: Arc::clone(&is_alive), inbox: Arc::clone(&inbox) };
             let thread = std::thread::Builder::new().name(format!("sockets-{worker}")).spawn(move || {
                 let _ended = ended;
-                if let Err(error) = event_loop.run() {
-                    tracing::error!(%error, worker, "an event loop ended; its sockets connect again elsewhere");
-                }
+                let mut earlier = 0;
+                // Sockets of one that died have ended with it, and connect again.
+                supervisor.keep_thread(Scope::Server, "sockets", || {
+                    let event_loop = match first.take() {
+                        Some(event_loop) => event_loop,
+                        None if stopped.load(Ordering::Acquire) => return Ok(()),
+                        None => {
+                            earlier += 1;
+                            make(earlier)?
+                        }
+                    };
+                    event_loop.run()
+                });
             })?;
-            loops.push(Handle { inbox, load, is_alive, thread: Mutex::new(Some(thread)) });
+            loops.push(Handle { inbox, load, is_alive, is_stopping, thread: Mutex::new(Some(thread)) });
         }
         let inboxes: Arc<[Arc<Inbox>]> = loops.iter().map(|one| Arc::clone(&one.inbox)).collect();
         let listening = hub.map(|hub| listen(hub, &inboxes)).unwrap_or_default();
@@ -125,7 +152,7 @@ impl Loops {
 
     /// Ends the loops, after those who were told goodbye have read it or had a second for it.
     pub async fn stop(&self) {
-        self.inner.loops.iter().for_each(|one| one.inbox.send(Command::Stop(STOP_GRACE)));
+        self.inner.loops.iter().for_each(|one| one.stop(STOP_GRACE));
         let take = |one: &Handle| one.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads: Vec<_> = self.inner.loops.iter().filter_map(take).collect();
         let joined = tokio::task::spawn_blocking(move || {
@@ -138,21 +165,40 @@ impl Loops {
 
 /// Tells the loops of revocations, and that the server is stopping.
 fn listen(hub: &Hub, inboxes: &Arc<[Arc<Inbox>]>) -> Vec<AbortHandle> {
-    let (mut revocations, to) = (hub.revocations(), Arc::clone(inboxes));
+    let supervisor = hub.conductor().supervisor();
+    let (revoking, of, to) = (supervisor.clone(), hub.clone(), Arc::clone(inboxes));
     let revoking = tokio::spawn(async move {
-        loop {
-            match revocations.recv().await {
-                Ok(id) => to.iter().for_each(|inbox| inbox.send(Command::Revoked(Arc::clone(&id)))),
-                Err(RecvError::Lagged(_)) => to.iter().for_each(|inbox| inbox.send(Command::RevocationsMissed)),
-                Err(RecvError::Closed) => return,
+        let mut is_first = true;
+        let listen = || {
+            let mut revocations = of.revocations();
+            if !std::mem::take(&mut is_first) {
+                // Those of the time in which nobody listened.
+                to.iter().for_each(|inbox| inbox.send(Command::RevocationsMissed));
             }
-        }
+            let to = &to;
+            async move {
+                loop {
+                    match revocations.recv().await {
+                        Ok(id) => to.iter().for_each(|inbox| inbox.send(Command::Revoked(Arc::clone(&id)))),
+                        Err(RecvError::Lagged(_)) => to.iter().for_each(|inbox| inbox.send(Command::RevocationsMissed)),
+                        Err(RecvError::Closed) => return,
+                    }
+                }
+            }
+        };
+        revoking.keep(Scope::Server, "revocations", listen).await;
     });
-    let (mut draining, to) = (hub.draining(), Arc::clone(inboxes));
+    let (stopping, of, to) = (supervisor.clone(), hub.clone(), Arc::clone(inboxes));
     let stopping = tokio::spawn(async move {
-        if draining.wait_for(|draining| *draining).await.is_ok() {
-            to.iter().for_each(|inbox| inbox.send(Command::Drain));
-        }
+        let listen = || {
+            let (mut draining, to) = (of.draining(), &to);
+            async move {
+                if draining.wait_for(|draining| *draining).await.is_ok() {
+                    to.iter().for_each(|inbox| inbox.send(Command::Drain));
+                }
+            }
+        };
+        stopping.keep(Scope::Server, "goodbyes", listen).await;
     });
     vec![revoking.abort_handle(), stopping.abort_handle()]
 }

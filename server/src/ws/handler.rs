@@ -21,6 +21,7 @@ use crate::hub::frames::{Frames, encode};
 use crate::hub::{Hub, Seat};
 use crate::protocol::text::Text;
 use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, close};
+use crate::supervise::Scope;
 
 /// Time between two pings of the server.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -235,10 +236,13 @@ impl Loop {
                 Action::ReadOwnNotes(viewer) => {
                     let (news, conductor) = (self.news.clone(), self.conductor.clone());
                     let Some(live) = self.session.live() else { continue };
-                    actix_web::rt::spawn(async move {
-                        let is_there = || !news.is_closed();
-                        if let Some(notes) = read_own_notes(&conductor, LiveId(live), viewer, is_there).await {
-                            drop(news.send(News::OwnNotes(viewer, notes)).await);
+                    self.conductor.keep(Scope::Part, "own-notes", move || {
+                        let (news, conductor) = (news.clone(), conductor.clone());
+                        async move {
+                            let is_there = || !news.is_closed();
+                            if let Some(notes) = read_own_notes(&conductor, LiveId(live), viewer, is_there).await {
+                                drop(news.send(News::OwnNotes(viewer, notes)).await);
+                            }
                         }
                     });
                 }

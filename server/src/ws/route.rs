@@ -26,6 +26,7 @@ use crate::http::request_id;
 use crate::hub::Kind;
 use crate::hub::frames::encode;
 use crate::protocol::{PROTOCOL_VERSION, ServerMessage, Welcome};
+use crate::supervise;
 use crate::traces::Begun;
 
 /// Before the channel in the path of a socket.
@@ -177,7 +178,8 @@ async fn connect(
     let (response, sender, messages) = actix_ws::handle(&request, body).map_err(|error| no_handshake(&error))?;
     let hub = state.hub.clone();
     let messages = handler::limited(messages);
-    actix_web::rt::spawn(Socket { session, seat, ticket, hub, credential, welcome, sender, messages }.run());
+    let socket = Socket { session, seat, ticket, hub, credential, welcome, sender, messages };
+    actix_web::rt::spawn(supervise::once("socket", socket.run()));
     Ok(response)
 }
 

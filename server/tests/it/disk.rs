@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Ended, Server, bareme, data_dir, database, eventually, finish, free_port};
 use crate::recount::{by_bytes, by_sql, jeu_of, shown};
+use crate::studio::Studio;
 use crate::wire::Page;
 
 /// A file system of a few MiB, unmounted at the end.
@@ -184,6 +185,54 @@ async fn a_crash_on_a_full_disk_loses_nothing_that_was_acknowledged() {
     assert_eq!((stored.len(), missing.next()), (10, None));
 }
 
+#[tokio::test]
+async fn a_server_that_was_killed_on_a_full_disk_starts_on_it_shows_what_there_is_and_says_that_it_is_full() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let server = Server::start(&["serve"], &disk.folder).await;
+    let studio = Studio::new(&disk.folder);
+    let (live, jeux) = studio.live(&server, "max", json!({}), "all").await;
+    let mut page = Page::viewer(&server, "max").await;
+    assert_eq!(page.vote(jeux[0], json!({"fun": 4})).await["status"], "ok");
+    disk.fill();
+    // Until there is no room inside the files either.
+    eventually("votes are turned away", async || {
+        let note = json!({"live_id": live, "jeu_id": jeux[1], "fun": 3});
+        let answer = crate::harness::client().post(server.url("/api/note")).json(&note).send().await.unwrap();
+        disk.fill();
+        (answer.status() == 503).then_some(())
+    })
+    .await;
+    let port = server.port();
+    server.kill();
+    disk.fill();
+    let server = Server::spawn(&["serve"], &disk.folder, port);
+    let results = eventually("it shows results", async || {
+        let asked =
+            crate::harness::client().get(server.url(&format!("/api/lives/{live}/results"))).send().await.ok()?;
+        let results: Value = asked.json().await.ok()?;
+        (results["jeux"][0]["voters"] == 1).then_some(results)
+    })
+    .await;
+    assert_eq!(results["jeux"][0]["mean"], 4.0, "{results}");
+    let (status, reason) = readiness(&server).await;
+    assert!(status == 503 && reason.contains("no room"), "{status} {reason}");
+    let mut page = Page::viewer(&server, "max").await;
+    assert_eq!(page.vote(jeux[0], json!({"fun": 5})).await["status"], "retry_after");
+    std::fs::remove_file(disk.filler()).unwrap();
+    eventually("it is ready", async || (readiness(&server).await.0 == 200).then_some(())).await;
+    eventually("votes are taken", async || {
+        (page.vote(jeux[0], json!({"fun": 5})).await["status"] == "ok").then_some(())
+    })
+    .await;
+    studio.post(&server, &format!("/api/admin/lives/{live}/close"), json!({"delay_ms": 0})).await;
+    eventually("the result", async || {
+        let results = server.results(&live).await;
+        (results["jeux"][0]["phase"] == "final" && results["jeux"][0]["voters"] == 2).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
 /// A data directory with some notes, whose server stopped.
 async fn written(dir: &Path) -> String {
     let server = Server::demo(dir).await;
@@ -246,6 +295,12 @@ async fn a_port_in_use_and_a_folder_in_use_are_refused_by_name() {
     let server = Server::start(&["serve"], dir.path()).await;
     let ended = finish(&mut serve(dir.path(), free_port()));
     assert_refused(&ended, 1, &[dir.path().to_str().unwrap()]);
+    if cfg!(target_os = "linux") {
+        // Its lock file is only the first of two locks.
+        std::fs::remove_file(dir.path().join("bareme.lock")).unwrap();
+        let ended = finish(&mut serve(dir.path(), free_port()));
+        assert_refused(&ended, 1, &[dir.path().to_str().unwrap(), "another server"]);
+    }
     server.stop().await;
     let file = dir.path().join("a-file");
     std::fs::write(&file, "").unwrap();

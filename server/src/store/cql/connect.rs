@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Opens a session.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`], with a text that says what to look at.
+/// [`ErrorKind::Unavailable`], [`ErrorKind::Refused`] when waiting would not help; with a text that says what to look at.
 pub(super) async fn connect(url: &CqlUrl, profiles: &Profiles) -> Result<Session> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&url.nodes)
@@ -57,21 +57,21 @@ pub(super) async fn connect(url: &CqlUrl, profiles: &Profiles) -> Result<Session
         known.sort();
         known.dedup();
         let text = format!("no node is in the data centre {}; there are: {}", url.datacenter, known.join(", "));
-        return Err(error(ErrorKind::Unavailable, text));
+        return Err(error(ErrorKind::Refused, text));
     }
     Ok(session)
 }
 
 fn password(file: &Path) -> Result<String> {
     let text = std::fs::read_to_string(file).map_err(|failure| {
-        error(ErrorKind::Unavailable, format!("the password file {} cannot be read: {failure}", file.display()))
+        error(ErrorKind::Refused, format!("the password file {} cannot be read: {failure}", file.display()))
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn tls(file: &Path) -> Result<Arc<rustls::ClientConfig>> {
     let unusable = |failure: &dyn std::fmt::Display| {
-        error(ErrorKind::Unavailable, format!("the certificates in {} cannot be used: {failure}", file.display()))
+        error(ErrorKind::Refused, format!("the certificates in {} cannot be used: {failure}", file.display()))
     };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|failure| unusable(&failure))? {

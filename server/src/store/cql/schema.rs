@@ -61,11 +61,11 @@ pub(super) fn check(found: i32, url: &CqlUrl) -> Result<()> {
     match found {
         SCHEMA_VERSION => Ok(()),
         0 => Err(error(
-            ErrorKind::Unavailable,
+            ErrorKind::Refused,
             format!("keyspace {keyspace} has no schema; run `bareme migrate --store '{url}'` once, from one place"),
         )),
         ..SCHEMA_VERSION => Err(error(
-            ErrorKind::Unavailable,
+            ErrorKind::Refused,
             format!(
                 "keyspace {keyspace} has schema {found}, and this program needs {SCHEMA_VERSION}; \
                  run `bareme migrate --store '{url}'` with this program, from one place"
@@ -152,7 +152,7 @@ mod tests {
     fn a_schema_of_another_version_is_refused_with_what_to_do() {
         assert!(check(SCHEMA_VERSION, &url()).is_ok());
         let missing = check(0, &url()).unwrap_err();
-        assert_eq!(missing.kind, ErrorKind::Unavailable);
+        assert_eq!(missing.kind, ErrorKind::Refused);
         assert!(missing.to_string().contains("has no schema; run `bareme migrate"), "{missing}");
         let newer = check(SCHEMA_VERSION + 1, &url()).unwrap_err();
         assert_eq!(newer.kind, ErrorKind::Newer);

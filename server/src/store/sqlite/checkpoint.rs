@@ -6,8 +6,8 @@
 //!
 //! Invariant: pages leave the WAL only after a flush of the database that reported no error. A copy that failed is done
 //! again; a *flush* that failed is not, because the kernel then forgets the pages it could not write, and SQLite that
-//! it still had them to copy. The store refuses writes from there on, and leaves the WAL to the next start, which
-//! copies all of it anew.
+//! it still had them to copy. The store refuses writes from there on, until the writer has begun anew: with every
+//! connection closed, SQLite forgets what it took for copied, and all of the WAL is copied and flushed once more.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ffi};
 
 use super::schema::{self, Role};
+use crate::supervise;
 
 /// WAL pages from which a checkpoint begins: 16 MiB. Pages written again and again (the top of a tree) are copied once
 /// per checkpoint, and after a crash so much is read again in well under a second.
@@ -55,7 +56,7 @@ pub(super) enum Mode {
 }
 
 /// Runs one checkpoint, or looks at the WAL.
-fn checkpoint(connection: &Connection, mode: Mode) -> rusqlite::Result<Progress> {
+pub(super) fn checkpoint(connection: &Connection, mode: Mode) -> rusqlite::Result<Progress> {
     let sql = match mode {
         Mode::Look => "PRAGMA wal_checkpoint(NOOP)",
         Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
@@ -71,9 +72,11 @@ fn checkpoint(connection: &Connection, mode: Mode) -> rusqlite::Result<Progress>
 pub(super) struct Shared {
     /// Held during a checkpoint: two at once would only find each other busy.
     turn: Mutex<()>,
+    /// The checkpoint thread's connection; the writer closes it to begin anew.
+    pub(super) copier: Mutex<Option<Connection>>,
     /// The writer is to copy what is left before its next transaction.
     pub(super) finish: AtomicBool,
-    /// A flush of the database failed: no write and no checkpoint until the next start.
+    /// A flush of the database failed: no write and no checkpoint until the writer has begun anew.
     flush_failed: AtomicBool,
 }
 
@@ -97,6 +100,11 @@ impl Shared {
         self.flush_failed.store(true, Ordering::Release);
     }
 
+    /// All of the WAL was copied and flushed anew.
+    pub(super) fn forget_failure(&self) {
+        self.flush_failed.store(false, Ordering::Release);
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.flush_failed.load(Ordering::Acquire)
     }
@@ -109,27 +117,30 @@ fn is_failed_flush(error: &rusqlite::Error) -> bool {
 
 /// The thread's work: one checkpoint per signal, until the writer is gone.
 pub(super) fn run(path: &Path, file: &File, shared: &Arc<Shared>, signals: &Receiver<()>) {
-    let mut connection = None;
     while signals.recv().is_ok() {
-        if connection.is_none() {
-            connection = schema::connect(path, Role::Checkpointer)
-                .inspect_err(|error| tracing::warn!(%error, "checkpoint not possible for now"))
-                .ok();
-        }
-        let Some(open) = &connection else { continue };
+        let mut copier = shared.copier.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.has_failed() {
             continue;
         }
-        match catch_up(open, file, shared) {
-            Ok(true) => {}
-            Ok(false) => shared.finish.store(true, Ordering::Release),
-            Err(error) => {
+        if copier.is_none() {
+            *copier = schema::connect(path, Role::Checkpointer)
+                .inspect_err(|error| tracing::warn!(%error, "checkpoint not possible for now"))
+                .ok();
+        }
+        let Some(open) = &*copier else { continue };
+        match supervise::caught("store-copy", || catch_up(open, file, shared)) {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => shared.finish.store(true, Ordering::Release),
+            // After an I/O error, or in the middle of something, the handle is not to be trusted.
+            None => *copier = None,
+            Some(Err(error)) => {
                 tracing::warn!(%error, "checkpoint failed; the next one tries again");
-                // After an I/O error the handle is not to be trusted.
-                connection = None;
+                *copier = None;
             }
         }
     }
+    // The last connection to close is the writer's.
+    *shared.copier.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Copies until nothing is left, or until it is clear that the writer does not pause. Says which.
@@ -140,7 +151,7 @@ fn catch_up(connection: &Connection, file: &File, shared: &Shared) -> rusqlite::
         }
         // SQLite flushes the database only when it has copied all; flushed here, the writer's last bit is short.
         if let Err(error) = file.sync_data() {
-            tracing::error!(%error, "flush of the database failed; no more writes until the next start");
+            tracing::error!(%error, "flush of the database failed; no more writes until all of the log is copied anew");
             shared.fail_flush();
             return Ok(true);
         }

@@ -63,6 +63,17 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         self.filled.notify_one();
     }
 
+    /// Whether nothing more is let in.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Puts an entry before all others, whatever the capacity.
+    pub(super) fn put_first(&self, lane: usize, entry: T) {
+        self.state().queues[lane].push_front(entry);
+        self.filled.notify_one();
+    }
+
     /// Sleeps until something is queued, and takes from it. `None` once closed and empty: what was accepted is served.
     pub(super) fn take<R>(&self, take: impl FnOnce(&mut [VecDeque<T>; LANES]) -> R) -> Option<R> {
         let mut state = self.state();

@@ -195,10 +195,31 @@ pub(super) fn private_file(path: &Path) -> Result<File> {
     options.open(path).map_err(|error| file_error(path, &error))
 }
 
-/// A lock on the data directory, held until dropped.
+/// A lock on the data directory, held until dropped: of a file of its own, and of the database itself. The first is there
+/// before the database is, and says who holds it; the second holds also when somebody deletes the first.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+    database: Option<Arc<File>>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Another store of this process may hold the descriptor, and would keep the lock with it.
+        if let Some(Err(error)) = self.database.take().map(|database| database.unlock()) {
+            tracing::warn!(%error, "the database stays locked until this process ends");
+        }
+    }
+}
+
+/// Locks the database against other servers, in a way that SQLite's own locks, which come and go, do not know of. Only on
+/// Linux: elsewhere the two may be the same.
+fn lock_database(dir: &Path) -> Result<std::result::Result<Option<Arc<File>>, std::fs::TryLockError>> {
+    if !cfg!(target_os = "linux") {
+        return Ok(Ok(None));
+    }
+    let file = database_file(dir)?;
+    Ok(file.try_lock().map(|()| Some(file)))
 }
 
 impl Lock {
@@ -209,10 +230,15 @@ impl Lock {
         let mut file = private_file(&path)?;
         match file.try_lock() {
             Ok(()) => {
+                let database = match lock_database(dir)? {
+                    Ok(database) => database,
+                    Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+                    Err(std::fs::TryLockError::Error(error)) => return Err(file_error(&path, &error)),
+                };
                 // For the message below, and only for that: a full disk must not keep the server from starting.
                 let _ = file.set_len(0);
                 let _ = write!(file, "{}", std::process::id());
-                Ok(Some(Self { _file: file }))
+                Ok(Some(Self { _file: file, database }))
             }
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(file_error(&path, &error)),
@@ -298,6 +324,10 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection> {
             }
             Role::Reader => connection.pragma_update(None, "query_only", true)?,
             Role::Checkpointer => {}
+        }
+        if role != Role::Writer {
+            // The writer's is the last to close, and knows whether the WAL may be emptied then.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
         Ok(connection)
     };

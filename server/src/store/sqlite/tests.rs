@@ -19,6 +19,8 @@ pub(super) struct Faults {
     misreported: AtomicU32,
     /// The database cannot be opened again.
     closed: AtomicU32,
+    /// COMMIT panics before it writes.
+    panics: AtomicU32,
 }
 
 impl Faults {
@@ -31,6 +33,7 @@ impl Faults {
     }
 
     pub(super) fn before_commit(&self) -> rusqlite::Result<()> {
+        assert!(Self::strike(&self.panics).is_ok(), "on purpose");
         Self::strike(&self.lost)
     }
 
@@ -392,22 +395,88 @@ async fn the_number_of_an_item_is_forgotten_with_the_transaction_that_gave_it() 
 }
 
 #[tokio::test]
-async fn after_a_failed_flush_of_the_database_nothing_is_written_until_it_is_opened_again() {
+async fn after_a_failed_flush_of_the_database_nothing_is_written_until_all_of_its_log_was_copied_anew() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
     store.probe().await.unwrap();
     store.write_notes(item(), vec![note(1, 1)]).await.unwrap();
+    // Each thread that reads has a connection, and so has the one that copies.
+    for _ in 0..8 {
+        assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1)]);
+    }
+    *store.shared.copier.lock().unwrap() =
+        Some(schema::connect(&dir.path().join(schema::DATABASE), Role::Checkpointer).unwrap());
+    let log = dir.path().join("bareme.sqlite3-wal");
+    assert!(log.metadata().unwrap().len() > 0);
+    store.faults.closed.store(1, Ordering::Relaxed);
+    store.shared.fail_flush();
+    for why in ["", "about to be copied anew"] {
+        let error = store.probe().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1)], "what there is can be read");
+    // After the pause it goes on by itself.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while store.probe().await.is_err() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    store.write_notes(item(), vec![note(2, 1)]).await.unwrap();
+    assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1), note(2, 1)]);
+    assert!(!store.shared.has_failed());
+    drop(store);
+    assert!(!log.exists(), "a store that is well again empties its log when it closes");
+    assert_eq!(open(&dir).read_notes(item(), None, 9).await.unwrap(), [note(1, 1), note(2, 1)]);
+}
+
+#[tokio::test]
+async fn while_another_program_has_the_file_open_a_failed_flush_is_not_forgotten_and_the_log_is_kept() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    store.write_notes(item(), vec![note(1, 1)]).await.unwrap();
+    // Copied, as SQLite believes; somebody else keeps it believing so.
+    let other = schema::connect(&dir.path().join(schema::DATABASE), Role::Checkpointer).unwrap();
+    store.shared.checkpoint(&other, checkpoint::Mode::Passive).unwrap();
     store.shared.fail_flush();
     let error = store.probe().await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
-    assert!(error.to_string().contains("restart"), "{error}");
-    assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1)]);
+    assert!(error.to_string().contains("another program has the database open"), "{error}");
     drop(store);
-    // The log is left to the next start, which copies all of it anew.
+    drop(other);
     assert!(dir.path().join("bareme.sqlite3-wal").metadata().unwrap().len() > 0);
     let store = open(&dir);
     store.probe().await.unwrap();
     assert_eq!(store.read_notes(item(), None, 9).await.unwrap(), [note(1, 1)]);
+}
+
+#[tokio::test]
+async fn a_panic_of_a_thread_of_the_store_costs_what_it_had_in_hand_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    store.register_lane(item(), lane(), 1).await.unwrap();
+    store.faults.panics.store(1, Ordering::Relaxed);
+    let error = store.append(item(), lane(), 0, Bytes::from_static(b"x")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unknown);
+    store.append(item(), lane(), 0, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(chunks(&store).await.len(), 1);
+    let read = store.readers.read(|_| -> rusqlite::Result<()> { panic!("on purpose") }).await;
+    assert_eq!(read.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(chunks(&store).await.len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_lock_file_that_was_deleted_lets_no_second_server_in() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    std::fs::remove_file(dir.path().join("bareme.lock")).unwrap();
+    // A lock belongs to a description of an open file: another process's is as another one here.
+    let other = schema::private_file(&dir.path().join(schema::DATABASE)).unwrap();
+    assert!(other.try_lock().is_err());
+    std::mem::forget(other);
+    drop(store);
+    let store = open(&dir);
+    store.probe().await.unwrap();
 }
 
 #[tokio::test]

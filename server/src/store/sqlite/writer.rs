@@ -8,11 +8,12 @@
 //! fails another; a connection that met an I/O error is never used again.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -20,8 +21,11 @@ use super::BACKEND;
 use super::checkpoint::{self, Mode};
 use super::inbox::{Inbox, Lane};
 use super::ops::{Interned, Outcome, Write};
+use super::readers::{self, ReadInbox};
 use super::schema::{self, Role};
+use crate::metrics::STORE_BEGUN_ANEW;
 use crate::store::{ErrorKind, MAX_NOTE_ROWS, Result, StoreError, limits};
+use crate::supervise;
 
 /// Queue of writes that somebody waits for.
 pub(super) const URGENT: usize = 0;
@@ -43,6 +47,13 @@ const LOOK_EVERY_BYTES: usize = 1 << 20;
 
 /// WAL pages from which the writer no longer waits for the checkpoint thread: 64 MiB.
 const HELP_AT_PAGES: i64 = 4 * checkpoint::BEGIN_AT_PAGES;
+
+/// Pause after a panic: one that comes back every time must not take the processor.
+const PANIC_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pauses between two attempts to begin anew after a flush that failed.
+const FIRST_ANEW_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_ANEW_PAUSE: Duration = Duration::from_secs(30);
 
 /// What reaches the writer.
 pub(super) type WriteInbox = Inbox<Job, 2>;
@@ -79,6 +90,10 @@ pub(super) struct Writer {
     pub(super) connection: Option<Connection>,
     pub(super) interned: Interned,
     pub(super) unseen_bytes: usize,
+    /// Of the threads that read: they close their connections when all begin anew.
+    pub(super) readers: Arc<ReadInbox>,
+    /// When to begin anew after a flush failed, and how long to wait when that fails, too.
+    pub(super) begin_anew: Option<(Instant, Duration)>,
     #[cfg(test)]
     pub(super) faults: Arc<super::tests::Faults>,
 }
@@ -111,9 +126,18 @@ impl Writer {
             });
             (urgent, others)
         }) {
-            self.serve(URGENT, urgent);
-            self.serve(CHECKPOINT, others);
-            self.look_after_wal();
+            let served = supervise::caught("store-write", || {
+                self.serve(URGENT, urgent);
+                self.serve(CHECKPOINT, others);
+                self.look_after_wal();
+            });
+            if served.is_none() {
+                // Those who were being served hear that nothing is known. A transaction that was open ends with its
+                // connection; what was committed is settled when the next one is opened.
+                self.connection = None;
+                self.interned.clear();
+                std::thread::sleep(PANIC_PAUSE);
+            }
         }
         self.connection
     }
@@ -156,6 +180,9 @@ impl Writer {
     }
 
     fn ensure_open(&mut self) -> Result<()> {
+        if self.shared.has_failed() {
+            self.begin_anew().map_err(|error| schema::translate(&self.path, error))?;
+        }
         if self.connection.is_none() {
             self.connection = Some(self.reopen().map_err(|error| schema::translate(&self.path, error))?);
         }
@@ -187,8 +214,7 @@ impl Writer {
     /// One transaction.
     fn transact(&mut self, jobs: &[Job]) -> std::result::Result<Vec<Outcome>, Failure> {
         if self.shared.has_failed() {
-            let text = "a flush of the database failed; restart the server once the disk is well";
-            return Err(Failure::Definite(unavailable(text)));
+            self.begin_anew().map_err(Failure::Definite)?;
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -244,9 +270,62 @@ impl Writer {
         Ok(opened)
     }
 
+    /// After a flush of the database that failed, what a start would do: closes every connection, so that SQLite forgets
+    /// which pages it took for copied, and copies and flushes all of the WAL. Tried at growing intervals for as long as it
+    /// fails: a process that ended would find the same disk, and could not show results meanwhile.
+    fn begin_anew(&mut self) -> rusqlite::Result<()> {
+        let now = Instant::now();
+        let (due, pause) = *self.begin_anew.get_or_insert((now, FIRST_ANEW_PAUSE));
+        if now < due {
+            return Err(unavailable("a flush of the database failed; its log is about to be copied anew"));
+        }
+        let outcome = self.try_begin_anew();
+        match &outcome {
+            Ok(()) => {
+                self.begin_anew = None;
+                self.shared.forget_failure();
+                metrics::counter!(STORE_BEGUN_ANEW).increment(1);
+                tracing::warn!("after a failed flush all of the log was copied anew; writes go on");
+            }
+            Err(error) => {
+                self.begin_anew = Some((Instant::now() + pause, (pause * 2).min(LONGEST_ANEW_PAUSE)));
+                tracing::error!(%error, "after a failed flush the log cannot be copied anew yet; trying again");
+            }
+        }
+        outcome
+    }
+
+    fn try_begin_anew(&mut self) -> rusqlite::Result<()> {
+        let kept = |connection: &Connection| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        self.interned.clear();
+        if let Some(connection) = self.connection.take() {
+            kept(&connection)?;
+        }
+        *self.shared.copier.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let Some(_paused) = readers::pause(&self.readers) else {
+            return Err(unavailable("a flush of the database failed, and a long reading keeps its log in use"));
+        };
+        let opened = schema::connect(&self.path, Role::Writer).map_err(|error| unavailable(&error.to_string()))?;
+        // Until all is well it must not touch the WAL when it closes.
+        kept(&opened)?;
+        #[cfg(test)]
+        self.faults.on_reopen()?;
+        let found = checkpoint::checkpoint(&opened, Mode::Look)?;
+        if found.copied > 0 {
+            // Another program has the database open: what was taken for copied still is.
+            return Err(unavailable("a flush of the database failed, and another program has the database open"));
+        }
+        if !checkpoint::checkpoint(&opened, Mode::Truncate)?.is_complete() {
+            return Err(unavailable("a flush of the database failed; its log is being read and cannot be emptied yet"));
+        }
+        opened.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        self.connection = Some(opened);
+        Ok(())
+    }
+
     /// Keeps the WAL bounded: wakes the checkpoint thread, and helps when it cannot keep up.
     fn look_after_wal(&mut self) {
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = self.connection.as_ref().filter(|_| !self.shared.has_failed()) else { return };
         let asked = self.shared.finish.swap(false, Ordering::AcqRel);
         if !asked && self.unseen_bytes < LOOK_EVERY_BYTES {
             return;

@@ -73,10 +73,12 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
+    /// A loop that takes the place of so many `earlier` ones that died.
+    ///
     /// # Errors
     /// The system's.
     pub(super) fn new(
-        worker: usize,
+        (worker, earlier): (usize, u32),
         inbox: Arc<Inbox>,
         conductor: Option<Conductor>,
         load: Arc<AtomicUsize>,
@@ -84,7 +86,8 @@ impl EventLoop {
         let epoll: OwnedFd = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, inbox.bell(), EventData::new_u64(BELL), EventFlags::IN)?;
         Ok(Self {
-            table: Table::default(),
+            // Answers to sockets of the earlier loops may still be on their way, in the same inbox.
+            table: Table::after(earlier),
             serving: Serving::new(epoll, inbox, conductor, Meters::new(worker)),
             newcomers: VecDeque::new(),
             load,
@@ -429,7 +432,7 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        self.load.fetch_sub(self.table.len(), Ordering::Relaxed);
+        self.load.fetch_sub(self.table.len() + self.newcomers.len(), Ordering::Relaxed);
         self.serving.meters.publish(0, 0);
     }
 }

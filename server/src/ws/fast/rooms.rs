@@ -16,6 +16,7 @@ use super::table::{Key, Table};
 use crate::conductor::Conductor;
 use crate::hub::frames::Frames;
 use crate::hub::{RoomId, Seat};
+use crate::supervise::Scope;
 
 struct Entry {
     id: RoomId,
@@ -54,7 +55,7 @@ impl Rooms {
     }
 
     fn open(&mut self, seat: &Seat, conductor: &Conductor, inbox: &Arc<Inbox>) -> Option<Key> {
-        let mut changes = seat.subscribe();
+        let changes = seat.subscribe();
         let newest = changes.clone();
         let frames = Arc::clone(&newest.borrow());
         let has_news = Arc::new(AtomicBool::new(false));
@@ -73,16 +74,20 @@ impl Rooms {
         let room = self.table.insert(entry)?;
         self.by_id.insert(seat.room(), room);
         let inbox = Arc::clone(inbox);
-        let listen = async move {
-            while changes.changed().await.is_ok() {
-                if !has_news.swap(true, Ordering::AcqRel) {
-                    inbox.send(Command::Room(room));
+        let listen = move || {
+            let (inbox, has_news, mut changes) = (Arc::clone(&inbox), Arc::clone(&has_news), changes.clone());
+            async move {
+                while changes.changed().await.is_ok() {
+                    if !has_news.swap(true, Ordering::AcqRel) {
+                        inbox.send(Command::Room(room));
+                    }
                 }
             }
         };
-        conductor.spawn(async move {
+        let supervisor = conductor.supervisor().clone();
+        conductor.spawn("room-news", async move {
             tokio::select! {
-                () = listen => {}
+                () = supervisor.keep(Scope::Part, "room-news", listen) => {}
                 _ = stopped => {}
             }
         });

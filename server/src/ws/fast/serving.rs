@@ -6,8 +6,8 @@
 //! - What one read or one batch brings leaves in one write.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
@@ -29,6 +29,7 @@ use crate::domain::viewer::ViewerId;
 use crate::hub::frames::Frames;
 use crate::protocol::text::Text;
 use crate::protocol::{Close, Mine, Reply, close};
+use crate::supervise::Scope;
 use crate::ws::handler::read_own_notes;
 use crate::ws::session::Action;
 
@@ -318,10 +319,13 @@ impl Serving {
         let Some(conductor) = &self.conductor else { return };
         let reading = Arc::downgrade(connection.reading.get_or_insert_with(Arc::default));
         let (inbox, asked) = (Arc::clone(&self.inbox), conductor.clone());
-        conductor.spawn(async move {
-            let is_there = || reading.strong_count() > 0;
-            if let Some(notes) = read_own_notes(&asked, LiveId(live), viewer, is_there).await {
-                inbox.send(Command::OwnNotes(key, viewer, notes));
+        conductor.keep(Scope::Part, "own-notes", move || {
+            let (reading, inbox, asked) = (Weak::clone(&reading), Arc::clone(&inbox), asked.clone());
+            async move {
+                let is_there = || reading.strong_count() > 0;
+                if let Some(notes) = read_own_notes(&asked, LiveId(live), viewer, is_there).await {
+                    inbox.send(Command::OwnNotes(key, viewer, notes));
+                }
             }
         });
     }

@@ -37,15 +37,25 @@ pub(super) struct Table<T> {
     blocks: Vec<Box<[Place<T>]>>,
     free: Vec<u32>,
     len: usize,
+    first_generation: u32,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new(), len: 0 }
+        Self::after(0)
     }
 }
 
+/// Generations of one table that no key of the next one has.
+const GENERATIONS: u32 = 1 << 24;
+
 impl<T> Table<T> {
+    /// An empty table, after so many earlier ones whose keys mean nothing to it.
+    pub(super) fn after(earlier: u32) -> Self {
+        let first_generation = earlier.wrapping_mul(GENERATIONS);
+        Self { blocks: Vec::new(), free: Vec::new(), len: 0, first_generation }
+    }
+
     /// Things in it.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -71,7 +81,8 @@ impl<T> Table<T> {
         if self.free.is_empty() {
             let first = u32::try_from(self.places()).ok()?;
             let last = first.checked_add(u32::try_from(BLOCK).ok()?)?;
-            self.blocks.push((0..BLOCK).map(|_| Place { generation: 0, tenant: None }).collect());
+            let generation = self.first_generation;
+            self.blocks.push((0..BLOCK).map(|_| Place { generation, tenant: None }).collect());
             self.free.extend((first..last).rev());
         }
         let index = self.free.pop()?;

@@ -36,7 +36,7 @@ fn a_keyspace_is_migrated_by_command_as_often_as_one_likes_and_another_schema_is
     let store = url.to_string();
     RUNTIME.block_on(async {
         let (missing, text) = kind(CqlStore::connect(&url).await);
-        assert_eq!(missing, ErrorKind::Unavailable);
+        assert_eq!(missing, ErrorKind::Refused);
         assert!(text.contains("run `bareme migrate"), "{text}");
         let refused = finish(bareme().args(["serve", "--listen", "127.0.0.1:0", "--store", &store]));
         assert_eq!(refused.code, Some(1));
@@ -60,7 +60,7 @@ fn a_keyspace_is_migrated_by_command_as_often_as_one_likes_and_another_schema_is
 
         ask(&url, format!("INSERT INTO {name}.schema_version (id, version) VALUES ('bareme', -1)")).await;
         let (older, text) = kind(CqlStore::connect(&url).await);
-        assert_eq!(older, ErrorKind::Unavailable);
+        assert_eq!(older, ErrorKind::Refused);
         assert!(text.contains("has schema -1, and this program needs"), "{text}");
         ask(&url, format!("DROP KEYSPACE {name}")).await;
     });
