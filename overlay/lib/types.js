@@ -9,7 +9,7 @@
  * @typedef {{name: string, scale?: Scale, criteres: Critere[]}} Bareme
  * @typedef {'pending'|'open'|'closing'|'final'} Phase
  * @typedef {{jeu_id: number, title: string, platform?: string, genre?: string, year?: number, phase: Phase,
- *   epoch: number, closes_at_us?: number, closed_at_us?: number}} ProgrammeEntry
+ *   epoch: number, closes_at_us?: number, closed_at_us?: number, unreadable?: true}} ProgrammeEntry
  * @typedef {{live_id: string, channel: string, title: string, status: 'draft'|'open'|'closed', current: number|null,
  *   blind: boolean, minimum_votes: number, bareme: Bareme, scale: Scale, programme: ProgrammeEntry[],
  *   ends_at_us?: number, closed_at_us?: number, test?: true}} LiveState

@@ -445,15 +445,19 @@ mod tests {
         crate::demo::prepare(&app.state()).await.unwrap();
         drop(app);
         for kind in [ErrorKind::Unavailable, ErrorKind::Unknown] {
-            let calls = Arc::new(AtomicU32::new(0));
+            let calls = Arc::new(std::sync::Mutex::new(std::collections::HashMap::<_, u32>::new()));
             let counted = Arc::clone(&calls);
-            let plan = Arc::new(move |_: &'static str| match counted.fetch_add(1, Ordering::Relaxed) % 2 {
-                0 => Fault::Refused(kind),
-                _ => Fault::None,
+            // Of each operation every other call fails, the first among them.
+            let plan = Arc::new(move |operation: &'static str| {
+                let mut counted = counted.lock().unwrap();
+                let count = counted.entry(operation).or_default();
+                *count += 1;
+                if *count % 2 == 1 { Fault::Refused(kind) } else { Fault::None }
             });
             let store = Arc::new(FaultyStore::new(Arc::clone(&inside), plan));
             let app = App::build(settings.clone(), store, listener()).await.unwrap();
-            assert!(calls.load(Ordering::Relaxed) > 8, "{kind:?}");
+            let calls: u32 = calls.lock().unwrap().values().sum();
+            assert!(calls > 8, "{kind:?}: {calls}");
             assert_eq!(app.state().conductor.open_lives().len(), 1);
         }
     }

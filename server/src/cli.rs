@@ -8,6 +8,7 @@ mod announce;
 mod archive;
 mod export;
 mod progress;
+mod repair;
 mod status;
 mod tools;
 
@@ -68,6 +69,13 @@ enum Command {
     },
     #[command(flatten)]
     Archive(archive::Command),
+    /// Lists chunks of the journal that cannot be read, and sets them aside so that their jeux can be; ends with 1 while there
+    /// are some. Beside a running server (--store sqlite)
+    Repair {
+        /// Sets them aside, into the table `set_aside`
+        #[arg(long)]
+        set_aside: bool,
+    },
     /// Brings the keyspace of a cluster (--store cql://…) to this version's schema; run it once, from one place
     Migrate,
     /// Prints the settings that would be used and where each comes from, and checks them
@@ -181,6 +189,7 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Demo { viewers } => serve(settings, Some(viewers)),
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
         Command::Archive(command) => runtime()?.block_on(archive::run(&settings, command)),
+        Command::Repair { set_aside } => runtime()?.block_on(repair::repair(&settings, set_aside)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
         Command::Status { url, json } => status::status(url.as_deref(), settings.listen, json),

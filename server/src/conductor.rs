@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::cluster::engine::ItemError;
 use crate::cluster::env::Env;
 use crate::cluster::{Engine, ItemHandle};
 use crate::domain::ballot::Ratings;
@@ -361,12 +362,21 @@ impl Conductor {
 /// Waits until a jeu has read its notes.
 ///
 /// # Errors
-/// [`ConductError::NotReady`] when that takes too long, or its notes cannot be read.
+/// [`ConductError::NotReady`] when that takes too long; a conflict when they are damaged.
 async fn ready(item: &ItemHandle<Ratings>) -> Result<()> {
+    heard_of(item).await?;
+    if item.view().unreadable { Err(ItemError::Unreadable.into()) } else { Ok(()) }
+}
+
+/// Waits until a jeu has read its notes, or has found them damaged: it can be closed all the same.
+///
+/// # Errors
+/// [`ConductError::NotReady`] when that takes too long.
+async fn heard_of(item: &ItemHandle<Ratings>) -> Result<()> {
     tokio::time::timeout(LOAD_WAIT, item.loaded()).await.map_err(|_| ConductError::NotReady)
 }
 
-/// As [`ready`], for all jeux of a live together.
+/// As [`heard_of`], for all jeux of a live together.
 async fn all_ready(view: &LiveView) -> Result<()> {
     let loaded = async {
         for item in &view.items {

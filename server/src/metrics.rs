@@ -73,6 +73,8 @@ pub const POD_DRAINING: &str = "pod_draining";
 pub const ITEMS_RUNNING: &str = "items_running";
 /// Those of them whose numbers are marked stale.
 pub const ITEMS_STALE: &str = "items_stale";
+/// Jeux of this pod of which something that is stored is damaged.
+pub const ITEMS_UNREADABLE: &str = "items_unreadable";
 /// Age of the oldest acknowledged note that is in the journal only.
 pub const CHECKPOINT_LAG_SECONDS: &str = "checkpoint_lag_seconds";
 /// Log lines that were not written: their reader was gone or too slow, or the disk full.
@@ -194,6 +196,7 @@ fn describe() {
     describe_gauge!(POD_DRAINING, Unit::Count, "1 while this pod is stopping.");
     describe_gauge!(ITEMS_RUNNING, Unit::Count, "Jeux that take votes, or whose result is being made.");
     describe_gauge!(ITEMS_STALE, Unit::Count, "Jeux whose numbers are marked stale.");
+    describe_gauge!(ITEMS_UNREADABLE, Unit::Count, "Jeux of which something that is stored is damaged.");
     describe_gauge!(CHECKPOINT_LAG_SECONDS, Unit::Seconds, "Age of the oldest note that is in the journal only.");
     describe_gauge!(DATA_DIR_SIZE, Unit::Bytes, "Size of the data directory's file system.");
     describe_gauge!(DATA_DIR_FREE, Unit::Bytes, "Room that is left in the data directory's file system.");

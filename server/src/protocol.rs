@@ -171,6 +171,9 @@ pub struct ProgrammeEntry {
     /// When its result was made, microseconds since 1970, in phase final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at_us: Option<u64>,
+    /// Whether what is stored of it is damaged: it takes no notes and shows no numbers until that is mended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
 }
 
 /// Why a tally shows only the number of voters.

@@ -81,7 +81,7 @@ export class AdminProgramme extends HTMLElement {
       if (!row) continue;
       if (row instanceof HTMLElement) row.dataset.moment = moment;
       const short = moment === "closing" ? t("admin.closes_in", { s: format.seconds(msLeft) }) : SHORT[moment] ? t(SHORT[moment]) : momentWords(moment, msLeft, t, format);
-      setText(row.getElementsByClassName("programme__words")[0], short);
+      setText(row.getElementsByClassName("programme__words")[0], entry.unreadable ? t("admin.jeu.unreadable") : short);
       setText(row.getElementsByClassName("programme__mean")[0], entry.phase === "pending" ? "" : format.mean(tally?.mean, live.scale));
       const voters = row.getElementsByClassName("programme__voters")[0];
       if (voters) setText(voters, entry.phase === "pending" ? "" : t.n("votes.count", tally?.voters ?? 0, { n: format.count(tally?.voters ?? 0) }));

@@ -202,6 +202,9 @@ pub enum ItemError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is stored of it is damaged.
+    #[error("the notes of the jeu cannot be read")]
+    Unreadable,
     /// It is starting, stopping or overloaded.
     #[error("the jeu is not ready")]
     NotReady,
@@ -347,9 +350,9 @@ impl<B: Ballot> ItemHandle<B> {
         let _ended = view.wait_for(|view| view.loaded && view.rank.phase() >= phase).await;
     }
 
-    /// Waits until the item has read its store.
+    /// Waits until the item has read its store, or has found that it cannot be read; see [`ItemView::unreadable`].
     pub async fn loaded(&self) {
         let mut view = self.view.clone();
-        let _ended = view.wait_for(|view| view.loaded).await;
+        let _ended = view.wait_for(|view| view.loaded || view.unreadable).await;
     }
 }

@@ -50,6 +50,9 @@ pub const BUSY_RETRY_MS: u64 = 200;
 /// What a client waits when the store is in trouble, and how long the item leaves the store alone then.
 pub const TROUBLE_RETRY_MS: u64 = 500;
 
+/// How often what is damaged is read again: somebody may have mended it.
+const DAMAGE_RETRY: Duration = Duration::from_secs(5);
+
 /// Changes of phase that wait for the one under way, or for the item to be read.
 const MAX_QUEUED_CONTROLS: usize = 64;
 
@@ -122,6 +125,8 @@ pub struct ItemView<T> {
     pub loaded: bool,
     /// Whether the store cannot be read or written at present.
     pub stale: bool,
+    /// Whether what is stored of it is damaged: it takes no votes and has no numbers until that is mended.
+    pub unreadable: bool,
 }
 
 type Answer<T> = oneshot::Sender<T>;
@@ -158,7 +163,8 @@ struct Stored<B: Ballot> {
 
 /// What came back.
 enum Done<B: Ballot> {
-    Loaded(Result<Stored<B>, LoadError>),
+    /// What cannot be read comes with the rank when it is damaged.
+    Loaded(Result<Stored<B>, (LoadError, Option<Rank>)>),
     Registered(Vec<LaneId>, Result<(), StoreError>),
     Appended(usize, Result<(), StoreError>),
     Checkpointed(Batch, Result<(), StoreError>),
@@ -187,6 +193,7 @@ pub struct Item<B: Ballot> {
 
     loaded: bool,
     degraded: bool,
+    unreadable: bool,
     rank: Rank,
     confirmed: Rank,
     confirming: bool,
@@ -253,6 +260,7 @@ impl<B: Ballot> Item<B> {
             made_at_us: None,
             loaded: false,
             stale: true,
+            unreadable: false,
         };
         let (view, receiver) = watch::channel(Arc::new(view));
         #[cfg(test)]
@@ -270,6 +278,7 @@ impl<B: Ballot> Item<B> {
             work: FuturesUnordered::new(),
             loaded: false,
             degraded: false,
+            unreadable: false,
             rank: Rank::default(),
             confirmed: Rank::default(),
             confirming: false,
@@ -363,12 +372,23 @@ impl<B: Ballot> Item<B> {
         });
     }
 
-    async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, LoadError> {
+    async fn read_all(engine: &Engine, ballot: &Arc<B>, id: ItemId) -> Result<Stored<B>, (LoadError, Option<Rank>)> {
+        let store = &*engine.store;
         let began = engine.env.clock.since_boot();
-        let loaded = load(&*engine.store, ballot, id, Extent::Visible).await?;
-        let rank = stored_rank(&*engine.store, id).await?;
+        let loaded = match load(store, ballot, id, Extent::Visible).await {
+            Err(error) if error.is_damage() => {
+                let rank = stored_rank(store, id).await.map_err(|error| (error.into(), None))?;
+                return Err((error, Some(rank)));
+            }
+            loaded => loaded.map_err(|error| (error, None))?,
+        };
+        let rank = stored_rank(store, id).await.map_err(|error| (error.into(), None))?;
         let result = match rank.phase() {
-            Phase::Final => stored_result::<B>(&*engine.store, id, rank.epoch()).await?,
+            Phase::Final => stored_result::<B>(store, id, rank.epoch()).await.map_err(|error| {
+                let error = LoadError::from(error);
+                let rank = error.is_damage().then_some(rank);
+                (error, rank)
+            })?,
             _ => None,
         };
         Ok(Stored { began, loaded, rank, result })
@@ -403,6 +423,7 @@ impl<B: Ballot> Item<B> {
         }
         self.loaded = true;
         self.degraded = false;
+        self.unreadable = false;
         self.next_checkpoint = Instant::now();
         self.enter(rank);
         self.next_control();
@@ -425,10 +446,27 @@ impl<B: Ballot> Item<B> {
     fn on_done(&mut self, done: Done<B>) {
         match done {
             Done::Loaded(Ok(stored)) => self.on_loaded(stored),
-            Done::Loaded(Err(error)) => {
+            Done::Loaded(Err((error, None))) => {
                 tracing::error!(item = %self.id, %error, "cannot read the stored notes; trying again");
                 self.degraded = true;
                 self.start_loading(Duration::from_millis(2 * TROUBLE_RETRY_MS));
+            }
+            Done::Loaded(Err((error, Some(rank)))) => {
+                if !self.unreadable {
+                    tracing::error!(item = %self.id, %error, "what is stored is damaged; see `bareme repair`");
+                }
+                (self.degraded, self.unreadable, self.changed) = (true, true, true);
+                if !self.loaded && rank > self.rank {
+                    // It can be closed as it is: what it lacks, its result waits for.
+                    self.rank = rank;
+                    if !self.is_shared() {
+                        self.confirm(rank);
+                    }
+                    self.start_confirming();
+                }
+                self.publish();
+                self.next_control();
+                self.start_loading(DAMAGE_RETRY);
             }
             Done::Registered(lanes, Ok(())) => {
                 self.registering = false;
@@ -461,7 +499,8 @@ impl<B: Ballot> Item<B> {
                     Ok(result) => self.on_finalised(epoch, result),
                     Err(error) => {
                         tracing::warn!(item = %self.id, %error, "cannot make the result; trying again");
-                        self.start_finalise(epoch, Duration::from_millis(TROUBLE_RETRY_MS));
+                        let pause = Duration::from_millis(TROUBLE_RETRY_MS);
+                        self.start_finalise(epoch, if error.is_damage() { DAMAGE_RETRY } else { pause });
                     }
                 }
             }
@@ -567,8 +606,9 @@ impl<B: Ballot> Item<B> {
     fn publish(&mut self) {
         let heard =
             !self.is_shared() || self.heard_until.is_some_and(|until| self.engine.env.clock.since_boot() <= until);
+        // One that cannot be read says so itself; the others of its live are as new as ever.
         let is_old = !self.loaded || self.degraded || self.trouble_until.is_some() || !heard;
-        let stale = is_old && !mutant!(NeverStale);
+        let stale = is_old && !self.unreadable && !mutant!(NeverStale);
         let before = self.view.borrow().clone();
         if !self.changed && stale == before.stale {
             return;
@@ -587,6 +627,7 @@ impl<B: Ballot> Item<B> {
             made_at_us: self.result.as_ref().map(|result| result.made_at_us),
             loaded: self.loaded,
             stale,
+            unreadable: self.unreadable,
         };
         #[cfg(test)]
         {

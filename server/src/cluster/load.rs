@@ -16,7 +16,7 @@ use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
 use crate::notebook::{Merged, Notebook};
-use crate::store::{ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, Store, StoreError};
+use crate::store::{ErrorKind, ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, Store, StoreError};
 
 /// Rows of `notes` read at a time.
 const NOTES_PAGE: usize = 4096;
@@ -43,6 +43,17 @@ pub enum LoadError {
     /// A chunk is missing below a visible one.
     #[error("lane {0:?} has a hole")]
     Hole(LaneId),
+}
+
+impl LoadError {
+    /// Whether what is stored cannot be read, today or tomorrow, unless somebody mends it.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Chunk { .. } | Self::Payload(_) => true,
+            Self::Store(error) => error.kind == ErrorKind::Corrupt,
+            Self::Hole(_) => false,
+        }
+    }
 }
 
 /// Where the reading of a lane stands.
@@ -244,4 +255,36 @@ pub(crate) async fn rows_of<B: Ballot>(
 pub(super) async fn stored_rank(store: &dyn Store, item: ItemId) -> Result<Rank, StoreError> {
     let rows = store.ranks(item.live).await?;
     Ok(rows.into_iter().find(|row| row.jeu == item.jeu).map(|row| row.rank).unwrap_or_default())
+}
+
+/// A chunk that cannot be read.
+#[derive(Debug, Clone)]
+pub(crate) struct DamagedChunk {
+    /// Its lane.
+    pub lane: LaneId,
+    /// Its number.
+    pub seq: u64,
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// What is wrong with it.
+    pub why: ChunkError,
+}
+
+/// The chunks of an item that keep it from being read: those that are not in `notes` yet.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn damaged_chunks(store: &dyn Store, item: ItemId) -> Result<Vec<DamagedChunk>, StoreError> {
+    let mut damaged = Vec::new();
+    for LaneRow { id: lane, materialised, .. } in store.lanes(item).await? {
+        let mut next = materialised;
+        loop {
+            let page = store.read_lane(item, lane, next).await?;
+            let Some((last, _)) = page.last() else { break };
+            next = last + 1;
+            let unread = page.iter().filter_map(|(seq, bytes)| Some((*seq, bytes.len(), chunk::read(bytes).err()?)));
+            damaged.extend(unread.map(|(seq, bytes, why)| DamagedChunk { lane, seq, bytes, why }));
+        }
+    }
+    Ok(damaged)
 }

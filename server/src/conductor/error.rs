@@ -75,6 +75,10 @@ impl From<ItemError> for ConductError {
                 };
                 Self::conflict(rule, reason, remedy)
             }
+            ItemError::Unreadable => {
+                let reason = "the stored notes of the jeu cannot be read";
+                Self::own_conflict(Rule::JeuUnreadable, reason, "whoever runs the server can mend it: bareme repair")
+            }
             ItemError::Store(error) => Self::Store(error),
             ItemError::NotReady => Self::NotReady,
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{ConductError, Conductor, Result, all_ready, channel_key, ready};
+use super::{ConductError, Conductor, Result, all_ready, channel_key, heard_of, ready};
 use crate::cluster::ItemHandle;
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::{Channel, checked_close_delay};
@@ -35,7 +35,10 @@ impl Conductor {
         }
         let delay_ms = self.delay(&live.channel, delay_ms).await?;
         let after = live.current.and_then(|current| live.jeu(current)).map_or(0, |(index, _)| index + 1);
-        let can_follow = |item: &&ItemHandle<Ratings>| item.view().rank.phase() <= Phase::Open;
+        let can_follow = |item: &&ItemHandle<Ratings>| {
+            let view = item.view();
+            view.rank.phase() <= Phase::Open && !view.unreadable
+        };
         let Some(next) = view.items.iter().skip(after).find(can_follow) else {
             let remedy = "add a jeu to the programme, reopen one, or close the live";
             return Err(ConductError::conflict(Rule::NoJeuLeft, "no jeu of the programme is left", remedy));
@@ -112,7 +115,7 @@ impl Conductor {
     pub async fn close_jeu(&self, live_id: LiveId, jeu: JeuId, delay_ms: Option<u64>) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
-        ready(item).await?;
+        heard_of(item).await?;
         let delay_ms = self.delay(&view.live.channel, delay_ms).await?;
         if delay_ms == 0 || item.view().rank.phase() != Phase::Open {
             item.close().await?;

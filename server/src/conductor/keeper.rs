@@ -81,7 +81,7 @@ impl Conductor {
                 continue;
             }
             if let Some(item) = view.item(*jeu) {
-                super::ready(item).await?;
+                super::heard_of(item).await?;
                 if item.view().rank.phase() == Phase::Open {
                     item.close_epoch(*epoch).await?;
                 }

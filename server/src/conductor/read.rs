@@ -71,6 +71,7 @@ fn no_numbers(live: &Live, ballot: &Ratings, rank: Rank) -> ItemView<Tally> {
         made_at_us: None,
         loaded: true,
         stale: false,
+        unreadable: false,
     }
 }
 
@@ -81,6 +82,8 @@ pub struct Vigour {
     pub running: u32,
     /// Those of them whose numbers are marked stale.
     pub stale: u32,
+    /// Those of which something that is stored is damaged.
+    pub unreadable: u32,
     /// Age of the oldest acknowledged note that is in the journal only, in microseconds.
     pub checkpoint_lag_us: u64,
 }
@@ -163,6 +166,7 @@ impl Conductor {
         for item in views.iter().flat_map(|view| &view.items).filter(|item| !item.is_fixed()) {
             vigour.checkpoint_lag_us = vigour.checkpoint_lag_us.max(item.checkpoint_lag_us(now_us));
             let view = item.view();
+            vigour.unreadable += u32::from(view.unreadable);
             if matches!(view.rank.phase(), Phase::Open | Phase::Closing) || !view.loaded {
                 vigour.running += 1;
                 vigour.stale += u32::from(view.stale);

@@ -280,6 +280,7 @@ impl Round {
                 made_at_us: Some(self.at_us(Self::opens(index) + TAKES_NOTES + COUNTDOWN + CLOSING)),
                 loaded: true,
                 stale: false,
+                unreadable: false,
             };
             ItemHandle::fixed(id, view)
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::jeux::{close_unless, reopened};
-use super::{ConductError, Conductor, Result, live_key, ready};
+use super::{ConductError, Conductor, Result, heard_of, live_key};
 use crate::cluster::ItemHandle;
 use crate::domain::ballot::Ratings;
 use crate::domain::live::{Live, LiveId, LiveStatus, UNDO_WINDOW_US};
@@ -95,7 +95,7 @@ impl Conductor {
         for item in &view.items {
             if item.is_fixed() {
                 let woken = self.inner.engine.start(item.item(), Arc::clone(&view.ballot));
-                ready(&woken).await?;
+                heard_of(&woken).await?;
                 awake.push(woken);
             } else {
                 awake.push(item.clone());
@@ -112,8 +112,11 @@ impl Conductor {
             return Ok(());
         }
         for item in &items {
-            ready(item).await?;
-            reopened(item).await?;
+            heard_of(item).await?;
+            // One that is damaged stays as it is, and says so.
+            if !item.view().unreadable {
+                reopened(item).await?;
+            }
         }
         let done = |live: &mut Live| {
             live.closed_with.clear();

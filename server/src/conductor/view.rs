@@ -70,24 +70,26 @@ impl LiveView {
 pub(super) struct Standing {
     rank: Rank,
     made_at_us: Option<u64>,
+    unreadable: bool,
 }
 
 impl Standing {
     pub(super) fn of(view: &ItemView<Tally>) -> Self {
-        Self { rank: view.rank, made_at_us: view.made_at_us }
+        Self { rank: view.rank, made_at_us: view.made_at_us, unreadable: view.unreadable }
     }
 }
 
 /// A live as pages know it, given where each jeu stands.
 pub(super) fn live_state(live: &Live, standing: impl Fn(JeuId) -> Standing) -> LiveState {
     let entry = |jeu: &crate::domain::jeu::Jeu| {
-        let Standing { rank, made_at_us } = standing(jeu.jeu_id);
+        let Standing { rank, made_at_us, unreadable } = standing(jeu.jeu_id);
         ProgrammeEntry {
             jeu: jeu.clone(),
             phase: rank.phase(),
             epoch: rank.epoch(),
             closes_at_us: live.closes_at_us.get(&jeu.jeu_id).copied().filter(|_| rank.phase() == Phase::Open),
             closed_at_us: made_at_us.filter(|_| rank.phase() == Phase::Final),
+            unreadable,
         }
     };
     LiveState {

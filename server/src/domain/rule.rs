@@ -168,6 +168,8 @@ rules! {
     JeuClosing = "jeu_closing";
     /// The jeu is final.
     JeuFinal = "jeu_final";
+    /// What is stored of the jeu is damaged.
+    JeuUnreadable = "jeu_unreadable";
     /// The live ended too long ago.
     TooLateToUndo = "too_late_to_undo" { max_s: u64 };
     /// Name, password or link is wrong.

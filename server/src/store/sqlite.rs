@@ -153,6 +153,15 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Moves a chunk that cannot be read to the table `set_aside`, and puts one that can be read in its place.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub async fn set_aside(&self, item: ItemId, lane: LaneId, seq: u64, instead: Bytes) -> Result<()> {
+        limits::chunk(BACKEND, seq, &instead)?;
+        self.do_write(URGENT, Write::SetAside { item, lane, seq, instead }).await
+    }
+
     async fn write(&self, queue: usize, write: Write) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
         let name = if queue == URGENT { "urgent" } else { "checkpoint" };

@@ -26,6 +26,7 @@ mod newcomers;
 mod portable;
 mod pressure;
 mod rehearsal;
+mod repair;
 mod sockets;
 mod undo;
 mod upgrade;

@@ -326,10 +326,14 @@ impl<B: Ballot> Item<B> {
 
     /// Carries out the next change of phase, one at a time and only once the stored phase is known.
     pub(super) fn next_control(&mut self) {
-        while self.loaded && !self.raising {
+        while (self.loaded || self.unreadable) && !self.raising {
             let Some(control) = self.queued_controls.pop_front() else { return };
             let (epoch, phase) = (self.rank.epoch(), self.rank.phase());
             let (answer, next) = match (control, phase) {
+                (Control::Open(answer) | Control::Reopen(answer), _) if self.unreadable => {
+                    drop(answer.send(Err(ItemError::Unreadable)));
+                    continue;
+                }
                 (Control::Open(answer), Phase::Pending) => (answer, Some(Rank::new(epoch, Phase::Open))),
                 (Control::Close(of, answer), Phase::Open) if of.is_none_or(|of| of == epoch) => {
                     (answer, Some(Rank::new(epoch, Phase::Closing)))

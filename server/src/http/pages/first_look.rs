@@ -253,7 +253,7 @@ pub(super) mod tests {
         let entry = |jeu_id: u32, title: &str, phase| {
             let details = JeuDetails { title: title.to_owned(), ..JeuDetails::default() };
             let jeu = Jeu { jeu_id: JeuId(jeu_id), details };
-            ProgrammeEntry { jeu, phase, epoch: 0, closes_at_us: None, closed_at_us: None }
+            ProgrammeEntry { jeu, phase, epoch: 0, closes_at_us: None, closed_at_us: None, unreadable: false }
         };
         let summary = |critere: &Critere| CritereSummary {
             key: critere.key.to_string(),

@@ -27,6 +27,7 @@ pub(super) enum Write {
     Probe,
     RegisterLane { item: ItemId, lane: LaneId, format: u8 },
     Append { item: ItemId, lane: LaneId, seq: u64, chunk: Bytes },
+    SetAside { item: ItemId, lane: LaneId, seq: u64, instead: Bytes },
     PruneJournal { item: ItemId },
     Notes { item: ItemId, rows: Vec<NoteRow> },
     PruneNotes { item: ItemId },
@@ -202,6 +203,13 @@ impl Write {
                         return Ok(Outcome::Mismatch { seq: *seq });
                     }
                 }
+            }
+            Self::SetAside { item, lane, seq, instead } => {
+                let Some(lane) = interned.lane(connection, *item, *lane)? else { return Ok(Outcome::NotRegistered) };
+                let id = journal_id(lane, *seq);
+                prepare("INSERT OR IGNORE INTO set_aside SELECT id, chunk FROM journal WHERE id = ?1")?
+                    .execute([id])?;
+                prepare("UPDATE journal SET chunk = ?2 WHERE id = ?1")?.execute(params![id, &instead[..]])?;
             }
             Self::PruneJournal { item } => return prune(connection, interned, *item),
             Self::Notes { item, rows } => {

@@ -69,6 +69,10 @@ CREATE TABLE journal (
     id INTEGER PRIMARY KEY,
     chunk BLOB NOT NULL
 ) STRICT;
+CREATE TABLE set_aside (
+    id INTEGER PRIMARY KEY,
+    chunk BLOB NOT NULL
+) STRICT;
 CREATE TABLE notes (
     item INTEGER NOT NULL,
     viewer BLOB NOT NULL,
