@@ -14,8 +14,10 @@ import { Snapshot } from "./snapshot.js";
  * @typedef {{live_id: string, title: string, status: 'draft'|'open'|'closed', jeux: number[],
  *   opened_at_us?: number|null}} LiveSummary
  * @typedef {{key_id: string, name: string, created_at_us: number, key?: string, url?: string}} OverlayKey
- * @typedef {{token_id: string, name: string, role: string, created_at_us: number}} Token
- * @typedef {{name: string, role: string, csrf: string}} Session
+ * @typedef {'read'|'drive'|'manage'|'accounts'} Scope
+ * @typedef {{token_id: string, name: string, scopes: Scope[], created_at_us: number, expires_at_us: number|null,
+ *   made_by: string|null}} Token
+ * @typedef {{name: string, role: string, has_second_factor: boolean, csrf: string}} Session
  */
 
 const REMEMBERED = "bareme.admin.channel";

@@ -30,15 +30,18 @@ export class Api {
     this.csrf = "";
     /** Called when the session is no longer valid. */
     this.onSignedOut = () => {};
+    /** Called when the password has to be given again; says whether it was. @type {() => Promise<boolean>} */
+    this.onConfirm = async () => false;
   }
 
   /**
    * @param {string} method
    * @param {string} path below `/api/`
    * @param {unknown} [body]
+   * @param {boolean} [isAgain] whether the password was given for it
    * @returns {Promise<any>}
    */
-  async call(method, path, body) {
+  async call(method, path, body, isAgain = false) {
     /** @type {Record<string, string>} */
     const headers = {};
     if (method !== "GET") headers["X-CSRF-Token"] = this.csrf;
@@ -61,6 +64,7 @@ export class Api {
     if (response.ok) return answer;
     const error = new ApiError(response.status, answer ?? {});
     if (error.status === 401 && path.startsWith("admin/") && !/^admin\/(login|setup|session)/.test(path)) this.onSignedOut();
+    if (error.code === "confirm_required" && !isAgain && (await this.onConfirm())) return this.call(method, path, body, true);
     throw error;
   }
 

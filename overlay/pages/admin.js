@@ -1,9 +1,12 @@
 // @ts-check
 /** The page of the streamer: signs in, then drives the lives of a channel. */
 import { AdminAccess } from "../components/admin-access/admin-access.js";
+import { AdminAudit } from "../components/admin-audit/admin-audit.js";
 import { AdminBar } from "../components/admin-bar/admin-bar.js";
 import { AdminCatalogue } from "../components/admin-catalogue/admin-catalogue.js";
 import { AdminChannels } from "../components/admin-channels/admin-channels.js";
+import { AdminConfirm } from "../components/admin-confirm/admin-confirm.js";
+import { AdminFactor } from "../components/admin-factor/admin-factor.js";
 import { AdminHelp } from "../components/admin-help/admin-help.js";
 import { AdminIdle } from "../components/admin-idle/admin-idle.js";
 import { AdminLinks } from "../components/admin-links/admin-links.js";
@@ -64,7 +67,8 @@ const baremes = new BaremeEditor().setUp(admin, t, format);
 const settings = new AdminChannels().setUp(admin, t);
 const links = new AdminLinks().setUp(admin, t, format);
 const results = new AdminResults().setUp(admin, t, format);
-const access = new AdminAccess().setUp(admin, t, format);
+const access = new AdminAccess().setUp(admin, t, format, new AdminFactor().setUp(admin, t, format), new AdminAudit().setUp(admin, t, format));
+const confirm = new AdminConfirm().setUp(admin, t);
 const quick = new AdminQuick().setUp(admin, t);
 
 /** @typedef {'live'|'prepare'|'links'|'results'|'access'} Tab */
@@ -86,7 +90,7 @@ const root = /** @type {HTMLElement} */ (document.querySelector("main"));
 // Nothing is there to be pressed before it is known who looks, and at which tab.
 for (const part of [signin, start, nothing, tabs.bar, panels]) part.hidden = true;
 root.replaceChildren(bar, lost, signin, start, nothing, tabs.bar, panels);
-document.body.append(help);
+document.body.append(help, confirm);
 listenForShortcuts(() => !panels.hidden && help.toggle());
 
 function render() {

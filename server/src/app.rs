@@ -16,6 +16,7 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App as ActixApp, web};
 
 use crate::archive::keeper::Keeper;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::limits::Limiter;
 use crate::auth::newcomers::Newcomers;
@@ -54,6 +55,9 @@ const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How often this pod asks whether another one, or the command line, revoked something: one small read, and half of what a
 /// revoked socket may stay open for, so that a look that finds the store busy leaves time for another one.
 const REVOCATION_INTERVAL: Duration = Duration::from_secs(1);
+/// How often entries of the audit log that the store did not take are tried again, and old ones are looked for.
+const AUDIT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+const AUDIT_PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 /// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
 /// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
 #[cfg(target_os = "linux")]
@@ -173,11 +177,12 @@ impl App {
             hosts: Arc::new(Hosts::new(&settings)),
             settings: Arc::new(settings),
             store,
-            records,
             conductor,
             hub,
             viewers,
             catalogue,
+            audit: Audit::new(records.clone()),
+            records,
             auth,
             readiness: Arc::default(),
             metrics: recorder.clone(),
@@ -197,6 +202,8 @@ impl App {
         keeping.keep(Scope::Server, "revocations", move || follow_revocations(kept.clone(), is_alive.clone()));
         let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
         keeping.keep(Scope::Part, "dumps", move || keeper(&kept).run(is_alive.clone()));
+        let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+        keeping.keep(Scope::Part, "audit", move || tend_audit(kept.clone(), is_alive.clone()));
         // Nothing waits for it, and nothing is lost when the process ends first.
         if let Err(error) = assets::warm_up() {
             tracing::warn!(%error, "each file is compressed when it is first asked for");
@@ -263,6 +270,9 @@ async fn drain(state: &State, handle: &ServerHandle) {
     if tokio::time::timeout(SETTLE_TIMEOUT, state.conductor.settle()).await.is_err() {
         tracing::warn!(pending = state.conductor.pending_votes(), "some votes did not become durable in time");
     }
+    if let Ok(Err(error)) = tokio::time::timeout(SETTLE_TIMEOUT, state.audit.write_late()).await {
+        tracing::warn!(%error, "entries of the audit log could not be written");
+    }
     if let Some(loops) = &state.loops {
         loops.stop().await;
     }
@@ -282,6 +292,27 @@ async fn end_sessions(state: State, alive: std::sync::Weak<()>) {
         match state.auth.end_over(state.now_us()).await {
             Ok(ended) => ended.iter().for_each(|session| state.hub.revoke(session)),
             Err(error) => tracing::debug!(%error, "cannot look for sessions that are over; trying again"),
+        }
+    }
+}
+
+/// Writes entries of the audit log that had to wait, and deletes those that are old or too many.
+async fn tend_audit(state: State, alive: std::sync::Weak<()>) {
+    let mut ticks = tokio::time::interval(AUDIT_RETRY_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pruned: Option<Instant> = None;
+    while alive.strong_count() > 0 {
+        ticks.tick().await;
+        if let Err(error) = state.audit.write_late().await {
+            tracing::debug!(%error, "the audit log cannot be written; trying again");
+        }
+        if pruned.is_none_or(|at| at.elapsed() >= AUDIT_PRUNE_INTERVAL) {
+            pruned = Some(Instant::now());
+            match state.audit.prune(state.now_us()).await {
+                Ok(0) => {}
+                Ok(entries) => tracing::info!(entries, "deleted old entries of the audit log"),
+                Err(error) => tracing::warn!(%error, "cannot prune the audit log; trying again later"),
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod newcomers;
 mod passwords;
 pub mod request;
+mod second_factor;
 pub mod secrets;
 
 use std::sync::Arc;
@@ -18,21 +19,26 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use held::{Held, Opener};
-pub use request::{Principal, Via, admin_of, check_same_site, overlay_key, require};
+pub use request::{
+    Principal, Via, admin_of, check_same_site, overlay_key, require, require_confirmed, require_person, require_scope,
+};
 
 use crate::catalogue::{
     Account, Catalogue, InstanceId, MAX_SESSIONS_PER_ACCOUNT, OverlayKey, Refused, Role, Session, Token,
 };
 use crate::domain::key::{Slug, fold_key};
+use crate::domain::rule::Rule;
 use crate::domain::viewer::ViewerSecret;
-use crate::domain::{MAX_TITLE_CHARS, checked_text};
-use brakes::Brakes;
+use crate::domain::{Invalid, MAX_TITLE_CHARS, checked_text};
+use brakes::{Brakes, Caller};
 use devices::Devices;
 use limits::ClientKey;
 use passwords::Passwords;
 use secrets::{Secret, hash, same};
 
 const SECOND_US: u64 = 1_000_000;
+/// How long after a sign-in, or after the password was given again, accounts and tokens may be changed.
+pub const CONFIRMED_US: u64 = 10 * 60 * SECOND_US;
 const HOUR_US: u64 = 3_600 * SECOND_US;
 /// A session nobody used for this long is over.
 pub const SESSION_IDLE_US: u64 = 7 * 24 * HOUR_US;
@@ -53,13 +59,28 @@ pub enum AuthError {
     /// Too many attempts.
     #[error("too many attempts; wait {0} s")]
     TooMany(u64),
+    /// The password is right, and the account has a second factor whose code was not sent.
+    #[error("the code of the second factor is missing")]
+    CodeRequired,
+    /// The code is wrong, or was used already.
+    #[error("wrong code")]
+    WrongCode,
+    /// It is not the password of the account that is signed in.
+    #[error("wrong password")]
+    WrongPassword,
     /// The catalogue's reasons.
     #[error(transparent)]
     Refused(#[from] Refused),
 }
 
-impl From<crate::domain::Invalid> for AuthError {
-    fn from(invalid: crate::domain::Invalid) -> Self {
+impl From<crate::store::StoreError> for AuthError {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Invalid> for AuthError {
+    fn from(invalid: Invalid) -> Self {
         Self::Refused(invalid.into())
     }
 }
@@ -71,6 +92,8 @@ pub struct SignedIn {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// Whether it has a second factor.
+    pub has_second_factor: bool,
     /// For the session cookie.
     pub session: Secret,
     /// For the device cookie.
@@ -195,11 +218,18 @@ impl Auth {
         self.begin_session(&account, door.device, now_us).await
     }
 
-    /// Signs in with name and password.
+    /// Signs in with name and password, and the code of the second factor if the account has one.
     ///
     /// # Errors
     /// [`AuthError`].
-    pub async fn log_in(&self, door: Door<'_>, name: &str, password: &str, now_us: u64) -> Result<SignedIn, AuthError> {
+    pub async fn log_in(
+        &self,
+        door: Door<'_>,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+        now_us: u64,
+    ) -> Result<SignedIn, AuthError> {
         let folded: String = fold_key(name).chars().take(MAX_TITLE_CHARS).collect();
         let device = match door.device {
             Some(cookie) => self.devices().await?.known(cookie, &folded),
@@ -214,9 +244,123 @@ impl Auth {
             .verify(password, account.as_ref().map(|account| account.password_hash.clone()), caller)
             .await?;
         match account {
-            Some(account) if right => self.begin_session(&account, door.device, now_us).await,
+            Some(account) if right => {
+                let account = self.second_step(account, device, code, now_us).await?;
+                self.begin_session(&account, door.device, now_us).await
+            }
             _ => Err(AuthError::Wrong),
         }
+    }
+
+    /// Asks an account whose password was right for the code of its second factor, and uses that up.
+    async fn second_step(
+        &self,
+        account: Account,
+        device: Option<devices::DeviceId>,
+        code: Option<&str>,
+        now_us: u64,
+    ) -> Result<Account, AuthError> {
+        if account.second_factor.is_none() {
+            return Ok(account);
+        }
+        let code = code.filter(|code| !code.trim().is_empty()).ok_or(AuthError::CodeRequired)?;
+        self.inner.brakes.code(device, &fold_key(&account.name)).map_err(AuthError::TooMany)?;
+        let accept = |stored: &mut Account| {
+            let factor = stored.second_factor.as_mut().ok_or(AuthError::WrongCode)?;
+            second_factor::accept(factor, code, now_us).then_some(()).ok_or(AuthError::WrongCode)
+        };
+        let (now, ()) = self.catalogue.change_account(&account.name, accept).await?;
+        // What was checked is still so: somebody may have changed the password meanwhile.
+        if now.password_hash == account.password_hash { Ok(now) } else { Err(AuthError::Wrong) }
+    }
+
+    /// Checks the password of somebody who is signed in.
+    async fn check_own(&self, name: &str, password: &str) -> Result<Account, AuthError> {
+        self.inner.brakes.again(&fold_key(name)).map_err(AuthError::TooMany)?;
+        let account = self.catalogue.account(name).await?.ok_or(AuthError::WrongPassword)?;
+        let hash = Some(account.password_hash.clone());
+        match self.inner.passwords.verify(password, hash, Caller::Known).await? {
+            true => Ok(account),
+            false => Err(AuthError::WrongPassword),
+        }
+    }
+
+    /// Confirms a session by the password of its account, and the code of the second factor if there is one: for
+    /// [`CONFIRMED_US`] it may change accounts and tokens.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn confirm(
+        &self,
+        session: &str,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+        now_us: u64,
+    ) -> Result<(), AuthError> {
+        let account = self.check_own(name, password).await?;
+        self.second_step(account, None, code, now_us).await?;
+        Ok(self.catalogue.confirm_session(session, now_us).await?)
+    }
+
+    /// Begins to set up a second factor: the secret, and the address that an app reads.
+    ///
+    /// # Errors
+    /// When the account has one, or there is no such account.
+    pub async fn begin_second_factor(&self, name: &str, now_us: u64) -> Result<(String, String), Refused> {
+        let pending = second_factor::begin(now_us);
+        let begin = |account: &mut Account| {
+            if account.second_factor.is_some() {
+                let reason = "the account has a second factor already";
+                return Err(Refused::conflict(Rule::FactorIsOn, reason, "switch it off first"));
+            }
+            account.pending_factor = Some(pending.clone());
+            Ok(())
+        };
+        let (account, ()) = self.catalogue.change_account(name, begin).await?;
+        Ok((pending.secret.clone(), second_factor::url(&pending, &account.name)))
+    }
+
+    /// Switches the second factor on that was begun; returns its recovery codes, which are not seen again.
+    ///
+    /// # Errors
+    /// When the code is wrong, or nothing was begun, or too long ago.
+    pub async fn finish_second_factor(&self, name: &str, code: &str, now_us: u64) -> Result<Vec<String>, AuthError> {
+        self.inner.brakes.again(&fold_key(name)).map_err(AuthError::TooMany)?;
+        let finish = |account: &mut Account| {
+            let pending = account.pending_factor.as_ref().ok_or_else(no_factor)?;
+            let made = second_factor::confirm(pending, code, now_us).ok_or(AuthError::WrongCode)?;
+            let (factor, codes) = made;
+            (account.second_factor, account.pending_factor) = (Some(factor), None);
+            Ok::<_, AuthError>(codes)
+        };
+        let (_, codes) = self.catalogue.change_account(name, finish).await?;
+        Ok(codes)
+    }
+
+    /// Makes new recovery codes; those before them open nothing any more.
+    ///
+    /// # Errors
+    /// When the account has no second factor.
+    pub async fn renew_recovery(&self, name: &str) -> Result<Vec<String>, Refused> {
+        let renew = |account: &mut Account| {
+            account.second_factor.as_mut().map(second_factor::renew_recovery).ok_or_else(no_factor)
+        };
+        let (_, codes) = self.catalogue.change_account(name, renew).await?;
+        Ok(codes)
+    }
+
+    /// Switches the second factor of an account off.
+    ///
+    /// # Errors
+    /// When it has none, or there is no such account.
+    pub async fn end_second_factor(&self, name: &str) -> Result<(), Refused> {
+        let end = |account: &mut Account| {
+            account.pending_factor = None;
+            account.second_factor.take().map(drop).ok_or_else(no_factor)
+        };
+        self.catalogue.change_account(name, end).await?;
+        Ok(())
     }
 
     /// Begins a session of an account whose password was right a moment ago.
@@ -224,7 +368,8 @@ impl Auth {
         let folded = fold_key(&account.name);
         let secret = Secret::new("brm_session_");
         let id = hash(secret.reveal());
-        let session = Session { account: folded.clone(), created_at_us: now_us, seen_at_us: now_us };
+        let session =
+            Session { account: folded.clone(), created_at_us: now_us, seen_at_us: now_us, confirmed_at_us: now_us };
         self.catalogue.add_session(&id, &session).await?;
         // Checking a password takes long, and it may have been changed meanwhile. Whoever changes it after this look ends
         // the session that is there by now.
@@ -241,7 +386,14 @@ impl Auth {
             ended.push(other);
         }
         let device = self.devices().await?.after_sign_in(device, &folded);
-        Ok(SignedIn { name: account.name.clone(), role: account.role, session: secret, device, ended })
+        Ok(SignedIn {
+            name: account.name.clone(),
+            role: account.role,
+            has_second_factor: account.second_factor.is_some(),
+            session: secret,
+            device,
+            ended,
+        })
     }
 
     /// Ends the sessions whose time is over; returns which. To be called now and then, because a socket that was opened
@@ -273,7 +425,7 @@ impl Auth {
     /// The store's: what could not be looked at is looked at the next time.
     pub async fn check_held(&self, all: bool, now_us: u64) -> Result<Vec<Arc<str>>, Refused> {
         let check = async |id: &str, opener: &Opener| match opener {
-            Opener::Token => Ok(self.catalogue.token(id).await?.is_some()),
+            Opener::Token => Ok(self.catalogue.token(id).await?.is_some_and(|token| !token.is_over(now_us))),
             Opener::Session => Ok::<_, Refused>(self.session_of(id, now_us).await?.is_some()),
             Opener::OverlayKey(channel) => Ok(self.catalogue.has_overlay_key(channel, id).await?),
         };
@@ -305,34 +457,50 @@ impl Auth {
         Ok(is_valid.then_some((session, account)))
     }
 
-    /// Who a session belongs to: id of the session and the account; `None` when it is over.
+    /// Who a session belongs to: id of the session, the session and the account; `None` when it is over.
     ///
     /// # Errors
     /// The store's.
-    pub async fn session(&self, secret: &str, now_us: u64) -> Result<Option<(String, Account)>, Refused> {
+    pub async fn session(&self, secret: &str, now_us: u64) -> Result<Option<(String, Session, Account)>, Refused> {
         let id = hash(secret);
         let Some((session, account)) = self.session_of(&id, now_us).await? else { return Ok(None) };
         if now_us.saturating_sub(session.seen_at_us) > SESSION_TOUCH_US {
             self.catalogue.touch_session(&id, now_us).await?;
         }
-        Ok(Some((id, account)))
+        Ok(Some((id, session, account)))
     }
 
-    /// Who a bearer token belongs to: its id and document; `None` when it is unknown.
+    /// Who a bearer token belongs to: its id and document; `None` when it is unknown, or over.
     ///
     /// # Errors
     /// The store's.
-    pub async fn token(&self, secret: &str) -> Result<Option<(String, Token)>, Refused> {
+    pub async fn token(&self, secret: &str, now_us: u64) -> Result<Option<(String, Token)>, Refused> {
         let id = hash(secret);
-        Ok(self.catalogue.token(&id).await?.map(|token| (id, token)))
+        Ok(self.catalogue.token(&id).await?.filter(|token| !token.is_over(now_us)).map(|token| (id, token)))
     }
 
-    /// Makes an API token: its id and the secret, which is not seen again.
+    /// Makes an API token that may do what a role says, but for accounts, and does not end by itself.
     ///
     /// # Errors
-    /// When the name is wrong or there are too many.
+    /// As [`Auth::make_token`].
     pub async fn new_token(&self, name: &str, role: Role, now_us: u64) -> Result<(String, Token, Secret), Refused> {
-        let token = Token { name: checked_text("name", name, 80)?, role, created_at_us: now_us };
+        let scopes = role.token_scopes().to_vec();
+        let new = Token { name: name.to_owned(), scopes, created_at_us: now_us, expires_at_us: None, made_by: None };
+        self.make_token(new).await
+    }
+
+    /// Makes an API token: its id, itself and the secret, which is not seen again.
+    ///
+    /// # Errors
+    /// When the name is wrong, nothing is allowed to it, or there are too many.
+    pub async fn make_token(&self, mut token: Token) -> Result<(String, Token, Secret), Refused> {
+        token.name = checked_text("name", &token.name, 80)?;
+        token.scopes.sort_unstable();
+        token.scopes.dedup();
+        if token.scopes.is_empty() {
+            let remedy = "send some of read, drive, manage, accounts";
+            return Err(Invalid::new("scopes", Rule::Required, "is empty", remedy).into());
+        }
         let secret = Secret::new("brm_token_");
         let id = hash(secret.reveal());
         self.catalogue.add_token(&id, &token).await?;
@@ -353,8 +521,8 @@ impl Auth {
 
     async fn new_account(&self, name: &str, password: &str, role: Role, now_us: u64) -> Result<Account, Refused> {
         let name = crate::catalogue::checked_account_name(name)?;
-        let password_hash = self.inner.passwords.hash(password).await?;
-        Ok(Account { name, role, password_hash, created_at_us: now_us })
+        let password_hash = self.inner.passwords.hash(password, &name).await?;
+        Ok(Account { name, role, password_hash, created_at_us: now_us, second_factor: None, pending_factor: None })
     }
 
     /// Makes an account.
@@ -372,9 +540,28 @@ impl Auth {
     /// # Errors
     /// When the password is wrong, or there is no such account.
     pub async fn set_password(&self, name: &str, password: &str, keep: Option<&str>) -> Result<Vec<String>, Refused> {
-        let hash = self.inner.passwords.hash(password).await?;
-        self.catalogue.set_password_hash(name, &hash).await?;
+        let hash = self.inner.passwords.hash(password, name).await?;
+        let change = |account: &mut Account| {
+            account.password_hash.clone_from(&hash);
+            Ok::<_, Refused>(())
+        };
+        self.catalogue.change_account(name, change).await?;
         self.end_sessions(name, keep).await
+    }
+
+    /// Changes the password of somebody who gives the one before it; their session `keep` goes on.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn change_own_password(
+        &self,
+        name: &str,
+        current: &str,
+        password: &str,
+        keep: &str,
+    ) -> Result<Vec<String>, AuthError> {
+        self.check_own(name, current).await?;
+        Ok(self.set_password(name, password, Some(keep)).await?)
     }
 
     /// Deletes an account. Returns the sessions that ended with it.
@@ -404,6 +591,10 @@ impl Auth {
     }
 }
 
+fn no_factor() -> Refused {
+    Refused::conflict(Rule::FactorIsOff, "the account has no second factor", "set one up first")
+}
+
 fn is_over(session: &Session, now_us: u64) -> bool {
     now_us.saturating_sub(session.created_at_us) > SESSION_LIFE_US
         || now_us.saturating_sub(session.seen_at_us) > SESSION_IDLE_US
@@ -431,22 +622,22 @@ mod tests {
     #[tokio::test]
     async fn a_session_ends_when_idle_and_when_old_however_busy() {
         let auth = auth().await;
-        let session = auth.log_in(door(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let session = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
         let is_on = async |at: u64| auth.session(session.reveal(), at).await.unwrap().is_some();
         let day = 24 * HOUR_US;
         for days in [1, 6, 12, 18, 24, 29] {
             assert!(is_on(NOW + days * day).await, "used every few days: day {days}");
         }
         assert!(!is_on(NOW + 31 * day).await, "old");
-        let idle = auth.log_in(door(1), "max", PASSWORD, NOW).await.unwrap().session;
+        let idle = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
         assert!(auth.session(idle.reveal(), NOW + 8 * day).await.unwrap().is_none(), "idle");
     }
 
     #[tokio::test]
     async fn a_session_whose_time_is_over_is_ended_and_named_once() {
         let auth = auth().await;
-        let old = auth.log_in(door(1), "max", PASSWORD, NOW).await.unwrap().session;
-        let new = auth.log_in(door(1), "max", PASSWORD, NOW + 5 * 24 * HOUR_US).await.unwrap().session;
+        let old = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
+        let new = auth.log_in(door(1), "max", PASSWORD, None, NOW + 5 * 24 * HOUR_US).await.unwrap().session;
         let later = NOW + 8 * 24 * HOUR_US;
         assert_eq!(auth.end_over(NOW + 24 * HOUR_US).await.unwrap(), Vec::<String>::new());
         assert_eq!(auth.end_over(later).await.unwrap(), [hash(old.reveal())]);
@@ -466,7 +657,7 @@ mod tests {
         auth.delete_account("lea").await.unwrap();
         assert!(matches!(auth.begin_session(&gone, None, NOW).await, Err(AuthError::Wrong)));
         assert_eq!(auth.catalogue.sessions().await.unwrap(), []);
-        assert!(auth.log_in(door(1), "max", "un autre mot de passe", NOW).await.is_ok());
+        assert!(auth.log_in(door(1), "max", "un autre mot de passe", None, NOW).await.is_ok());
     }
 
     #[tokio::test]
@@ -500,28 +691,31 @@ mod tests {
     async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
         let auth = auth().await;
         for (name, password) in [("max", "un autre mot"), ("lea", PASSWORD), ("", ""), ("max", "")] {
-            assert!(matches!(auth.log_in(door(1), name, password, NOW).await, Err(AuthError::Wrong)), "{name}");
+            assert!(matches!(auth.log_in(door(1), name, password, None, NOW).await, Err(AuthError::Wrong)), "{name}");
         }
     }
 
     #[tokio::test]
     async fn whoever_guesses_from_elsewhere_keeps_no_known_browser_out() {
         let auth = auth().await;
-        let known = auth.log_in(door(1), "Max", PASSWORD, NOW).await.unwrap().device;
+        let known = auth.log_in(door(1), "Max", PASSWORD, None, NOW).await.unwrap().device;
         let (mut wrong, mut slowed) = (0, 0);
         for last in 2..=40 {
-            match auth.log_in(door(last), "max", "faux faux faux", NOW).await.unwrap_err() {
+            match auth.log_in(door(last), "max", "faux faux faux", None, NOW).await.unwrap_err() {
                 AuthError::Wrong => wrong += 1,
                 AuthError::TooMany(_) => slowed += 1,
                 other => panic!("{other}"),
             }
         }
         assert!(wrong >= 29 && slowed >= 1, "{wrong} were asked for a password, {slowed} were not");
-        assert!(matches!(auth.log_in(door(99), "max", PASSWORD, NOW).await, Err(AuthError::TooMany(_))), "a stranger");
+        assert!(
+            matches!(auth.log_in(door(99), "max", PASSWORD, None, NOW).await, Err(AuthError::TooMany(_))),
+            "a stranger"
+        );
         // From the address that guesses, too.
         let own = Door { device: Some(&known), ..door(2) };
-        assert!(auth.log_in(own, "MAX", PASSWORD, NOW).await.is_ok());
-        assert!(matches!(auth.log_in(own, "max", "faux faux faux", NOW).await, Err(AuthError::Wrong)));
+        assert!(auth.log_in(own, "MAX", PASSWORD, None, NOW).await.is_ok());
+        assert!(matches!(auth.log_in(own, "max", "faux faux faux", None, NOW).await, Err(AuthError::Wrong)));
         auth.add_account("Léa", PASSWORD, Role::Admin, NOW).await.unwrap();
         assert_eq!(auth.devices().await.unwrap().known(&known, "lea"), None);
     }
@@ -542,8 +736,8 @@ mod tests {
     async fn tokens_and_the_viewer_secret_are_found_again() {
         let auth = auth().await;
         let (id, token, secret) = auth.new_token("bot", Role::Moderator, NOW).await.unwrap();
-        assert_eq!(auth.token(secret.reveal()).await.unwrap(), Some((id, token)));
-        assert_eq!(auth.token("brm_token_x").await.unwrap(), None);
+        assert_eq!(auth.token(secret.reveal(), NOW).await.unwrap(), Some((id, token)));
+        assert_eq!(auth.token("brm_token_x", NOW).await.unwrap(), None);
         let (one, same) = (auth.viewer_secret().await.unwrap(), auth.viewer_secret().await.unwrap());
         assert_eq!(one.token([3; 16]), same.token([3; 16]));
     }

@@ -20,7 +20,7 @@ pub use jeux::JeuxDocument;
 pub use keys::OverlayKey;
 pub use lives::NewLive;
 pub use lives::{MAX_MINIMUM_VOTES, checked_minimum_votes};
-pub use people::{Account, Role, Session, Token, checked_account_name};
+pub use people::{Account, PendingFactor, Role, Scope, SecondFactor, Session, Token, checked_account_name};
 
 use crate::domain::Invalid;
 use crate::domain::key::Slug;

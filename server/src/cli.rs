@@ -6,7 +6,9 @@
 
 mod announce;
 mod archive;
+mod audit;
 mod export;
+mod people;
 mod progress;
 mod repair;
 mod status;
@@ -21,7 +23,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, AppError, listen, signal};
-use crate::catalogue::Role;
+use crate::audit::{Filter, Kind};
+use crate::catalogue::{Role, Scope};
 use crate::settings::{LogFormat, Options, Settings, SettingsError, Shown, StoreKind, check_environment, resolve};
 use crate::store::cql::{CqlStore, CqlUrl};
 use crate::store::memory::MemoryStore;
@@ -67,6 +70,26 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Makes, lists and removes accounts, also beside a running server: the way back for a lost password or second factor
+    Streamer {
+        #[command(subcommand)]
+        command: people::Command,
+    },
+    /// Prints the audit log, newest first, also beside a running server
+    Audit {
+        /// Only these
+        #[arg(long, value_enum, default_value_t)]
+        kind: Kind,
+        /// Only those with this text in the name, the action or the object
+        #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
+        text: String,
+        /// Most entries
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// How to print them
+        #[arg(long, value_enum, default_value_t)]
+        format: audit::Format,
+    },
     #[command(flatten)]
     Archive(archive::Command),
     /// Lists chunks of the journal that cannot be read, and sets them aside so that their jeux can be; ends with 1 while there
@@ -111,11 +134,17 @@ enum TokenCommand {
         /// What it is for
         #[arg(long)]
         name: String,
-        /// What it may do: `admin` everything, `moderator` drive lives
-        #[arg(long, value_enum)]
-        role: Role,
+        /// What it may do, in one word: `admin` everything but accounts, `moderator` read and drive lives
+        #[arg(long, value_enum, required_unless_present = "scope")]
+        role: Option<Role>,
+        /// What it may do: some of read, drive, manage, accounts
+        #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "role")]
+        scope: Vec<Scope>,
+        /// Ends by itself after so many days
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3_650))]
+        days: Option<u64>,
     },
-    /// Lists tokens: id, role, name
+    /// Lists tokens: id, what they may do, when they end, name
     List,
     /// Revokes a token; servers close the sockets that are open with it
     Revoke {
@@ -188,6 +217,10 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Serve => serve(settings, None),
         Command::Demo { viewers } => serve(settings, Some(viewers)),
         Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
+        Command::Streamer { command } => runtime()?.block_on(people::run(&settings, command)),
+        Command::Audit { kind, text, limit, format } => {
+            runtime()?.block_on(audit::print(&settings, Filter { kind, text }, limit, format))
+        }
         Command::Archive(command) => runtime()?.block_on(archive::run(&settings, command)),
         Command::Repair { set_aside } => runtime()?.block_on(repair::repair(&settings, set_aside)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),

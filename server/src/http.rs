@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod api;
 pub mod assets;
+pub mod audit;
 pub mod body;
 pub mod error;
 pub mod health;
@@ -24,6 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
 
 use crate::app::connections::Connections;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::limits::{ClientKey, Limiter};
 use crate::auth::newcomers::Newcomers;
@@ -63,6 +65,8 @@ pub struct AppState {
     pub viewers: ViewerSecret,
     /// Channels, jeux, baremes, accounts and what else admins keep.
     pub catalogue: Catalogue,
+    /// Who changed what.
+    pub audit: Audit,
     /// Passwords, sessions, tokens.
     pub auth: Auth,
     /// Under which names it answers.

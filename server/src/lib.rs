@@ -20,6 +20,7 @@ pub mod supervise;
 pub mod metrics;
 pub mod traces;
 pub mod auth;
+pub mod audit;
 pub mod ws;
 pub mod i18n;
 pub mod http;

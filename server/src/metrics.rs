@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::audit::AUDIT_LOST;
 use crate::protocol::{Status, close};
 use crate::store::ErrorKind;
 use crate::traces::{SPANS_EXPORTED, SPANS_LOST, SPANS_QUEUED};
@@ -180,6 +181,12 @@ fn describe() {
     describe_histogram!(DUMP_SECONDS, Unit::Seconds, "Time of one dump, reading back included.");
     describe_counter!(NOTES_PRUNED, Unit::Count, "Notes deleted from the store, which are in a dump.");
     describe_counter!(PRUNES_FAILED, Unit::Count, "Attempts to prune a live that failed; everything is kept.");
+    describe_counter!(
+        AUDIT_LOST,
+        Unit::Count,
+        "Entries of the audit log given up because the store stayed away; they are in the server's log."
+    );
+    counter!(AUDIT_LOST).absolute(0);
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered, by status class.");
     describe_counter!(HTTP_MALFORMED, Unit::Count, "Requests whose head or framing could not be read.");
     describe_counter!(

@@ -146,6 +146,9 @@ pub enum RecordKind {
     Session,
     /// What became of the dump of a live, and what was pruned. Scope empty, id = the live.
     Dump,
+    /// Entries of the audit log. Scope = number of the period of 30 days since 1970, id = time counted down, and a random
+    /// ending.
+    Audit,
 }
 
 impl RecordKind {
@@ -163,6 +166,7 @@ impl RecordKind {
             Self::Token => "token",
             Self::Session => "session",
             Self::Dump => "dump",
+            Self::Audit => "audit",
         }
     }
 }

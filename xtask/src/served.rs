@@ -153,10 +153,10 @@ impl Server {
         Ok(std::fs::read_to_string(self.folder.join("log"))?)
     }
 
-    /// A new token of an admin.
+    /// A new token that may do everything.
     pub(crate) fn token(&self, name: &str) -> Result<String> {
         let made = program(&self.binary)
-            .args(["token", "new", "--name", name, "--role", "admin", "--data-dir"])
+            .args(["token", "new", "--name", name, "--scope", "read,drive,manage,accounts", "--data-dir"])
             .arg(self.folder.join("data"))
             .stdin(Stdio::null())
             .output()

@@ -1,13 +1,13 @@
 // @ts-check
 /** Who and what may act: me, other people, the browsers they are signed in with, and tokens for bots and decks. */
-/** @import { Token } from "../../lib/admin.js" */
-import { actionButton, actionForm, field, problemWords, valueOf } from "../../lib/actions.js";
+/** @import { Scope, Token } from "../../lib/admin.js" */
+import { actionButton, actionForm, field, labelled, problemWords, valueOf } from "../../lib/actions.js";
 import { copyButton, copyLine } from "../../lib/copy.js";
 import { define, h, rebuild } from "../../lib/dom.js";
 import { nameAndHint } from "../../lib/rows.js";
 
 /**
- * @typedef {{name: string, role: Role, created_at_us: number}} Account
+ * @typedef {{name: string, role: Role, created_at_us: number, has_second_factor: boolean}} Account
  * @typedef {{session_id: string, account: string, created_at_us: number, seen_at_us: number, current: boolean}} OpenSession
  * @typedef {'admin'|'moderator'} Role
  */
@@ -16,6 +16,12 @@ import { nameAndHint } from "../../lib/rows.js";
 const SHORTEST_PASSWORD = 10;
 const ROLES = { moderator: "admin.access.moderator", admin: "admin.access.admin" };
 const SHORT_ROLES = { moderator: "admin.access.is_moderator", admin: "admin.access.is_admin" };
+/** What a token may do; it reads and drives unless somebody says otherwise. @type {Record<Scope, string>} */
+const SCOPES = { read: "admin.access.may_read", drive: "admin.access.may_drive", manage: "admin.access.may_manage", accounts: "admin.access.may_accounts" };
+/** @type {Record<Scope, string>} */
+const SHORT_SCOPES = { read: "admin.access.is_read", drive: "admin.access.is_drive", manage: "admin.access.is_manage", accounts: "admin.access.is_accounts" };
+/** Days after which a token ends by itself; 0: never. */
+const LIVES = [30, 90, 365, 0];
 /** Without the characters that look like others. */
 const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
@@ -37,11 +43,15 @@ export class AdminAccess extends HTMLElement {
    * @param {import("../../lib/admin.js").Admin} admin
    * @param {import("../../lib/i18n.js").Texts} t
    * @param {import("../../lib/format.js").Format} format
+   * @param {import("../admin-factor/admin-factor.js").AdminFactor} factor
+   * @param {import("../admin-audit/admin-audit.js").AdminAudit} audit
    */
-  setUp(admin, t, format) {
+  setUp(admin, t, format, factor, audit) {
     this.admin = admin;
     this.t = t;
     this.format = format;
+    this.factor = factor;
+    this.audit = audit;
     this.classList.add("studio");
     this.said = h("p", { class: "said", role: "status" });
     this.problem = h("p", { class: "problem", role: "alert" });
@@ -54,8 +64,9 @@ export class AdminAccess extends HTMLElement {
     this.forAdmins = h("div", { class: "studio" },
       this.#section("admin.access.accounts", this.people, this.#fold("admin.access.new_account", this.#accountForm())),
       this.#section("admin.access.tokens", h("p", { class: "field__hint" }, t("admin.access.tokens_hint")), this.fresh, this.tokens, this.#tokenForm(), this.example),
-      this.#section("admin.access.sessions", h("p", { class: "field__hint" }, t("admin.access.sessions_hint")), this.browsers));
-    this.replaceChildren(this.#section("admin.access.session", this.problem, this.me, this.said), this.forAdmins);
+      this.#section("admin.access.sessions", h("p", { class: "field__hint" }, t("admin.access.sessions_hint")), this.browsers),
+      this.#section("admin.audit.title", audit));
+    this.replaceChildren(this.#section("admin.access.session", this.problem, this.me, this.said), this.#section("admin.factor.title", factor), this.forAdmins);
     return this;
   }
 
@@ -82,7 +93,9 @@ export class AdminAccess extends HTMLElement {
   async load() {
     const { admin, t, problem } = this;
     if (!admin || !t || !problem) return;
+    this.factor?.load();
     if (this.#isAdmin) {
+      this.audit?.load();
       try {
         [this.#accounts, this.#tokens, this.#sessions] = await Promise.all(["admin/accounts", "admin/tokens", "admin/sessions"].map((path) => admin.api.get(path)));
         problem.textContent = "";
@@ -97,9 +110,11 @@ export class AdminAccess extends HTMLElement {
     const { admin, t, me, people, tokens, browsers, forAdmins, example } = this;
     const session = admin?.session;
     if (!admin || !t || !me || !people || !tokens || !browsers || !forAdmins || !example || !session) return;
-    if (rebuild(me, JSON.stringify(session), () => this.#me(session.name, /** @type {Role} */ (session.role)))) {
+    // Every sign-in has a CSRF token of its own.
+    if (rebuild(me, JSON.stringify([session.name, session.role, session.csrf]), () => this.#me(session.name, /** @type {Role} */ (session.role)))) {
       // Another person sits here now: what the last one did is none of their business.
       this.fresh?.replaceChildren();
+      this.factor?.clear();
       this.#say("");
     }
     forAdmins.hidden = !this.#isAdmin;
@@ -116,7 +131,7 @@ export class AdminAccess extends HTMLElement {
     const { admin, t } = this;
     if (!admin || !t) return [];
     const change = async (/** @type {HTMLFormElement} */ form) => {
-      await admin.api.put(`admin/accounts/${encodeURIComponent(name)}/password`, { password: String(new FormData(form).get("password")) });
+      await admin.api.put(`admin/accounts/${encodeURIComponent(name)}/password`, { password: String(new FormData(form).get("password")), current: String(new FormData(form).get("current")) });
       form.reset();
       this.#say(t("admin.access.changed"));
       await this.load();
@@ -127,7 +142,9 @@ export class AdminAccess extends HTMLElement {
         h("span", { class: "person__role" }, t(SHORT_ROLES[role])),
         actionButton(t, t("admin.sign_out"), () => admin.signOut(), { class: "is-small" })),
       role === "admin" ? null : h("p", { class: "field__hint" }, t("admin.access.moderator_hint")),
-      this.#fold("admin.access.change_password", actionForm(t, t("admin.access.change"), change, this.#password(t("admin.access.new_password"), t("admin.access.change_hint", { n: SHORTEST_PASSWORD })))),
+      this.#fold("admin.access.change_password", actionForm(t, t("admin.access.change"), change,
+        field(t("admin.access.current_password"), { name: "current", type: "password", required: true, autocomplete: "current-password", maxlength: 256 }),
+        this.#password(t("admin.access.new_password"), t("admin.access.change_hint", { n: SHORTEST_PASSWORD })))),
     ];
   }
 
@@ -155,13 +172,19 @@ export class AdminAccess extends HTMLElement {
       this.#say(t("admin.access.removed", { name: account.name }));
       await this.load();
     };
+    const endFactor = async () => {
+      await admin.api.delete(`${path}/second-factor`);
+      this.#say(t("admin.access.factor_ended", { name: account.name }));
+      await this.load();
+    };
     const tools = isMe ? [h("span", { class: "field__hint" }, t("admin.access.you"))] : [
       actionButton(t, t("admin.access.reset"), reset, { class: "is-small is-link", confirm: t("admin.access.reset_confirm") }),
+      account.has_second_factor ? actionButton(t, t("admin.access.end_factor"), endFactor, { class: "is-small is-link", confirm: t("admin.factor.end_confirm") }) : null,
       actionButton(t, t("admin.delete"), remove, { class: "is-small is-link", confirm: t("admin.delete_confirm") }),
     ];
     return h("div", { class: "key" },
       h("div", { class: "key__head" },
-        nameAndHint(account.name, t("admin.since", { date: format.date(account.created_at_us) }) + (isLastAdmin ? ` · ${t("admin.access.last_admin")}` : "")),
+        nameAndHint(account.name, t("admin.since", { date: format.date(account.created_at_us) }) + (account.has_second_factor ? ` · ${t("admin.access.two_steps")}` : "") + (isLastAdmin ? ` · ${t("admin.access.last_admin")}` : "")),
         h("span", { class: "person__role" }, t(SHORT_ROLES[account.role])),
         h("span", { class: "key__tools" }, tools)),
       handed);
@@ -195,13 +218,17 @@ export class AdminAccess extends HTMLElement {
   #tokenForm() {
     const { admin, t } = this;
     if (!admin || !t) return h("div");
+    const rights = h("fieldset", { class: "field rights" }, h("legend", { class: "field__label" }, t("admin.access.rights")),
+      Object.entries(SCOPES).map(([scope, words]) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "scopes", value: scope, checked: scope === "read" || scope === "drive" }), h("span", {}, t(words)))));
+    const life = h("select", { class: "field__input", name: "days" }, LIVES.map((days) => h("option", { value: days }, days === 0 ? t("admin.access.no_end") : t("admin.access.days", { n: days }))));
     const run = async (/** @type {HTMLFormElement} */ form) => {
-      const made = await admin.api.post("admin/tokens", { name: valueOf(form, "name"), role: valueOf(form, "role") });
+      const days = Number(valueOf(form, "days"));
+      const made = await admin.api.post("admin/tokens", { name: valueOf(form, "name"), scopes: new FormData(form).getAll("scopes"), ...(days > 0 && { expires_in_days: days }) });
       this.fresh?.replaceChildren(copyLine(made.name, made.token, true, t), h("p", { class: "field__hint" }, t("admin.access.once")));
       form.reset();
       await this.load();
     };
-    return this.#fold("admin.access.new_token", actionForm(t, t("admin.access.make"), run, field(t("admin.access.name"), { name: "name", required: true, maxlength: 80, placeholder: "Stream Deck" }), this.#roles()));
+    return this.#fold("admin.access.new_token", actionForm(t, t("admin.access.make"), run, field(t("admin.access.name"), { name: "name", required: true, maxlength: 80, placeholder: "Stream Deck" }), rights, labelled(t("admin.access.life"), life)));
   }
 
   /** @param {Token} token */
@@ -216,8 +243,8 @@ export class AdminAccess extends HTMLElement {
     };
     return h("div", { class: "key" },
       h("div", { class: "key__head" },
-        nameAndHint(token.name, t("admin.since", { date: format.date(token.created_at_us) })),
-        h("span", { class: "person__role" }, t(SHORT_ROLES[/** @type {Role} */ (token.role)])),
+        nameAndHint(token.name, `${t("admin.since", { date: format.date(token.created_at_us) })} · ${token.expires_at_us === null ? t("admin.access.no_end") : t("admin.access.until", { date: format.date(token.expires_at_us) })}`),
+        h("span", { class: "person__role" }, token.scopes.map((scope) => t(SHORT_SCOPES[scope])).join(", ")),
         actionButton(t, t("admin.revoke"), revoke, { class: "is-small is-link", confirm: t("admin.revoke_confirm") })));
   }
 

@@ -1,6 +1,7 @@
 // @ts-check
 /** The door: a name and a password, and what to do when there is no account yet. */
 import { actionForm, field, valueOf } from "../../lib/actions.js";
+import { ApiError } from "../../lib/api.js";
 import { define, h, rebuild } from "../../lib/dom.js";
 
 export class AdminSignin extends HTMLElement {
@@ -30,13 +31,20 @@ export class AdminSignin extends HTMLElement {
   #login(wasCutOff) {
     const { admin, t } = this;
     if (!admin || !t) return [];
+    const code = field(t("admin.login.code"), { name: "code", autocomplete: "one-time-code", maxlength: 64 }, t("admin.login.code_hint"));
+    code.hidden = true;
     const run = async (/** @type {HTMLFormElement} */ form) => {
-      const [name, password] = [valueOf(form, "name"), String(new FormData(form).get("password"))];
+      const [name, password, typed] = [valueOf(form, "name"), String(new FormData(form).get("password")), valueOf(form, "code")];
       try {
-        await admin.signedIn(await admin.api.post("admin/login", { name, password }));
+        await admin.signedIn(await admin.api.post("admin/login", { name, password, ...(typed && { code: typed }) }));
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.code !== "code_required") throw error;
+        code.hidden = false;
+        code.querySelector("input")?.focus();
       } finally {
         const secret = form.elements.namedItem("password");
-        if (secret instanceof HTMLInputElement && !admin.session) secret.value = "";
+        // Whoever is asked for the code has given the right password, and need not type it again.
+        if (secret instanceof HTMLInputElement && !admin.session && code.hidden) secret.value = "";
       }
     };
     return [
@@ -44,7 +52,8 @@ export class AdminSignin extends HTMLElement {
       wasCutOff ? h("p", { class: "notice", role: "status" }, t("admin.login.over")) : null,
       actionForm(t, t("admin.login.enter"), run,
         field(t("admin.name"), { name: "name", required: true, autocomplete: "username", maxlength: 80, autocapitalize: "none", spellcheck: "false" }),
-        field(t("admin.password"), { name: "password", type: "password", required: true, autocomplete: "current-password" })),
+        field(t("admin.password"), { name: "password", type: "password", required: true, autocomplete: "current-password" }),
+        code),
     ];
   }
 }

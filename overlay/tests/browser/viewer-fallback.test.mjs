@@ -102,7 +102,7 @@ test("below a path prefix everything works: pages, assets, sockets, polling, ove
   proxy.to = inside.port;
   const { overlay, live_id, jeux, slug } = await inside.seed({ slug: "max" });
   const password = "une phrase assez longue";
-  await inside.api("POST", "admin/accounts", { name: "max", password, role: "admin" });
+  inside.streamer("add", "max", { password });
 
   const home = await openPage(browser, `${proxy.url}/`);
   await home.locator(".lives__row").click();

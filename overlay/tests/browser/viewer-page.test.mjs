@@ -128,7 +128,7 @@ test("blind or below the minimum, no average is in the server's page", async () 
 test("nothing a viewer gets holds a secret: no key, token, account or admin word", async () => {
   const { live_id, jeux, key } = await server.seed({ slug: "secrets" });
   const account = { name: "la-patronne", password: "une phrase assez longue", role: "admin" };
-  await server.api("POST", "admin/accounts", account);
+  server.streamer("add", account.name, { password: account.password });
   const page = await openPage(browser, `${server.origin}/secrets`);
   const texts = [];
   page.on("response", async (response) => texts.push([response.url(), await response.text().catch(() => "")]));

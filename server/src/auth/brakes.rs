@@ -22,6 +22,12 @@ const PER_NAME: Rate = (30, 10);
 /// as well, so that a stolen cookie is worth as much as a slow guesser.
 const PER_DEVICE: Rate = (10, 10);
 
+/// Codes of a second factor, from one known browser or from all strangers together who know the password. Three of a million
+/// codes are right at any time, so that one a minute finds one in 230 days on average.
+const PER_CODE: Rate = (5, 1);
+/// Passwords given again by those who are signed in, for one account.
+const PER_SESSION: Rate = (10, 5);
+
 /// A name in a fixed number of bytes, since anybody may send a long one.
 type NameKey = [u8; 16];
 
@@ -31,6 +37,8 @@ pub(super) struct Brakes {
     by_address_and_name: Limiter<(ClientKey, NameKey)>,
     by_name: Limiter<NameKey>,
     by_device: Limiter<(DeviceId, NameKey)>,
+    by_code: Limiter<(DeviceId, NameKey)>,
+    by_session: Limiter<NameKey>,
 }
 
 /// Who tries.
@@ -49,6 +57,8 @@ impl Brakes {
             by_address_and_name: Limiter::burst_per_minute(PER_ADDRESS_AND_NAME.0, PER_ADDRESS_AND_NAME.1),
             by_name: Limiter::burst_per_minute(PER_NAME.0, PER_NAME.1),
             by_device: Limiter::burst_per_minute(PER_DEVICE.0, PER_DEVICE.1),
+            by_code: Limiter::burst_per_minute(PER_CODE.0, PER_CODE.1),
+            by_session: Limiter::burst_per_minute(PER_SESSION.0, PER_SESSION.1),
         }
     }
 
@@ -68,6 +78,23 @@ impl Brakes {
         Ok(Caller::Stranger)
     }
 
+    /// Lets a code of a second factor be tried by somebody who knows the password.
+    ///
+    /// # Errors
+    /// The seconds until the next one.
+    pub(super) fn code(&self, device: Option<DeviceId>, folded: &str) -> Result<(), u64> {
+        // No device is all zeros.
+        self.by_code.check(&(device.unwrap_or_default(), digest(folded.as_bytes())))
+    }
+
+    /// Lets somebody who is signed in give their password again.
+    ///
+    /// # Errors
+    /// The seconds until the next one.
+    pub(super) fn again(&self, folded: &str) -> Result<(), u64> {
+        self.by_session.check(&digest(folded.as_bytes()))
+    }
+
     /// Lets an attempt through that names nobody: the set-up link.
     ///
     /// # Errors
@@ -82,6 +109,8 @@ impl Brakes {
         self.by_address_and_name.forget_idle();
         self.by_name.forget_idle();
         self.by_device.forget_idle();
+        self.by_code.forget_idle();
+        self.by_session.forget_idle();
     }
 }
 

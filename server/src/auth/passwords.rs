@@ -26,6 +26,10 @@ pub(super) const MIN_PASSWORD_CHARS: usize = 10;
 /// Longest password, in characters: enough for any sentence, and bounded.
 pub(super) const MAX_PASSWORD_CHARS: usize = 256;
 
+/// Least score of `zxcvbn`, which knows the most common passwords, names, words, keyboards and dates: more than 10^8 guesses.
+/// Strangers have 14,400 a day (`brakes.rs`).
+const LEAST_SCORE: zxcvbn::Score = zxcvbn::Score::Three;
+
 /// Hashes and verifies passwords.
 pub(super) struct Passwords {
     strangers: Pool,
@@ -74,8 +78,8 @@ impl Passwords {
         Self { strangers: Pool::new(AT_ONCE), known: Pool::new(KNOWN_AT_ONCE) }
     }
 
-    /// The PHC text of a password that is long enough.
-    pub(super) async fn hash(&self, password: &str) -> Result<String, Refused> {
+    /// The PHC text of a password that is long enough and not easily guessed, also by those who know `name`.
+    pub(super) async fn hash(&self, password: &str, name: &str) -> Result<String, Refused> {
         let count = password.chars().count();
         if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&count) {
             let remedy = format!("send {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters");
@@ -85,14 +89,25 @@ impl Passwords {
             };
             return Err(Invalid::new("password", rule, format!("is {count} characters long"), remedy).into());
         }
-        let password = password.to_owned();
+        let (password, name) = (password.to_owned(), name.to_owned());
         // Nobody sets a password who has not shown who they are.
-        let hashed =
-            self.known.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
-        hashed.await?.map_err(|error| {
-            tracing::error!(%error, "argon2 refused a password");
-            Refused::Busy
-        })
+        let hashed = self.known.run(move || {
+            if zxcvbn::zxcvbn(&password, &[name.as_str(), "bareme", "barème"]).score() < LEAST_SCORE {
+                return Ok(None);
+            }
+            Argon2::default().hash_password(password.as_bytes()).map(|hash| Some(hash.to_string()))
+        });
+        match hashed.await? {
+            Ok(Some(hash)) => Ok(hash),
+            Ok(None) => {
+                let remedy = "send several words that do not belong together, or a made-up password";
+                Err(Invalid::new("password", Rule::WeakPassword, "is among the first that are guessed", remedy).into())
+            }
+            Err(error) => {
+                tracing::error!(%error, "argon2 refused a password");
+                Err(Refused::Busy)
+            }
+        }
     }
 
     /// Whether a password fits a hash; without one it costs the same and is wrong.
@@ -124,18 +139,45 @@ mod tests {
     #[tokio::test]
     async fn a_password_fits_its_own_hash_only() {
         let passwords = Passwords::new();
-        let hash = passwords.hash("un mot de passe").await.unwrap();
+        let hash = passwords.hash("un mot de passe", "max").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(passwords.verify("un mot de passe", Some(hash.clone()), Caller::Known).await.unwrap());
         assert!(!passwords.verify("un mot de passé", Some(hash), Caller::Stranger).await.unwrap());
         assert!(!passwords.verify("un mot de passe", None, Caller::Stranger).await.unwrap());
-        assert!(matches!(passwords.hash("court").await, Err(Refused::Invalid(_))));
+        assert!(matches!(passwords.hash("court", "max").await, Err(Refused::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_guessed_first_is_no_password_and_what_people_make_up_is() {
+        let passwords = Passwords::new();
+        let weak = [
+            "1234567890",
+            "password123",
+            "motdepasse1",
+            "qwertyuiop",
+            "azertyuiop",
+            "aaaaaaaaaaaa",
+            "iloveyou12",
+            "P@ssw0rd123",
+            "baremebareme",
+            "maximilien1",
+            "01/01/1990!",
+            "abcdefghijkl",
+        ];
+        for password in weak {
+            let refused = passwords.hash(password, "maximilien").await;
+            let Err(Refused::Invalid(invalid)) = refused else { panic!("{password}: {refused:?}") };
+            assert_eq!(invalid.rule.word(), "weak_password", "{password}");
+        }
+        for password in ["un mot de passe", "une phrase assez longue", "tqk7-m3np-w8xz-h5vd", "jeudi-crêpe-vélo-7"] {
+            assert!(passwords.hash(password, "maximilien").await.is_ok(), "{password}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_crowd_of_attempts_is_refused_as_busy_and_the_queue_empties_again() {
         let passwords = Arc::new(Passwords::new());
-        let hash = passwords.hash("un mot de passe").await.unwrap();
+        let hash = passwords.hash("un mot de passe", "max").await.unwrap();
         let attempt = || {
             let (passwords, hash) = (passwords.clone(), hash.clone());
             tokio::spawn(async move { passwords.verify("x", Some(hash), Caller::Stranger).await })

@@ -28,6 +28,17 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Without characters that look like others.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// Letters of a readable secret: 80 bits.
+pub const READABLE_LETTERS: usize = 16;
+
+/// A secret that people can type: 80 random bits in four groups of letters and digits.
+pub fn readable() -> String {
+    let letters: Vec<u8> = random().iter().take(READABLE_LETTERS).map(|byte| LETTERS[usize::from(byte % 32)]).collect();
+    letters.chunks(4).map(|group| String::from_utf8_lossy(group).into_owned()).collect::<Vec<_>>().join("-")
+}
+
 /// 32 random bytes from a cryptographic generator seeded by the system.
 pub fn random() -> [u8; 32] {
     rand::random()

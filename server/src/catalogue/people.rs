@@ -6,7 +6,7 @@ use super::{Catalogue, MAX_ACCOUNTS, MAX_SESSIONS, MAX_TOKENS, Refused, Result};
 use crate::domain::key::fold_key;
 use crate::domain::rule::Rule;
 use crate::domain::{Invalid, checked_text};
-use crate::store::{RecordKey, RecordKind, Swap};
+use crate::store::{RecordKey, RecordKind, StoreError, Swap};
 
 /// Longest name of an account, in characters.
 const MAX_ACCOUNT_NAME_CHARS: usize = 64;
@@ -21,6 +21,75 @@ pub enum Role {
     Moderator,
 }
 
+/// What a token may do. Accounts may do what their role says.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Read what admins and moderators see.
+    Read,
+    /// Drive lives: open, next, close, reopen.
+    Drive,
+    /// Change channels, jeux, baremes, lives and overlay keys, and export notes.
+    Manage,
+    /// Accounts, tokens, sessions and the audit log. Never implied: it has to be asked for.
+    Accounts,
+}
+
+impl Role {
+    /// What an account of this role may do.
+    pub const fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Admin => &[Scope::Read, Scope::Drive, Scope::Manage, Scope::Accounts],
+            Self::Moderator => &[Scope::Read, Scope::Drive],
+        }
+    }
+
+    /// What a token of this role may do: as an account, but for accounts.
+    pub const fn token_scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Admin => &[Scope::Read, Scope::Drive, Scope::Manage],
+            Self::Moderator => self.scopes(),
+        }
+    }
+}
+
+/// The second factor of an account: an authenticator app, and codes for when it is gone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondFactor {
+    /// The secret that the app shares, in base32.
+    pub secret: String,
+    /// When it was set up, microseconds since 1970.
+    pub since_us: u64,
+    /// The newest step of 30 s whose code was used.
+    pub last_step: u64,
+    /// Hashes of the recovery codes that are left.
+    pub recovery: Vec<String>,
+}
+
+/// A second factor that is being set up.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingFactor {
+    /// The secret, in base32.
+    pub secret: String,
+    /// When it was begun, microseconds since 1970.
+    pub at_us: u64,
+}
+
+// Neither may reach a log by accident.
+impl std::fmt::Debug for SecondFactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecondFactor(…)")
+    }
+}
+
+impl std::fmt::Debug for PendingFactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PendingFactor(…)")
+    }
+}
+
 /// An account, stored under its folded name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -32,6 +101,12 @@ pub struct Account {
     pub password_hash: String,
     /// When it was made, microseconds since 1970.
     pub created_at_us: u64,
+    /// Its second factor, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
+    /// The one that is being set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_factor: Option<PendingFactor>,
 }
 
 /// An API token, stored under its hash.
@@ -40,9 +115,22 @@ pub struct Token {
     /// What it is for.
     pub name: String,
     /// What it may do.
-    pub role: Role,
+    pub scopes: Vec<Scope>,
     /// When it was made, microseconds since 1970.
     pub created_at_us: u64,
+    /// When it ends, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_us: Option<u64>,
+    /// Id of the token that made it, and that it ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
+}
+
+impl Token {
+    /// Whether its time is over.
+    pub fn is_over(&self, now_us: u64) -> bool {
+        self.expires_at_us.is_some_and(|end| end <= now_us)
+    }
 }
 
 /// A browser session, stored under the hash of its id.
@@ -54,6 +142,8 @@ pub struct Session {
     pub created_at_us: u64,
     /// When it was used last, to the hour.
     pub seen_at_us: u64,
+    /// When the password was last given, microseconds since 1970.
+    pub confirmed_at_us: u64,
 }
 
 fn account_key(folded: &str) -> RecordKey {
@@ -132,18 +222,18 @@ impl Catalogue {
         }
     }
 
-    /// Replaces the password hash of an account.
+    /// Changes an account; returns it as it is then, and what `change` said.
     ///
     /// # Errors
-    /// When there is no such account.
-    pub async fn set_password_hash(&self, name: &str, hash: &str) -> Result<()> {
-        let change = |account: &mut Account| -> Result<()> {
-            hash.clone_into(&mut account.password_hash);
-            Ok(())
-        };
+    /// When there is no such account, and what `change` refuses.
+    pub async fn change_account<R: Send, E: From<Refused> + From<StoreError> + Send>(
+        &self,
+        name: &str,
+        change: impl FnMut(&mut Account) -> std::result::Result<R, E> + Send,
+    ) -> std::result::Result<(Account, R), E> {
         let changed = self.records.update(&account_key(&fold_key(name)), change).await?;
-        changed.ok_or_else(|| unknown_account(name))??;
-        Ok(())
+        let (row, answer) = changed.ok_or_else(|| unknown_account(name))??;
+        Ok((row.value, answer))
     }
 
     /// Deletes an account, unless it is the last admin.
@@ -200,16 +290,28 @@ impl Catalogue {
         }
     }
 
-    /// Revokes a token.
+    /// Revokes a token, and those that were made with it; returns the ids of all.
     ///
     /// # Errors
     /// When there is no such token.
-    pub async fn delete_token(&self, hash: &str) -> Result<()> {
-        if self.token(hash).await?.is_none() {
+    pub async fn delete_token(&self, hash: &str) -> Result<Vec<String>> {
+        let tokens = self.tokens().await?;
+        if !tokens.iter().any(|(id, _)| id == hash) {
             return Err(Refused::unknown("unknown_token", "there is no such token"));
         }
-        self.remove(&token_key(hash)).await?;
-        self.revoked().await
+        let mut gone = vec![hash.to_owned()];
+        let mut next = 0;
+        while let Some(maker) = gone.get(next).cloned() {
+            let of_maker = tokens.iter().filter(|(_, token)| token.made_by.as_deref() == Some(&maker));
+            gone.extend(of_maker.map(|(id, _)| id.clone()));
+            next += 1;
+        }
+        // The youngest first: what a crash leaves behind still has its maker, and goes with it the next time.
+        for id in gone.iter().rev() {
+            self.remove(&token_key(id)).await?;
+        }
+        self.revoked().await?;
+        Ok(gone)
     }
 
     /// Every session with its hash, oldest first.
@@ -240,6 +342,19 @@ impl Catalogue {
             Swap::Done(_) => Ok(()),
             Swap::Conflict(_) => Err(Refused::raced("the session")),
         }
+    }
+
+    /// Remembers that the password was given again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn confirm_session(&self, hash: &str, now_us: u64) -> Result<()> {
+        let change = |session: &mut Session| -> Result<()> {
+            session.confirmed_at_us = session.confirmed_at_us.max(now_us);
+            Ok(())
+        };
+        self.records.update(&session_key(hash), change).await?.transpose()?;
+        Ok(())
     }
 
     /// Remembers that a session was used.

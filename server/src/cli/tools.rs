@@ -8,14 +8,17 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Failure, TokenCommand, announce, open_cluster, open_file, store_failure};
+use crate::audit::{Audit, Entry};
 use crate::auth::Auth;
-use crate::catalogue::{Catalogue, Refused};
+use crate::catalogue::{Catalogue, Refused, Token};
 use crate::cluster::env::Env;
+use crate::http::admin::audit::time_of;
 use crate::records::Records;
 use crate::settings::{Settings, SettingsError, Shown, StoreKind};
 use crate::store::cql::CqlStore;
 use crate::store::sqlite::SqliteStore;
 
+const DAY_US: u64 = 24 * 3_600 * 1_000_000;
 /// How long a health check may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -32,7 +35,7 @@ pub(super) fn print_settings(shown: &[Shown]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused(refused: Refused) -> Failure {
+pub(super) fn refused(refused: Refused) -> Failure {
     match refused {
         Refused::Store(error) => Failure::running(error.source.to_string()),
         other => Failure::running(other.to_string()),
@@ -53,21 +56,30 @@ pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result
             .into());
         }
     };
-    let catalogue = Catalogue::new(Records::new(store));
+    let records = Records::new(store);
+    let (catalogue, audit, now_us) = (Catalogue::new(records.clone()), Audit::new(records), Env::system().now_us());
     let mut out = Vec::new();
     match command {
-        TokenCommand::New { name, role } => {
-            let auth = Auth::new(catalogue);
-            let (_, _, secret) = auth.new_token(&name, role, Env::system().now_us()).await.map_err(refused)?;
+        TokenCommand::New { name, role, scope, days } => {
+            let scopes = role.map_or(scope, |role| role.token_scopes().to_vec());
+            let expires_at_us = days.map(|days| now_us.saturating_add(days * DAY_US));
+            let new = Token { name: name.clone(), scopes, created_at_us: now_us, expires_at_us, made_by: None };
+            let (_, _, secret) = Auth::new(catalogue).make_token(new).await.map_err(refused)?;
+            audit.keep(Entry::of_command(now_us, "create_token", &[("name", name.as_str())])).await;
             writeln!(out, "{}", secret.reveal())?;
         }
         TokenCommand::List => {
             for (id, token) in catalogue.tokens().await.map_err(refused)? {
-                let role = format!("{:?}", token.role).to_lowercase();
-                writeln!(out, "{id}  {role:<9}  {}", token.name)?;
+                let scopes: Vec<_> = token.scopes.iter().map(|scope| format!("{scope:?}").to_lowercase()).collect();
+                let end = token.expires_at_us.map(|end| format!("until {}  ", time_of(end))).unwrap_or_default();
+                // The name comes last: it may have spaces.
+                writeln!(out, "{id}  {:<17}  {end}{}", scopes.join(","), token.name)?;
             }
         }
-        TokenCommand::Revoke { id } => catalogue.delete_token(&id).await.map_err(refused)?,
+        TokenCommand::Revoke { id } => {
+            catalogue.delete_token(&id).await.map_err(refused)?;
+            audit.keep(Entry::of_command(now_us, "delete_token", &[("token_id", id.as_str())])).await;
+        }
     }
     std::io::stdout().write_all(&out)?;
     Ok(())

@@ -184,6 +184,24 @@ rules! {
     SetupRequired = "setup_required";
     /// Only an admin may.
     AdminOnly = "admin_only";
+    /// The token was not made for this.
+    ScopeMissing = "scope_missing";
+    /// Only a person who is signed in may, no token.
+    PersonOnly = "person_only";
+    /// The password has to be given again first.
+    ConfirmRequired = "confirm_required" { max_s: u64 };
+    /// It is not the password of the account.
+    WrongPassword = "wrong_password";
+    /// The password is too easy to guess.
+    WeakPassword = "weak_password";
+    /// The account has a second factor, and its code was not sent.
+    CodeRequired = "code_required";
+    /// The code is wrong, or was used already.
+    WrongCode = "wrong_code";
+    /// The account has a second factor already.
+    FactorIsOn = "factor_is_on";
+    /// The account has no second factor.
+    FactorIsOff = "factor_is_off";
     /// The CSRF token is missing or wrong.
     Csrf = "csrf";
     /// A page of another site sent it.

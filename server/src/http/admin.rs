@@ -1,8 +1,9 @@
 //! Everything the admin page does: each action is one call, with a token or with the page's session.
 //!
-//! **Invariant**: every handler begins with [`crate::auth::require`], before it reads the body, so that nobody who may
+//! **Invariant**: every handler begins with [`crate::auth::require`] or its kin, before it reads the body, so that nobody who may
 //! not do something learns whether they asked for it well. Signing in is an exception, and so are the ready-made baremes.
 
+pub(crate) mod audit;
 mod baremes;
 mod channels;
 mod drive;
@@ -10,6 +11,7 @@ mod jeux;
 mod keys;
 mod lives;
 mod people;
+mod second_factor;
 mod session;
 mod test_mode;
 
@@ -24,6 +26,8 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
     drive::configure(config);
     test_mode::configure(config);
     people::configure(config);
+    second_factor::configure(config);
+    audit::configure(config);
 }
 
 /// `null` and absent are different things in a change: this tells an explicit `null` (`Some(None)`) from absence.

@@ -11,6 +11,7 @@ mod votes;
 use serde::Serialize;
 
 pub(crate) use export::lines;
+pub(crate) use qr::qr_svg;
 pub use results::{JeuResult, Results};
 pub(crate) use results::{results_from, table_of};
 

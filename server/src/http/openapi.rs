@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the handlers, and the page to read it: Swagger UI out of the binary, no network.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::http::{Method, header};
@@ -54,6 +55,7 @@ struct Base;
 pub struct Api {
     json: Bytes,
     paths: Vec<(Vec<Segment>, Vec<Method>)>,
+    ids: HashMap<(Method, String), String>,
 }
 
 enum Segment {
@@ -94,24 +96,31 @@ impl Api {
         let app = App::new().into_utoipa_app().openapi(Base::openapi()).configure(configure_api);
         let (_, mut document) = app.split_for_parts();
         complete(&mut document);
-        let mut paths = Vec::new();
+        let (mut paths, mut ids) = (Vec::new(), HashMap::new());
         for (path, item) in &mut document.paths.paths {
-            let methods = operations(item)
-                .into_iter()
-                .filter(|(_, operation)| operation.is_some())
-                .filter_map(|(name, _)| Method::from_bytes(name.to_uppercase().as_bytes()).ok());
-            let methods: Vec<_> = methods.collect();
+            let mut methods = Vec::new();
+            for (name, operation) in operations(item) {
+                let Some(operation) = operation else { continue };
+                let Ok(method) = Method::from_bytes(name.to_uppercase().as_bytes()) else { continue };
+                ids.insert((method.clone(), path.clone()), operation.operation_id.clone().unwrap_or_default());
+                methods.push(method);
+            }
             paths.push((path.split('/').map(Segment::of).collect(), methods));
         }
         let json = PATTERNS.iter().fold(document.to_json().unwrap_or_default(), |json, (name, pattern)| {
             json.replace(&format!("\"{name}\""), &serde_json::Value::from(*pattern).to_string())
         });
-        Arc::new(Self { json: Bytes::from(json), paths })
+        Arc::new(Self { json: Bytes::from(json), paths, ids })
     }
 
     /// The document.
     pub fn json(&self) -> Bytes {
         self.json.clone()
+    }
+
+    /// The `operationId` of a method of a path, as the document writes the path.
+    pub fn operation(&self, method: &Method, path: &str) -> Option<&str> {
+        self.ids.get(&(method.clone(), path.to_owned())).map(String::as_str)
     }
 
     /// The methods that a path has.
@@ -230,6 +239,7 @@ mod tests {
     fn a_path_knows_its_methods() {
         let api = Api::collect();
         assert_eq!(api.methods("/api/note"), [Method::POST]);
+        assert_eq!(api.operation(&Method::DELETE, "/api/admin/channels/{channel}"), Some("delete_channel"));
         let channel = api.methods("/api/admin/channels/demo");
         assert_eq!(channel, [Method::DELETE, Method::GET, Method::PATCH]);
         assert_eq!(api.methods("/api/v1/monitoring/websocket/stats"), [Method::GET]);

@@ -1,4 +1,5 @@
-//! Headers on every answer that keep browsers from doing more than the pages need.
+//! Headers on every answer that keep browsers from doing more than the pages need. Every answer passes here, so this is where
+//! the audit log gets its entries, too.
 
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _};
 
 use super::error::Problem;
-use super::{State, body, identity};
+use super::{State, audit, body, identity};
 use crate::app::connections::{Connection, Place};
 use crate::metrics::{CONNECTIONS_REFUSED, HTTP_REQUESTS};
 use crate::ws::route::ADDRESS_WAIT_S;
@@ -110,6 +111,7 @@ pub async fn secure(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let _answering = connection.as_ref().map(|connection| connection.begin());
+    let is_kept = audit::is_kept(request.method(), request.path());
     let csp = policy(request.path());
     let is_api = request.path().starts_with("/api/");
     // Policies are for documents. A page asks for some thirty files, each with its head.
@@ -122,6 +124,10 @@ pub async fn secure(
         Ok(_place_until_answered) => next.call(request).await?.map_into_left_body(),
         Err(problem) => request.into_response(problem.error_response()).map_into_right_body(),
     };
+    if is_kept {
+        // In a box, because the other requests have no use for its room.
+        Box::pin(audit::keep(&response)).await;
+    }
     ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(connection) = connection {

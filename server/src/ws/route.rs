@@ -16,6 +16,7 @@ use super::session::{Role, Session};
 use super::sizes;
 use crate::auth::request::{admin_of, overlay_key};
 use crate::auth::{Opener, Via};
+use crate::catalogue::Scope;
 use crate::domain::key::Slug;
 use crate::domain::rule::Rule;
 use crate::http::AppState;
@@ -142,6 +143,10 @@ async fn connect(
         AskedRole::Admin => {
             let revoked = revocations();
             let principal = admin_of(&state, &request).await?;
+            if !principal.may(Scope::Read) {
+                let (reason, remedy) = ("the token was made without `read`", "make one that may read");
+                return Err(Problem::forbidden(Rule::ScopeMissing, reason, remedy));
+            }
             let opener = if principal.via == Via::Token { Opener::Token } else { Opener::Session };
             let held = state.auth.hold(&principal.credential, opener);
             (Role::Admin, Some(Credential { held, revoked }), None)

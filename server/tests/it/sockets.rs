@@ -324,7 +324,7 @@ async fn a_socket_of_a_session_whose_time_is_over_is_closed() {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
     let (server, channel) = demo(&dir).await;
-    let account = json!({"name": "zoe", "password": "un mot de passe", "role": "admin"});
+    let account = json!({"name": "zoe", "password": "un mot de passe", "role": "moderator"});
     studio.post(&server, "/api/admin/accounts", account).await;
     let login = json!({"name": "zoe", "password": "un mot de passe"});
     let signed_in = async || {

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use crate::harness::{Server, client, run};
 use crate::wire::Page;
 
-/// Somebody with an admin's token.
+/// What a token may do that may do everything.
+const ALL: &str = "read,drive,manage,accounts";
+
+/// Somebody with a token that may do everything.
 pub(crate) struct Studio {
     token: String,
 }
@@ -25,7 +28,7 @@ impl Studio {
     }
 
     fn with(place: [&str; 2]) -> Self {
-        let made = run(&["token", "new", "--name", "it", "--role", "admin", place[0], place[1]]);
+        let made = run(&["token", "new", "--name", "it", "--scope", ALL, place[0], place[1]]);
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         Self::of(&made.stdout)
     }

@@ -90,6 +90,24 @@ export default [
     await peopled(page);
     for (const summary of await page.locator("admin-access summary").all()) await summary.click();
   }),
+  tab("admin-access-factor", "access", DOCK, voted, async (page) => {
+    const factor = page.locator("admin-factor");
+    await factor.locator("button").first().click();
+    const again = page.locator("dialog.confirm[open]");
+    await factor.locator(".factor__qr").or(again).waitFor();
+    // Scenes share a session, which may have been there for long.
+    if (await again.isVisible()) {
+      await again.locator("[name=password]").fill("une phrase assez longue");
+      await again.locator("[type=submit]").click();
+    }
+    await factor.locator(".factor__qr").waitFor();
+  }),
+  tab("admin-confirm", "access", DOCK, voted, async (page) => {
+    const problem = { status: 403, code: "confirm_required", rule: "confirm_required", params: { max_s: 600 }, reason: "x", remedy: "x" };
+    await page.route("**/api/admin/second-factor", (route) => route.request().method() === "POST" ? route.fulfill({ status: 403, contentType: "application/problem+json", body: JSON.stringify(problem) }) : route.fallback());
+    await page.locator("admin-factor button").first().click();
+    await page.locator("dialog.confirm[open]").waitFor();
+  }),
   tab("admin-access-moderator", "access", DOCK, voted, (page) => page.locator(".person__role").waitFor(), { role: "moderator" }),
   {
     name: "results-page",

@@ -18,8 +18,7 @@ export const order = (page) => page.locator(".programme__name").allTextContents(
 export async function openConsole(server, browser, slug, { role = "admin", origin = server.origin, viewport = DOCK, locale = "fr-FR", prepare = async () => {}, isWaited = true, ...more } = {}) {
   server.people ??= new Map();
   const name = `test-${role}`;
-  if (!server.people.has(role)) server.people.set(role, server.api("POST", "admin/accounts", { name, password: PASSWORD, role }));
-  await server.people.get(role);
+  if (!server.people.has(role)) server.people.set(role, server.streamer("add", name, "--role", role, { password: PASSWORD }));
   const context = await browser.newContext({ viewport, locale, ...more });
   // As a browser that has signed in before: others share a small bucket of tries.
   server.devices ??= new Map();

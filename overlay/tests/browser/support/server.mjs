@@ -47,7 +47,7 @@ export class Server {
     delete server.env.BAREME_BIN;
     server.origin = `http://127.0.0.1:${server.port}`;
     if (withToken) {
-      const made = execFileSync(BINARY, ["token", "new", "--name", "tests", "--role", "admin"], { env: server.env });
+      const made = execFileSync(BINARY, ["token", "new", "--name", "tests", "--scope", "read,drive,manage,accounts"], { env: server.env });
       server.token = made.toString().trim();
     }
     await server.run();
@@ -95,6 +95,14 @@ export class Server {
     const text = await response.text();
     assert.ok(response.ok, `${method} ${rest}: ${response.status} ${text}`);
     return text === "" ? null : JSON.parse(text);
+  }
+
+  /** What `bareme streamer` prints: accounts of admins are made by people, and this is one. */
+  streamer(...words) {
+    const [password] = words.filter((word) => typeof word === "object").map(({ password }) => password);
+    const typed = words.filter((word) => typeof word === "string");
+    const file = password === undefined ? [] : ["--password-file", "-"];
+    return execFileSync(BINARY, ["streamer", ...typed, ...file], { env: this.env, input: password ?? "", stdio: ["pipe", "pipe", "ignore"] }).toString().trim();
   }
 
   /** A channel with a live on air, and an overlay key. */

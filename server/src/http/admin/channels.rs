@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::error::Problem;
-use super::super::{State, body, identity, slug_of};
+use super::super::{State, audit, body, identity, slug_of};
 use crate::auth::require;
 use crate::catalogue::{ChannelEdit, Role};
 use crate::domain::channel::Channel;
@@ -94,6 +94,7 @@ async fn create_channel(
 ) -> Result<HttpResponse, Problem> {
     require(&state, &request, Role::Admin).await?;
     let body: NewChannelBody = body::json(&request, &mut payload).await?;
+    audit::about(&request, "channel", &body.slug);
     let channel = state.catalogue.create_channel(Slug::new(&body.slug)?, &body.title, state.now_us()).await?;
     state.channel_changed(&channel.slug).await;
     Ok(HttpResponse::Created().json(info(&state, &request, channel)))

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
 
 use super::super::error::Problem;
-use super::super::{State, body, identity, slug_of};
+use super::super::{State, audit, body, identity, slug_of};
 use crate::auth::require;
 use crate::catalogue::{OverlayKey, Role};
 use crate::domain::key::Slug;
@@ -82,6 +82,7 @@ async fn create_overlay_key(
     let slug = slug_of(&channel)?;
     let body: NewKeyBody = body::optional_json(&request, &mut payload).await?;
     let name = body.name.unwrap_or_else(|| "overlay".to_owned());
+    audit::about(&request, "name", &name);
     let made = state.auth.new_overlay_key(&slug, &name, state.now_us()).await?;
     state.hub.lists_changed(&slug);
     Ok(HttpResponse::Created().json(info(&state, &request, &slug, made)))

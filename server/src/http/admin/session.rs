@@ -6,10 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 
 use super::super::error::{Problem, ProblemBody};
-use super::super::{State, body, identity};
+use super::super::{State, audit, body, identity};
 use crate::auth::secrets::csrf_of;
-use crate::auth::{Door, SignedIn, Via, admin_of, check_same_site, require};
-use crate::catalogue::Role;
+use crate::auth::{Door, Principal, SignedIn, Via, admin_of, check_same_site, require, require_person, require_scope};
+use crate::catalogue::{Role, Scope};
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +34,20 @@ struct LoginBody {
     /// Its password.
     #[schema(max_length = 256, format = Password)]
     password: String,
+    /// The six digits of the second factor, or a recovery code; left out by accounts without one.
+    #[schema(max_length = 64)]
+    code: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConfirmBody {
+    /// The password of the account that is signed in.
+    #[schema(max_length = 256, format = Password)]
+    password: String,
+    /// The six digits of its second factor, or a recovery code.
+    #[schema(max_length = 64)]
+    code: Option<String>,
 }
 
 /// Who is signed in.
@@ -41,29 +55,47 @@ struct LoginBody {
 struct SessionInfo {
     /// Name of the account, or of the token.
     name: String,
-    /// What it may do.
+    /// What it may do, in one word.
     role: Role,
+    /// What it may do.
+    scopes: Vec<Scope>,
+    /// Whether the account has a second factor; false for tokens.
+    has_second_factor: bool,
     /// For the header `X-CSRF-Token` of unsafe requests; null for tokens, which need none.
     csrf: Option<String>,
 }
 
 pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
-    config.service(set_up).service(log_in).service(log_out).service(current_session);
+    config.service(set_up).service(log_in).service(log_out).service(confirm).service(current_session);
 }
 
 fn door<'a>(state: &State, request: &HttpRequest, device: Option<&'a Cookie<'_>>) -> Door<'a> {
     Door { client: identity::client_key(&state.settings, request), device: device.map(Cookie::value) }
 }
 
-fn signed_in(state: &State, signed: SignedIn, mut response: actix_web::HttpResponseBuilder) -> HttpResponse {
+fn signed_in(
+    state: &State,
+    signed: SignedIn,
+    mut response: actix_web::HttpResponseBuilder,
+) -> Result<HttpResponse, Problem> {
     for session in &signed.ended {
         state.hub.revoke(session);
     }
     let csrf = Some(csrf_of(signed.session.reveal()));
-    response
-        .cookie(identity::session_cookie(&state.settings, signed.session.reveal()))
-        .cookie(identity::device_cookie(&state.settings, signed.device))
-        .json(SessionInfo { name: signed.name, role: signed.role, csrf })
+    let session = identity::session_cookie(&state.settings, signed.session.reveal());
+    let device = identity::device_cookie(&state.settings, signed.device);
+    let mut response = response.json(SessionInfo {
+        name: signed.name,
+        role: signed.role,
+        scopes: signed.role.scopes().to_vec(),
+        has_second_factor: signed.has_second_factor,
+        csrf,
+    });
+    // One after the other: scripts take the first for the session.
+    for cookie in [session, device] {
+        response.add_cookie(&cookie).map_err(Problem::internal)?;
+    }
+    Ok(response)
 }
 
 /// Makes the first account
@@ -79,14 +111,17 @@ fn signed_in(state: &State, signed: SignedIn, mut response: actix_web::HttpRespo
 async fn set_up(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
     check_same_site(&state.settings, &request)?;
     let body: SetupBody = body::json(&request, &mut payload).await?;
+    audit::tried(&request, &body.name);
     let device = request.cookie(identity::device_cookie_name(&state.settings));
     let door = door(&state, &request, device.as_ref());
     let signed = state.auth.set_up(door, &body.token, &body.name, &body.password, state.now_us()).await?;
     tracing::info!(account = %signed.name, "the first account was made");
-    Ok(signed_in(&state, signed, HttpResponse::Created()))
+    signed_in(&state, signed, HttpResponse::Created())
 }
 
 /// Signs in
+///
+/// An account with a second factor answers 403 `code_required` to the right password without a code.
 #[utoipa::path(tag = "people", request_body = LoginBody, responses(
     (status = 200, description = "Signed in", body = SessionInfo),
     (status = 401, description = "Wrong name or password",
@@ -97,10 +132,11 @@ async fn set_up(state: State, request: HttpRequest, mut payload: web::Payload) -
 async fn log_in(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
     check_same_site(&state.settings, &request)?;
     let body: LoginBody = body::json(&request, &mut payload).await?;
+    audit::tried(&request, &body.name);
     let device = request.cookie(identity::device_cookie_name(&state.settings));
     let door = door(&state, &request, device.as_ref());
-    let signed = state.auth.log_in(door, &body.name, &body.password, state.now_us()).await?;
-    Ok(signed_in(&state, signed, HttpResponse::Ok()))
+    let signed = state.auth.log_in(door, &body.name, &body.password, body.code.as_deref(), state.now_us()).await?;
+    signed_in(&state, signed, HttpResponse::Ok())
 }
 
 /// Signs out
@@ -125,14 +161,32 @@ async fn log_out(state: State, request: HttpRequest) -> Result<HttpResponse, Pro
     Ok(HttpResponse::NoContent().cookie(identity::no_session_cookie(&state.settings)).finish())
 }
 
+/// Gives the password again
+///
+/// For ten minutes after it, as after signing in, this session may change accounts and tokens.
+#[utoipa::path(tag = "people", request_body = ConfirmBody, responses(
+    (status = 204, description = "Confirmed"),
+    (status = 429, description = "Too many attempts",
+        body = ProblemBody<'static>, content_type = "application/problem+json")))]
+#[post("/api/admin/confirm")]
+async fn confirm(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
+    let principal = require_scope(&state, &request, Scope::Read).await?;
+    require_person(&principal)?;
+    let body: ConfirmBody = body::json(&request, &mut payload).await?;
+    let (session, name, code) = (&principal.credential, &principal.name, body.code.as_deref());
+    state.auth.confirm(session, name, &body.password, code, state.now_us()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 /// Who is signed in
 #[utoipa::path(tag = "people", responses((status = 200, description = "Somebody", body = SessionInfo)))]
 #[get("/api/admin/session")]
 async fn current_session(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let principal = admin_of(&state, &request).await?;
-    let csrf = match principal.via {
-        Via::Session { csrf } => Some(csrf),
-        Via::Token => None,
+    let (csrf, has_second_factor) = match principal.via {
+        Via::Session { csrf, has_second_factor, .. } => (Some(csrf), has_second_factor),
+        Via::Token => (None, false),
     };
-    Ok(HttpResponse::Ok().json(SessionInfo { name: principal.name, role: principal.role, csrf }))
+    let Principal { name, role, scopes, .. } = principal;
+    Ok(HttpResponse::Ok().json(SessionInfo { name, role, scopes, has_second_factor, csrf }))
 }

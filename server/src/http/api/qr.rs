@@ -30,9 +30,7 @@ pub(super) async fn channel_qr(
     let slug = slug_of(&channel)?;
     state.catalogue.channel(&slug).await?;
     let url = format!("{}/{slug}", identity::public_base(&state.settings, &request));
-    // Medium error correction: a code on a stream is scaled and compressed.
-    let code = QRBuilder::new(url).ecl(ECL::M).build().map_err(|error| Problem::internal(format!("{error:?}")))?;
-    let svg = svg(&code);
+    let svg = qr_svg(&url)?;
     let digest: [u8; 32] = Sha256::digest(svg.as_bytes()).into();
     let etag = EntityTag::new_strong(encode(&digest[..12]));
     let known = match IfNoneMatch::parse(&request) {
@@ -47,6 +45,16 @@ pub(super) async fn channel_qr(
         .insert_header(header::ETag(etag))
         .insert_header(CacheControl(vec![shared, CacheDirective::MaxAge(MAX_AGE_S)]));
     Ok(if known { response.finish() } else { response.content_type("image/svg+xml").body(svg) })
+}
+
+/// A text as a QR code, SVG.
+///
+/// # Errors
+/// 500 when it is too long.
+pub(crate) fn qr_svg(text: &str) -> Result<String, Problem> {
+    // Medium error correction: a code on a stream is scaled and compressed.
+    let code = QRBuilder::new(text).ecl(ECL::M).build().map_err(|error| Problem::internal(format!("{error:?}")))?;
+    Ok(svg(&code))
 }
 
 /// The code as one path, a rectangle for each horizontal run of dark modules, one unit a module.

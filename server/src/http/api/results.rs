@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, live_of};
 use crate::auth::admin_of;
+use crate::catalogue::Scope;
 use crate::conductor::{ConductError, JeuNumbers};
 use crate::domain::bareme::{Critere, Scale};
 use crate::domain::live::{Live, LiveId, LiveStatus};
@@ -67,7 +68,8 @@ pub struct JeuResult {
 /// Who asks for numbers: admins see everything, everybody else what the live shows.
 pub(super) async fn audience_of(state: &State, request: &HttpRequest) -> Result<Audience, Problem> {
     match admin_of(state, request).await {
-        Ok(_) => Ok(Audience::Admin),
+        Ok(principal) if principal.may(Scope::Read) => Ok(Audience::Admin),
+        Ok(_) => Ok(Audience::Public),
         // A token that is sent and wrong is a mistake worth telling; an old session is just nobody.
         Err(problem) if request.headers().contains_key(header::AUTHORIZATION) => Err(problem),
         Err(_) => Ok(Audience::Public),

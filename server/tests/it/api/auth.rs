@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 use super::support::{Server, read, refused};
 
 /// A browser: a cookie and a CSRF token.
-struct Browser {
-    cookie: String,
+pub(super) struct Browser {
+    pub(super) cookie: String,
     device: String,
     csrf: String,
 }
 
-const PASSWORD: &str = "un mot de passe";
+pub(super) const PASSWORD: &str = "un mot de passe";
 
-async fn set_up(server: &Server) -> Browser {
+pub(super) async fn set_up(server: &Server) -> Browser {
     let body = json!({"token": server.setup, "name": "Éloïse", "password": PASSWORD});
     let response = anonymous(server, "/api/admin/setup", &body).await;
     assert_eq!(response.status(), 201);
     browser(response).await
 }
 
-async fn anonymous(server: &Server, path: &str, body: &Value) -> reqwest::Response {
+pub(super) async fn anonymous(server: &Server, path: &str, body: &Value) -> reqwest::Response {
     server.client.post(format!("{}{path}", server.base)).json(body).send().await.unwrap()
 }
 
-async fn browser(response: reqwest::Response) -> Browser {
+pub(super) async fn browser(response: reqwest::Response) -> Browser {
     let set: Vec<_> = response.headers().get_all(SET_COOKIE).iter().map(|set| set.to_str().unwrap()).collect();
     let given = |name: &str| {
         let set = set.iter().find(|set| set.starts_with(name)).unwrap_or_else(|| panic!("{name} in {set:?}"));
@@ -37,11 +37,28 @@ async fn browser(response: reqwest::Response) -> Browser {
     };
     let (cookie, device) = (given("bareme_session="), given("bareme_device="));
     let (_, body) = read(response).await;
-    assert_eq!((body["name"].as_str(), body["role"].as_str()), (Some("Éloïse"), Some("admin")));
     Browser { cookie, device, csrf: body["csrf"].as_str().unwrap().to_owned() }
 }
 
 impl Browser {
+    /// The cookie by which it is known after signing out.
+    pub(super) fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// What its requests carry.
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![("Cookie", self.cookie.clone()), ("X-CSRF-Token", self.csrf.clone())]
+    }
+
+    /// A request of this page; without a body where that is null.
+    pub(super) async fn send(&self, server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let request = server.client.request(method, format!("{}{path}", server.base));
+        let request = request.header("Cookie", &self.cookie).header("X-CSRF-Token", &self.csrf);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        read(request.send().await.unwrap()).await
+    }
+
     async fn post(&self, server: &Server, headers: &[(&str, &str)], slug: &str) -> (u16, Value) {
         let body = json!({"slug": slug, "title": "x"});
         let mut request = server.client.post(format!("{}/api/admin/channels", server.base)).json(&body);
@@ -180,7 +197,7 @@ async fn a_password_change_ends_the_other_sessions() {
     let second = browser(anonymous(&server, "/api/admin/login", &login).await).await;
     let change = server.client.put(format!("{}/api/admin/accounts/éloïse/password", server.base));
     let change = change.header("Cookie", &second.cookie).header("X-CSRF-Token", &second.csrf);
-    let change = change.json(&json!({"password": "un nouveau mot"})).send().await.unwrap();
+    let change = change.json(&json!({"password": "un nouveau mot", "current": PASSWORD})).send().await.unwrap();
     assert_eq!(change.status(), 204);
     refused(&first.session(&server).await, 401, "unauthorized", None);
     assert_eq!(second.session(&server).await.0, 200);
@@ -230,13 +247,14 @@ async fn a_missing_or_wrong_token_is_nobody_before_the_body_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_admin_account_stays() {
     let server = Server::start().await;
-    set_up(&server).await;
-    refused(&server.call(Method::DELETE, "/api/admin/accounts/eloise", None).await, 409, "conflict", None);
-    let (status, _) =
-        server.post("/api/admin/accounts", json!({"name": "bob", "password": PASSWORD, "role": "admin"})).await;
-    assert_eq!(status, 201);
+    let owner = set_up(&server).await;
+    let last = owner.send(&server, Method::DELETE, "/api/admin/accounts/eloise", Value::Null).await;
+    refused(&last, 409, "conflict", None);
+    let bob = |role: &str| json!({"name": "bob", "password": PASSWORD, "role": role});
+    assert_eq!(owner.send(&server, Method::POST, "/api/admin/accounts", bob("admin")).await.0, 201);
     let taken = json!({"name": "BOB", "password": PASSWORD, "role": "moderator"});
     refused(&server.post("/api/admin/accounts", taken).await, 409, "conflict", None);
-    assert_eq!(server.call(Method::DELETE, "/api/admin/accounts/eloise", None).await.0, 204);
-    refused(&server.call(Method::DELETE, "/api/admin/accounts/eloise", None).await, 404, "unknown_account", None);
+    let delete = |name: &str| format!("/api/admin/accounts/{name}");
+    assert_eq!(owner.send(&server, Method::DELETE, &delete("bob"), Value::Null).await.0, 204);
+    refused(&owner.send(&server, Method::DELETE, &delete("bob"), Value::Null).await, 404, "unknown_account", None);
 }

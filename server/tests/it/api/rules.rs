@@ -21,7 +21,7 @@ async fn a_wrong_field_names_its_rule_and_the_numbers_that_would_do() {
         critere.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         json!({"name": "x", "criteres": [critere]})
     };
-    let account = |name: &str, password: &str| json!({"name": name, "password": password, "role": "admin"});
+    let account = |name: &str, password: &str| json!({"name": name, "password": password, "role": "moderator"});
     for (path, body, word, params) in [
         (channels, json!({"slug": "a", "title": " "}), "required", json!({})),
         (channels, json!({"slug": "a"}), "required", json!({})),
@@ -43,6 +43,7 @@ async fn a_wrong_field_names_its_rule_and_the_numbers_that_would_do() {
         (baremes, critere(json!({"optional": "oui"})), "not_a_boolean", json!({})),
         (baremes, json!({"name": "x", "criteres": []}), "wrong_count", json!({"min": 1, "max": 12})),
         (accounts, account("zoé", "court"), "too_short", json!({"min": 10})),
+        (accounts, account("zoé", "motdepasse1"), "weak_password", json!({})),
         (accounts, account("<b>", "un mot de passe"), "not_a_name", json!({})),
     ] {
         let answer = server.post(path, body.clone()).await;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bareme::app::App;
-use bareme::catalogue::Role;
+use bareme::catalogue::{Role, Token};
+use bareme::http::State;
 use bareme::settings::Settings;
 use bareme::store::Store;
 use bareme::store::memory::MemoryStore;
@@ -18,6 +19,7 @@ pub(super) struct Server {
     pub(super) setup: String,
     pub(super) client: Client,
     store: Arc<MemoryStore>,
+    pub(super) state: State,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -53,11 +55,18 @@ impl Server {
         let app = App::build(settings, Arc::clone(&store) as Arc<dyn Store>, listener).await.unwrap();
         let state = app.state();
         let base = format!("http://localhost:{}", app.port());
-        let (_, _, token) = state.auth.new_token("test", Role::Admin, state.now_us()).await.unwrap();
+        let new = Token {
+            name: "test".to_owned(),
+            scopes: Role::Admin.scopes().to_vec(),
+            created_at_us: state.now_us(),
+            expires_at_us: None,
+            made_by: None,
+        };
+        let (_, _, token) = state.auth.make_token(new).await.unwrap();
         let setup = app.setup_secret().unwrap().reveal().to_owned();
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app.run(async { drop(stopped.await) }, std::future::pending()));
-        Self { base, token: token.reveal().to_owned(), setup, client: Client::new(), store, stop: Some(stop) }
+        Self { base, token: token.reveal().to_owned(), setup, client: Client::new(), store, state, stop: Some(stop) }
     }
 
     /// Sends JSON with the token; returns status and body.
