@@ -7,15 +7,14 @@
 import { retryDelayMs, verdictOnClose, STAGE_QUICK_FOR_MS, VIEWER_QUICK_FOR_MS } from "./backoff.js";
 import { ServerClock } from "./clock.js";
 import { Polling } from "./polling.js";
+import { Sender } from "./sender.js";
 import { Snapshot } from "./snapshot.js";
-import { Wishes } from "./wishes.js";
+import { isForAnotherTry, Wishes } from "./wishes.js";
 
 /** How long a handshake may take before another one is tried. */
 const HANDSHAKE_MS = 8_000;
 /** After a wake-up, how long a pong may take before the socket counts as dead. */
 const WAKE_PONG_MS = 2_500;
-/** A note without an answer for this long is sent again. */
-const REPLY_MS = 5_000;
 /** Handshakes that fail in a row before the page asks over HTTP as well. */
 const FAILURES_BEFORE_POLLING = 2;
 const TICK_MS = 1_000;
@@ -54,8 +53,7 @@ export class Connection {
     this.pings = new Map();
     this.pingId = 0;
     this.deadline = Infinity;
-    /** @type {Map<string, number>} when each wish was last sent, by `live/jeu/v` */
-    this.sentAt = new Map();
+    this.sender = new Sender((live, jeu) => this.wishes.get(live, jeu), (wish) => this.#transmit(wish));
     /** @type {string|undefined} token for browsers that keep no cookie */
     this.viewer = undefined;
     this.stopped = false;
@@ -85,6 +83,7 @@ export class Connection {
     clearInterval(this.ticker);
     clearTimeout(this.retry);
     this.polling?.stop();
+    this.sender.reset();
     this.tabs?.close();
     this.#detach();
   }
@@ -112,7 +111,7 @@ export class Connection {
    */
   want(live, jeu, scores) {
     const held = this.snapshot.mine.get(`${live}/${jeu}`)?.v ?? 0;
-    this.#send(this.wishes.want(live, jeu, scores, held));
+    this.sender.offer(this.wishes.want(live, jeu, scores, held));
     this.changed();
   }
 
@@ -139,7 +138,8 @@ export class Connection {
     this.deadline = Infinity;
     this.openedAt = Date.now();
     this.pings.clear();
-    this.sentAt.clear();
+    // While a page polls, its notes are on their way by another road.
+    if (this.snapshot.link !== "polling") this.sender.reset();
     const socket = new WebSocket(this.options.url);
     this.socket = socket;
     socket.onmessage = (event) => this.#hear(event.data);
@@ -205,15 +205,12 @@ export class Connection {
     const silentMs = now - this.heardAt;
     if (silentMs > 3 * this.pingIntervalMs || now > this.deadline) return this.#lose(SILENT);
     if (silentMs > this.pingIntervalMs && this.pings.size === 0) this.#ping();
-    this.#sendWishes();
+    this.sendWishes();
   }
 
-  /** Sends what is wanted for the live that is shown, and was not sent lately. */
-  #sendWishes() {
-    for (const wish of this.wishes.of(this.snapshot.live?.live_id)) {
-      const sentAt = this.sentAt.get(`${wish.live}/${wish.jeu}/${wish.v}`);
-      if (sentAt === undefined || Date.now() - sentAt > REPLY_MS) this.#send(wish);
-    }
+  /** Sends what is wanted for the live that is shown, and does not wait for an answer or its turn. */
+  sendWishes() {
+    for (const wish of this.wishes.of(this.snapshot.live?.live_id)) this.sender.offer(wish);
   }
 
   #ping() {
@@ -241,7 +238,7 @@ export class Connection {
         return this.hearMine(message);
       case "state":
         if (this.snapshot.applyState(message)) this.changed();
-        return this.#sendWishes();
+        return this.sendWishes();
       case "tally":
         if (this.snapshot.applyTally(message)) this.changed();
         return;
@@ -261,13 +258,14 @@ export class Connection {
     this.snapshot.forgetRevs();
     this.polling?.stop();
     this.wishes.load();
+    this.sender.reset();
     const { build, onOtherBuild } = this.options;
     if (build && welcome.build !== build) onOtherBuild?.(welcome.build);
     if (this.viewer && welcome.viewer) this.socket?.send(JSON.stringify({ t: "hello", viewer: this.viewer }));
     else this.viewer = welcome.viewer ?? this.viewer;
     this.setLink("live");
     this.#ping();
-    this.#sendWishes();
+    this.sendWishes();
   }
 
   /** @param {Pong} pong */
@@ -286,29 +284,26 @@ export class Connection {
 
   /** @param {Reply} reply */
   hearReply(reply) {
-    const { mine, again, afterMs = 0 } = this.wishes.settle(reply);
+    const { mine, again } = this.wishes.settle(reply);
     if (mine) this.snapshot.applyMine(mine);
     if (mine && this.viewer === undefined) this.tabs?.postMessage(mine);
-    if (again) {
-      // It may have been replaced by then: whatever is wanted at that time is sent.
-      const { live, jeu } = again;
-      setTimeout(() => {
-        const wish = this.wishes.get(live, jeu);
-        if (wish) this.#send(wish);
-      }, afterMs);
+    if (reply.live !== null && reply.jeu !== null) {
+      const againMs = again || isForAnotherTry(reply.status) ? (reply.retry_after_ms ?? 0) : null;
+      this.sender.heard(reply.live, reply.jeu, againMs);
     }
     this.changed();
   }
 
   /** @param {Wish} wish */
-  #send(wish) {
+  #transmit(wish) {
     if (this.greeted && this.socket?.readyState === WebSocket.OPEN) {
       const { live, jeu, v, scores } = wish;
-      this.sentAt.set(`${live}/${jeu}/${v}`, Date.now());
       const message = scores ? { t: "note", live, jeu, v, scores } : { t: "withdraw", live, jeu, v };
       this.socket.send(JSON.stringify(message));
-    } else if (this.snapshot.link === "polling") {
-      this.polling?.send(wish);
+      return true;
     }
+    if (this.snapshot.link !== "polling" || !this.polling) return false;
+    this.polling.send(wish);
+    return true;
   }
 }

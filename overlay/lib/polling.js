@@ -24,8 +24,6 @@ export class Polling {
     this.asking = false;
     /** Something happened that the answer on its way may not know. */
     this.askAgain = false;
-    /** @type {Set<string>} wishes on their way */
-    this.posting = new Set();
   }
 
   start() {
@@ -59,7 +57,7 @@ export class Polling {
       for (const note of mine) connection.hearMine(note);
       connection.setLink("polling");
       connection.changed();
-      for (const wish of connection.wishes.of(snapshot.live?.live_id)) this.send(wish);
+      connection.sendWishes();
     } catch {
       if (this.running) connection.setLink("lost");
     } finally {
@@ -70,18 +68,15 @@ export class Polling {
 
   /** @param {Wish} wish */
   async send(wish) {
-    const key = `${wish.live}/${wish.jeu}/${wish.v}`;
-    if (this.posting.has(key)) return;
-    this.posting.add(key);
     try {
       const reply = await this.#post(wish);
       this.connection.hearReply(reply);
       // What one's own note moved, or lifts the mask of, need not wait for its turn.
       if (reply.status === "ok" && this.running) this.#ask();
     } catch {
-      // Not delivered, or nobody knows: the next poll sends the same again.
+      // Not delivered, or nobody knows.
+      this.connection.sender.heard(wish.live, wish.jeu, 0);
     }
-    this.posting.delete(key);
   }
 
   /**

@@ -12,6 +12,9 @@ const FORGET_AFTER_US = 36 * 3600 * 1e6;
 /** @type {ReadonlySet<Status>} */
 const SEND_AGAIN = new Set(/** @type {Status[]} */ (["unknown", "retry_after", "too_fast"]));
 
+/** Whether a status asks for the same note again. @param {Status} status */
+export const isForAnotherTry = (status) => SEND_AGAIN.has(status);
+
 export class Wishes {
   /**
    * @param {Pick<Storage, 'getItem'|'setItem'|'removeItem'|'key'|'length'>|null} storage
@@ -79,7 +82,7 @@ export class Wishes {
    * What the server answered.
    *
    * @param {Reply} reply
-   * @returns {{done: boolean, mine?: Mine, again?: Wish, afterMs?: number}} `again`: send this, after `afterMs`
+   * @returns {{done: boolean, mine?: Mine, again?: Wish}} `again`: this is to be sent again
    */
   settle(reply) {
     if (reply.live === null || reply.jeu === null) return { done: false };
@@ -87,12 +90,13 @@ export class Wishes {
     const key = jeuKey(live, jeu);
     const wish = this.wanted.get(key);
     if (!wish || wish.v !== reply.v) return { done: false };
-    if (SEND_AGAIN.has(reply.status)) return { done: false, again: wish, afterMs: reply.retry_after_ms ?? 500 };
+    if (isForAnotherTry(reply.status)) return { done: false, again: wish };
     if (reply.status === "invalid" && reply.now_us && reply.problem?.field === "v") {
       // Our idea of the server's clock was wrong. It just told us the right one.
       this.clock.greet(reply.now_us);
       this.wanted.delete(key);
-      return { done: false, again: this.#keep({ ...wish, v: this.clock.nextVersion(0) }), afterMs: 0 };
+      const v = Math.max(this.clock.nextVersion(0), Number(reply.problem.params?.next_v) || 0);
+      return { done: false, again: this.#keep({ ...wish, v }) };
     }
     this.#drop(key, wish.v);
     if (reply.status === "ok") return { done: true, mine: { live, jeu, v: wish.v, scores: wish.scores ?? {} } };

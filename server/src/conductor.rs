@@ -4,6 +4,7 @@
 //! **Invariant**: every change to a live is a compare-and-set of its record (or a raised rank) before anything shows it,
 //! so that a restart, or another pod, goes on from what was shown.
 
+mod clock;
 mod error;
 mod jeux;
 mod keeper;
@@ -113,6 +114,9 @@ impl Conductor {
     /// # Errors
     /// The store's.
     pub async fn start(store: Arc<dyn Store>, env: Env) -> Result<Self> {
+        if !store.is_shared() {
+            clock::go_on_from(&Records::new(Arc::clone(&store)), &env).await?;
+        }
         let engine = Engine::new(Arc::clone(&store), env.clone());
         Self::start_on(engine, store, env).await
     }
@@ -150,6 +154,8 @@ impl Conductor {
         }
         if conductor.inner.store.is_shared() {
             conductor.follow_peers();
+        } else {
+            conductor.keep_clock();
         }
         Ok(conductor)
     }

@@ -86,6 +86,10 @@ pub const PANICS: &str = "panics_total";
 pub const TASK_DEATHS: &str = "task_deaths_total";
 /// Tasks and threads that died and do not run again yet.
 pub const TASKS_DOWN: &str = "tasks_down";
+/// How far the clock of another pod is from this one's, at least.
+pub const POD_CLOCK_SKEW_SECONDS: &str = "pod_clock_skew_seconds";
+/// How far server time is ahead of the wall clock.
+pub const CLOCK_LEAD_SECONDS: &str = "clock_lead_seconds";
 /// Constant 1, with the version as a label.
 pub const BUILD_INFO: &str = "build_info";
 
@@ -205,6 +209,8 @@ fn describe() {
     describe_gauge!(ITEMS_STALE, Unit::Count, "Jeux whose numbers are marked stale.");
     describe_gauge!(ITEMS_UNREADABLE, Unit::Count, "Jeux of which something that is stored is damaged.");
     describe_gauge!(CHECKPOINT_LAG_SECONDS, Unit::Seconds, "Age of the oldest note that is in the journal only.");
+    describe_gauge!(POD_CLOCK_SKEW_SECONDS, Unit::Seconds, "How far another pod's clock is from this one's, at least.");
+    describe_gauge!(CLOCK_LEAD_SECONDS, Unit::Seconds, "How far server time is ahead of the wall clock.");
     describe_gauge!(DATA_DIR_SIZE, Unit::Bytes, "Size of the data directory's file system.");
     describe_gauge!(DATA_DIR_FREE, Unit::Bytes, "Room that is left in the data directory's file system.");
     describe_counter!(LOG_LINES_LOST, Unit::Count, "Log lines that could not be written.");

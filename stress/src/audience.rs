@@ -1,10 +1,13 @@
 //! One worker's viewers: what they want, what they send, what they make of what they hear. No socket is in here; bytes
 //! go in and out, and time is a parameter.
 //!
-//! A viewer follows `docs/protocol.md`: one wanted note for each jeu, kept with its version until a final answer, sent
-//! again after a reconnect, after `retry_after_ms`, and after five seconds of silence.
+//! A viewer follows `docs/protocol.md`: one wanted note for each jeu, kept with its version until a final answer. For each
+//! jeu one message is on its way and one timer runs, which any answer for that jeu cancels: the note is sent again after a
+//! reconnect, after a pause that doubles and is at least `retry_after_ms`, and after five to seven seconds of silence.
 
 mod frames;
+#[cfg(test)]
+mod tests;
 mod viewer;
 
 use std::cmp::Reverse;
@@ -32,8 +35,9 @@ use viewer::{Flight, Viewer, Waiting, Wanted};
 /// How long an answer may take before the same is sent again.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Pause before a note of unknown fate is sent again, unless the server says otherwise.
-const RETRY: Duration = Duration::from_millis(500);
+/// The first pause before a note is sent again, and the longest. Half of each is left to chance.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What an audience needs to know of the live.
 #[derive(Debug, Clone)]
@@ -55,8 +59,10 @@ pub struct Audience {
     /// Number of the first viewer, and the distance of two.
     numbering: (u32, u32),
     cache: Cache,
-    silences: VecDeque<(Instant, usize, usize)>,
-    retries: BinaryHeap<Reverse<(Instant, usize, usize)>>,
+    /// Timers by viewer and jeu: those of messages on their way, in order, and the others. One that is not the jeu's
+    /// [`Turn`] any more was cancelled.
+    silences: VecDeque<(Instant, usize, u32)>,
+    retries: BinaryHeap<Reverse<(Instant, usize, u32)>>,
     dirty: Vec<usize>,
     text: String,
     second: Second,
@@ -203,7 +209,7 @@ impl Audience {
             }
         }
         if self.viewers[index].ready {
-            self.send(index, wanted, now);
+            self.send_if_wanted(index, jeu, now);
         }
     }
 
@@ -215,7 +221,9 @@ impl Audience {
         self.encoder.message(&mut self.text, wanted.jeu, wanted.v, &wanted.steps);
         self.put_text(index);
         self.viewers[index].flights.push(Flight { wanted, sent_us: now_us, shown_early: false });
-        self.silences.push_back((now + SILENCE, index, wanted.note));
+        let at = now + SILENCE;
+        self.silences.push_back((at, index, wanted.jeu));
+        self.viewers[index].turn(wanted.jeu).timer = Some(at);
         self.count(|counters| {
             counters.sent += 1;
             counters.resent += u64::from(again);
@@ -231,24 +239,48 @@ impl Audience {
 
     /// Sends again what is due.
     pub fn on_timers(&mut self, now: Instant) {
-        while let Some(&(_, index, note)) = self.silences.front().filter(|(at, ..)| *at <= now) {
+        while let Some(&(at, index, jeu)) = self.silences.front().filter(|(at, ..)| *at <= now) {
             self.silences.pop_front();
-            if self.viewers[index].flights.iter().any(|flight| flight.wanted.note == note) {
-                self.send_if_wanted(index, note, now);
+            if self.viewers[index].turn(jeu).timer == Some(at) {
+                let chance: f64 = self.random();
+                self.send_later(index, jeu, now + (SILENCE / 2).mul_f64(chance));
             }
         }
-        while let Some(&Reverse((_, index, note))) = self.retries.peek().filter(|Reverse((at, ..))| *at <= now) {
+        while let Some(&Reverse((at, index, jeu))) = self.retries.peek().filter(|Reverse((at, ..))| *at <= now) {
             self.retries.pop();
-            self.send_if_wanted(index, note, now);
+            if self.viewers[index].turn(jeu).timer == Some(at) {
+                self.viewers[index].turn(jeu).timer = None;
+                self.send_if_wanted(index, jeu, now);
+            }
         }
     }
 
-    fn send_if_wanted(&mut self, index: usize, note: usize, now: Instant) {
-        let viewer = &self.viewers[index];
-        let wanted = viewer.wanted.iter().find(|wanted| wanted.note == note).copied();
-        if let Some(wanted) = wanted.filter(|_| viewer.ready) {
+    fn send_later(&mut self, index: usize, jeu: u32, at: Instant) {
+        self.viewers[index].turn(jeu).timer = Some(at);
+        self.retries.push(Reverse((at, index, jeu)));
+    }
+
+    /// Sends what is wanted on a jeu, unless a message for it waits for its answer or for its turn.
+    fn send_if_wanted(&mut self, index: usize, jeu: u32, now: Instant) {
+        let viewer = &mut self.viewers[index];
+        let wanted = viewer.wanted.iter().find(|wanted| wanted.jeu == jeu).copied();
+        if let Some(wanted) = wanted.filter(|_| viewer.ready && viewer.turn(jeu).timer.is_none()) {
             self.send(index, wanted, now);
         }
+    }
+
+    /// An answer for a jeu came, to whichever of its messages; `again` is what it asked to wait for.
+    fn take_turn(&mut self, index: usize, jeu: u32, again: Option<Duration>, now: Instant) {
+        let turn = self.viewers[index].turn(jeu);
+        turn.timer = None;
+        let Some(asked) = again else {
+            turn.refusals = 0;
+            return self.send_if_wanted(index, jeu, now);
+        };
+        let most = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(turn.refusals.min(16)));
+        turn.refusals += 1;
+        let chance: f64 = self.random();
+        self.send_later(index, jeu, now + asked.max((most / 2).mul_f64(1.0 + chance)));
     }
 
     /// A socket opened; `since` is when it was due, or when the one before was lost.
@@ -368,7 +400,7 @@ impl Audience {
         }
         self.joined += u64::from(!again);
         for wanted in self.viewers[index].wanted.clone() {
-            self.send(index, wanted, now);
+            self.send_if_wanted(index, wanted.jeu, now);
         }
     }
 
@@ -389,19 +421,18 @@ impl Audience {
             if !already {
                 self.on_ack(index, flight, now);
             }
-            return;
+            return self.take_turn(index, flight.wanted.jeu, None, now);
         }
         let name = match &reply.problem {
             Some(problem) => format!("{}: {}", reply.status.as_str(), problem.field),
             None => reply.status.as_str().to_owned(),
         };
         self.count(|counters| *counters.refusals.entry(name.clone()).or_default() += 1);
-        if reply.status.is_final() {
+        let again = (!reply.status.is_final()).then(|| Duration::from_millis(reply.retry_after_ms.unwrap_or(0)));
+        if again.is_none() {
             self.settle(index, flight.wanted.note);
-        } else {
-            let pause = reply.retry_after_ms.map_or(RETRY, Duration::from_millis);
-            self.retries.push(Reverse((now + pause, index, flight.wanted.note)));
         }
+        self.take_turn(index, flight.wanted.jeu, again, now);
     }
 
     fn on_ack(&mut self, index: usize, flight: Flight, now: Instant) {

@@ -107,7 +107,8 @@ test("too_fast waits as told, then sends what is wanted by then", () => {
   sockets[0].hear({ t: "reply", live: "l", jeu: 1, v, status: "too_fast", retry_after_ms: 300 });
   mock.timers.tick(299);
   assert.equal(notes(sockets[0]).length, 1);
-  mock.timers.tick(1);
+  // And a while that is left to chance.
+  mock.timers.tick(201);
   assert.deepEqual(notes(sockets[0]).map((note) => note.v), [v, v]);
 });
 
@@ -168,4 +169,55 @@ test("a browser without cookies shows its first token again", () => {
   mock.timers.tick(1_600);
   sockets[1].hear(welcome({ viewer: "second" }));
   assert.deepEqual(sockets[1].sent[0], { t: "hello", viewer: "first" });
+});
+
+/** Answers each new note of the newest socket by `answer`, for `forMs` of virtual time. */
+function serve(forMs, answer, eachStep = () => {}) {
+  let heard = 0;
+  for (let ms = 0; ms < forMs; ms += 50) {
+    eachStep(ms);
+    const socket = sockets.at(-1);
+    const news = notes(socket).slice(heard);
+    heard += news.length;
+    for (const note of news) if (answer) socket.hear({ t: "reply", live: "l", jeu: note.jeu, v: note.v, ...answer });
+    if (ms % 5_000 === 0) socket.hear(state(ms));
+    mock.timers.tick(50);
+  }
+  return notes(sockets.at(-1)).length;
+}
+
+for (const [what, answer, most] of [
+  ["refuses", { status: "retry_after", retry_after_ms: 500 }, 20],
+  ["does not know", { status: "unknown" }, 20],
+  ["says nothing", null, 9],
+]) {
+  test(`a server that ${what} for 40 s is sent at most ${most} messages, however often the viewer taps`, () => {
+    for (const taps of [1, 400]) {
+      sockets = [];
+      connect();
+      sockets[0].hear(welcome());
+      sockets[0].hear(state(1));
+      const tap = (ms) => (ms === 0 || (taps > 1 && ms % 100 === 0)) && connection.want("l", 1, { fun: 1 + (ms % 5) });
+      const sent = serve(40_000, answer, tap);
+      assert.ok(sent >= 5 && sent <= most, `${sent} messages`);
+      const wanted = connection.wishes.get("l", 1);
+      serve(8_000, { status: "ok" });
+      assert.equal(notes(sockets[0]).at(-1).v, wanted.v, "the newest one is what is sent in the end");
+      assert.equal(connection.wishes.all().length, 0);
+      connection.stop();
+    }
+  });
+}
+
+test("one jeu that waits does not hold up another, and an answer to an earlier note lets the newer one go", () => {
+  connect();
+  sockets[0].hear(welcome());
+  sockets[0].hear(state(1));
+  connection.want("l", 1, { fun: 1 });
+  connection.want("l", 1, { fun: 2 });
+  connection.want("l", 2, { fun: 3 });
+  const [first, other] = notes(sockets[0]);
+  assert.deepEqual([notes(sockets[0]).length, other.jeu], [2, 2], "one message on its way for each jeu");
+  sockets[0].hear({ t: "reply", live: "l", jeu: 1, v: first.v, status: "ok" });
+  assert.deepEqual(notes(sockets[0]).at(-1).scores, { fun: 2 });
 });

@@ -43,7 +43,7 @@ test("unknown, retry_after and too_fast ask for the same version again", () => {
     const wishes = new Wishes(memory(), clock());
     const wish = wishes.want("l", 1, { fun: 3 }, 0);
     const settled = wishes.settle(reply(wish, status, { retry_after_ms: 70 }));
-    assert.deepEqual(settled, { done: false, again: wish, afterMs: 70 });
+    assert.deepEqual(settled, { done: false, again: wish });
     assert.equal(wishes.all().length, 1);
   }
 });
@@ -74,6 +74,16 @@ test("a wrong clock is set right once, and the note sent again", () => {
   const { again } = wishes.settle(reply(wish, "invalid", { problem, now_us }));
   assert.equal(again?.v, now_us);
   assert.equal(wishes.all().length, 1);
+});
+
+test("a note that was stored while a clock was wrong gives the version after it", () => {
+  const wishes = new Wishes(memory(), clock());
+  const wish = wishes.want("l", 1, { fun: 3 }, 0);
+  const [now_us, next_v] = [1_763_640_000_000_000, 1_763_643_600_000_001];
+  const problem = { field: "v", rule: "version_ahead", params: { max_s: 60, next_v }, reason: "is too far ahead", remedy: "use next_v" };
+  const { again } = wishes.settle(reply(wish, "invalid", { problem, now_us }));
+  assert.equal(again?.v, next_v);
+  assert.equal(wishes.get("l", 1)?.v, next_v);
 });
 
 test("a note that turns out to be held was not refused", () => {

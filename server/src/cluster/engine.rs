@@ -138,6 +138,11 @@ impl Engine {
         self.writer
     }
 
+    /// How far the clock of another pod is from this one's, at least; zero while no heartbeat shows a difference.
+    pub fn clock_skew(&self) -> Duration {
+        self.pulses.skew()
+    }
+
     /// Runs a task on the engine's runtime. A request that starts one may come from a thread that serves connections;
     /// the task must neither wait behind those nor end with that thread.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

@@ -59,9 +59,6 @@ const MAX_QUEUED_CONTROLS: usize = 64;
 /// How often the item looks at what is due, at least.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How far apart two looks at two clocks may be, in microseconds.
-const CLOCKS_APART_US: u64 = 1000;
-
 /// How often, and up to how many entries, the tally is folded anew while the item runs.
 const REFOLD_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_REFOLD_ENTRIES: usize = 200_000;
@@ -101,10 +98,12 @@ pub enum Outcome {
     Closed,
     /// No votes are taken yet.
     NotOpen,
-    /// The version lies too far ahead of the server's clock.
+    /// The version lies too far ahead of the server's clock, and of the note that the server holds.
     TooFarAhead {
         /// The server's clock, microseconds since 1970.
         now_us: u64,
+        /// A version that would be taken: the clock, or the one after the note that is held.
+        next: Version,
     },
 }
 
@@ -117,7 +116,8 @@ pub struct ItemView<T> {
     pub tally: T,
     /// Grows with every change.
     pub revision: u64,
-    /// Everything acknowledged before is counted, by any pod: microseconds since 1970 by this pod's clock.
+    /// Everything acknowledged before is counted, by any pod: microseconds since 1970 by this pod's clock. It does not go
+    /// back; in phase final it is when the result was made, or later.
     pub as_of_us: u64,
     /// When the stored result was made, in phase final.
     pub made_at_us: Option<u64>,
@@ -632,9 +632,18 @@ impl<B: Ballot> Item<B> {
         #[cfg(test)]
         {
             let behind_us = self.engine.env.now_us().saturating_sub(as_of_us);
-            let claim = (self.loaded && !self.knows_all()).then_some(behind_us);
+            // One that was made before was checked then, and is no younger by server time that runs slower.
+            let is_new = as_of_us > before.as_of_us;
+            let claim = (self.loaded && !self.knows_all() && is_new).then_some(behind_us);
             let digest = self.notebook.digest().to_string();
-            super::simulation::probe::published(self.id, self.engine.writer, &self.vector(), &digest, claim);
+            super::simulation::probe::published(
+                self.id,
+                self.engine.writer,
+                &self.vector(),
+                &digest,
+                if self.loaded { as_of_us } else { 0 },
+                claim,
+            );
         }
         self.view.send_replace(Arc::new(view));
     }
@@ -644,17 +653,23 @@ impl<B: Ballot> Item<B> {
         !self.is_shared() || self.result.is_some()
     }
 
-    /// Until when everything that was acknowledged is in the numbers, by the wall clock. What other pods acknowledged
-    /// since they were last asked is not. How long ago that was is known from the other clock: this one may jump.
+    /// Until when everything that was acknowledged is in the numbers, by server time. What other pods acknowledged since
+    /// they were last asked is not. How long ago that was is known from the other clock: this one may jump.
     fn as_of_us(&self, before: &ItemView<B::Tally>) -> u64 {
         let (clock, now_us) = (&self.engine.env.clock, self.engine.env.now_us());
-        if self.knows_all() || mutant!(ClaimsNow) {
-            return now_us;
-        }
-        let age = clock.since_boot().saturating_sub(self.heard);
-        let as_of_us = now_us.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-        // Two clocks are not read at the same moment.
-        let goes_back_us = before.as_of_us.saturating_sub(as_of_us);
-        if before.loaded && goes_back_us <= CLOCKS_APART_US { as_of_us.max(before.as_of_us) } else { as_of_us }
+        let known_us = match &self.result {
+            // Nothing is acknowledged after it, and a restart reads the same.
+            Some(result) => result.made_at_us,
+            // The result that is being made says when that was: a later moment, shown before it, would go back with it.
+            None if self.finalising && before.loaded => before.as_of_us,
+            None if self.knows_all() || mutant!(ClaimsNow) => now_us,
+            None => {
+                let age = clock.since_boot().saturating_sub(self.heard);
+                now_us.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX))
+            }
+        };
+        // What was true of a moment stays true. Server time that is slower than the clock since boot, and a result that
+        // another pod made by its own clock, would have it go back.
+        if before.loaded && !mutant!(AsOfGoesBack) { known_us.max(before.as_of_us) } else { known_us }
     }
 }

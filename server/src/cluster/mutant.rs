@@ -128,10 +128,16 @@ mod under_test {
         AnyVersion,
         /// The server's clock follows the versions it sees.
         RatchetsClock,
+        /// A note that is held does not let its viewer name the version after it.
+        HeldGivesNoVersion,
+        /// A note that is held lets its viewer name a version a minute after it.
+        HeldGivesAMinute,
         /// Numbers are never marked stale.
         NeverStale,
         /// Numbers claim to be all there is at the moment they are made.
         ClaimsNow,
+        /// The moment that numbers name is made anew each time.
+        AsOfGoesBack,
         /// Which lanes there are is asked less often than a new one takes to be used.
         SeldomAsksForLanes,
         /// The lanes of a final jeu are not followed to the end of its result, which it lacks when it is reopened.

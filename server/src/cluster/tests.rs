@@ -3,7 +3,7 @@
 mod lanes;
 mod random;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::Cadence;
-use super::env::{Clock, Entropy, Env};
+use super::env::{Clock, Entropy, Env, ServerTime};
 use super::{Engine, ItemHandle, Outcome, Submission};
 use crate::domain::ballot::Ratings;
 use crate::domain::bareme::presets;
@@ -40,6 +40,44 @@ impl Clock for TestClock {
     fn since_boot(&self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// A machine whose wall clock is set while it runs: each look at it takes a microsecond.
+pub(crate) struct Steppable {
+    began: Instant,
+    ahead_us: AtomicI64,
+    time: ServerTime,
+}
+
+impl Steppable {
+    /// Puts the wall clock forward, or back.
+    pub(crate) fn step(&self, by_us: i64) {
+        self.ahead_us.fetch_add(by_us, Ordering::Relaxed);
+    }
+
+    fn boot_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap()
+    }
+}
+
+impl Clock for Steppable {
+    fn now_us(&self) -> u64 {
+        let ahead_us = self.ahead_us.fetch_add(1, Ordering::Relaxed);
+        self.time.now_us(self.boot_us(), (START_US + self.boot_us()).saturating_add_signed(ahead_us))
+    }
+    fn since_boot(&self) -> Duration {
+        self.began.elapsed()
+    }
+    fn not_before(&self, us: u64) {
+        self.time.not_before(self.boot_us(), us);
+    }
+}
+
+/// A machine whose wall clock is `ahead_us` ahead, and can be set.
+pub(crate) fn steppable_env(seed: u64, ahead_us: i64) -> (Env, Arc<Steppable>) {
+    let clock =
+        Arc::new(Steppable { began: Instant::now(), ahead_us: AtomicI64::new(ahead_us), time: ServerTime::default() });
+    (Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..test_env(seed) }, clock)
 }
 
 struct TestEntropy(Mutex<SmallRng>);
@@ -167,8 +205,64 @@ async fn a_version_far_in_the_future_is_refused_with_the_servers_time() {
     let store = exclusive();
     let pod = open_pod(&store, 1).await;
     assert_eq!(vote(&pod, 1, 59_000_000, 4).await, Outcome::Ok);
-    let Outcome::TooFarAhead { now_us } = vote(&pod, 2, 62_000_000, 4).await else { panic!("too far") };
-    assert!((START_US..START_US + 1_000_000).contains(&now_us));
+    let Outcome::TooFarAhead { now_us, next } = vote(&pod, 2, 62_000_000, 4).await else { panic!("too far") };
+    assert!((START_US..START_US + 1_000_000).contains(&now_us) && next == now_us);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_whose_stored_version_lies_an_hour_ahead_can_change_and_withdraw_and_nobody_else_gains_by_it() {
+    const HOUR_US: u64 = 3_600_000_000;
+    let store = exclusive();
+    let (ahead, _) = steppable_env(1, i64::try_from(HOUR_US).unwrap());
+    let wrong = Engine::new(Arc::clone(&store), ahead).start(item(), ballot());
+    wrong.open().await.unwrap();
+    assert_eq!(vote(&wrong, 1, HOUR_US, 4).await, Outcome::Ok);
+    wrong.settled().await;
+    drop(wrong);
+    let pod = open_pod(&store, 2).await;
+    assert!(matches!(vote(&pod, 1, 10, 5).await, Outcome::Stale { version, .. } if version == START_US + HOUR_US));
+    let Outcome::TooFarAhead { next, .. } = vote(&pod, 1, HOUR_US + 2, 5).await else {
+        panic!("further than it need be")
+    };
+    assert_eq!(next, START_US + HOUR_US + 1, "it says what to use");
+    assert_eq!(vote(&pod, 1, HOUR_US, 4).await, Outcome::Ok, "a repeat");
+    assert_eq!(vote(&pod, 1, HOUR_US + 1, 5).await, Outcome::Ok);
+    assert_eq!(vote(&pod, 1, HOUR_US + 2, 0).await, Outcome::Ok, "withdrawn");
+    assert_eq!(pod.view().tally.voters, 0);
+    assert!(matches!(vote(&pod, 2, HOUR_US, 4).await, Outcome::TooFarAhead { .. }), "another viewer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_moment_that_numbers_name_does_not_go_back_with_a_closing_its_result_or_a_restart() {
+    let store = exclusive();
+    let (env, clock) = steppable_env(1, 0);
+    let pod = Engine::new(Arc::clone(&store), env).start(item(), ballot());
+    pod.open().await.unwrap();
+    assert_eq!(vote(&pod, 1, 10, 4).await, Outcome::Ok);
+    clock.step(-200_000);
+    let mut view = pod.watch();
+    let watching = tokio::spawn(async move {
+        let mut last = 0;
+        while view.changed().await.is_ok() {
+            let shown = view.borrow_and_update().clone();
+            assert!(shown.as_of_us >= last, "{} after {last}", shown.as_of_us);
+            last = shown.as_of_us;
+            if shown.rank.phase() == Phase::Final {
+                assert_eq!(shown.made_at_us, Some(last), "a restart reads the same");
+                break;
+            }
+        }
+        last
+    });
+    tokio::time::sleep(Duration::from_millis(38)).await;
+    assert_eq!(vote(&pod, 1, 11, 5).await, Outcome::Ok);
+    pod.close().await.unwrap();
+    pod.reached(Phase::Final).await;
+    let shown = watching.await.unwrap();
+    drop(pod);
+    let again = Engine::new(Arc::clone(&store), steppable_env(2, 0).0).start(item(), ballot());
+    again.loaded().await;
+    assert_eq!(again.view().as_of_us, shown);
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,6 +437,29 @@ async fn two_pods_that_share_a_store_show_the_same_and_agree_on_the_result() {
     two.reached(Phase::Final).await;
     assert_eq!(fun(&one), [7, 8, 8, 8, 9]);
     assert_eq!(one.view().tally, two.view().tally);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_whose_clocks_differ_say_by_how_much_and_count_the_same() {
+    let store = shared();
+    let (right, behind) = (Engine::new(Arc::clone(&store), steppable_env(1, 0).0), steppable_env(2, -3_600_000_000));
+    let wrong = Engine::new(Arc::clone(&store), behind.0);
+    let (one, two) = (right.start(item(), ballot()), wrong.start(item(), ballot()));
+    one.open().await.unwrap();
+    two.reached(Phase::Open).await;
+    assert_eq!(vote_until_final(&one, 1, 10_000_000, 4).await, Outcome::Ok);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for engine in [&right, &wrong] {
+        let skew = engine.clock_skew();
+        assert!((Duration::from_secs(3595)..=Duration::from_secs(3605)).contains(&skew), "{skew:?}");
+    }
+    // Far ahead for the pod that is behind, and known to it: it can be changed there at once.
+    let Outcome::TooFarAhead { next, .. } = vote_until_final(&two, 1, 20_000_000, 5).await else { panic!("far ahead") };
+    assert_eq!(next, START_US + 10_000_001);
+    assert_eq!(vote_until_final(&two, 1, 10_000_001, 5).await, Outcome::Ok);
+    drop(two);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(right.clock_skew(), Duration::ZERO, "a pod that is gone raises no alarm");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,19 +1,52 @@
 //! Keeps announced deadlines of one live: closes each jeu when its time has come, and the live itself.
+//!
+//! **Invariant**: a deadline runs by the clock since boot from the moment this pod first sees it, so that whatever becomes of
+//! the wall clock meanwhile, what was announced 5 s ahead happens 5 s later.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::on_air::{Announced, epochs_of};
-use super::{Conductor, Result, Running};
+use super::{Conductor, LiveView, Result, Running};
+use crate::domain::channel::MAX_CLOSE_DELAY_MS;
 use crate::domain::jeu::JeuId;
-use crate::domain::live::{LiveId, LiveStatus};
+use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::supervise::Scope;
 
 /// Pause after a store failed, before a deadline is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// No deadline is announced further ahead. One that is stored further ahead of server time, which a start can find after
+/// the wall clock was wrong, is this far ahead.
+const MAX_WAIT: Duration = Duration::from_millis(MAX_CLOSE_DELAY_MS as u64);
+
+/// What is announced: the closing of a jeu, or the end of the live.
+type What = Option<JeuId>;
+
+/// The deadlines of a live as this pod has seen them: by server time as stored, and by the clock since boot.
+#[derive(Default)]
+struct Deadlines(BTreeMap<What, (u64, Duration)>);
+
+impl Deadlines {
+    /// Takes over what a live's record announces. A deadline that is known stays where it is.
+    fn follow(&mut self, live: &Live, now_us: u64, since_boot: Duration) {
+        let closings = live.closes_at_us.iter().map(|(jeu, at_us)| (Some(*jeu), *at_us));
+        let announced: BTreeMap<What, u64> = closings.chain(live.ends_at_us.map(|at_us| (None, at_us))).collect();
+        self.0.retain(|what, (at_us, _)| announced.get(what) == Some(at_us));
+        for (what, at_us) in announced {
+            let wait = Duration::from_micros(at_us.saturating_sub(now_us)).min(MAX_WAIT);
+            self.0.entry(what).or_insert((at_us, since_boot + wait));
+        }
+    }
+
+    fn is_due(&self, what: What, since_boot: Duration) -> bool {
+        self.0.get(&what).is_some_and(|(_, due)| *due <= since_boot)
+    }
+}
 
 impl Conductor {
     /// Starts the keeper of a live, which is woken by `changed`; it ends with the live.
@@ -26,14 +59,15 @@ impl Conductor {
 
     async fn keep_deadlines(self, live_id: LiveId, changed: Arc<Notify>) {
         let is_ours = |running: &Running| Arc::ptr_eq(&running.keeper, &changed);
-        while let Some(wait) = self.next_deadline(live_id) {
+        let mut deadlines = Deadlines::default();
+        while let Some(wait) = self.next_deadline(live_id, &mut deadlines) {
             if !self.lives().get(&live_id).is_some_and(is_ours) {
                 return;
             }
             match wait {
                 None => changed.notified().await,
                 Some(Duration::ZERO) => {
-                    while let Err(error) = self.carry_out(live_id).await {
+                    while let Err(error) = self.carry_out(live_id, &mut deadlines).await {
                         tracing::warn!(live = %live_id, %error, "an announced closing failed; trying again");
                         tokio::time::sleep(RETRY).await;
                     }
@@ -47,17 +81,23 @@ impl Conductor {
     }
 
     /// How long until something is due; `Some(None)`: nothing is announced; `None`: the live is over.
-    fn next_deadline(&self, live_id: LiveId) -> Option<Option<Duration>> {
+    fn next_deadline(&self, live_id: LiveId, deadlines: &mut Deadlines) -> Option<Option<Duration>> {
         let view = self.view(live_id)?;
         if view.live.status != LiveStatus::Open {
             return None;
         }
-        let now_us = self.inner.env.now_us();
-        let earliest = view.live.closes_at_us.values().copied().chain(view.live.ends_at_us).min();
-        Some(earliest.map(|at_us| Duration::from_micros(at_us.saturating_sub(now_us))))
+        let since_boot = self.follow_deadlines(&view.live, deadlines);
+        let earliest = deadlines.0.values().map(|(_, due)| *due).min();
+        Some(earliest.map(|due| due.saturating_sub(since_boot)))
     }
 
-    async fn carry_out(&self, live_id: LiveId) -> Result<()> {
+    fn follow_deadlines(&self, live: &Live, deadlines: &mut Deadlines) -> Duration {
+        let since_boot = self.inner.env.clock.since_boot();
+        deadlines.follow(live, self.inner.env.now_us(), since_boot);
+        since_boot
+    }
+
+    async fn carry_out(&self, live_id: LiveId, deadlines: &mut Deadlines) -> Result<()> {
         let Some(view) = self.view(live_id) else { return Ok(()) };
         if view.live.status == LiveStatus::Closed {
             // What comes after the closing failed, and is tried again.
@@ -72,12 +112,14 @@ impl Conductor {
         if live.status != LiveStatus::Open {
             return Ok(());
         }
-        let now_us = self.inner.env.now_us();
-        let due = |jeu: &JeuId| live.closes_at_us.get(jeu).is_some_and(|at_us| *at_us <= now_us);
-        // Closing one takes a while, in which somebody may take the others back.
-        let is_due = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= now_us);
-        for (jeu, epoch) in epochs.iter().filter(|(jeu, _)| due(jeu)) {
-            if !self.view(live_id).is_some_and(|view| is_due(view.live.closes_at_us.get(jeu).copied())) {
+        let since_boot = self.follow_deadlines(&live, deadlines);
+        let is_due = |what: What| deadlines.is_due(what, since_boot);
+        let closings = live.closes_at_us.iter().filter(|(jeu, _)| is_due(Some(**jeu)));
+        let due: BTreeMap<JeuId, u64> = closings.map(|(jeu, at_us)| (*jeu, *at_us)).collect();
+        for (jeu, epoch) in &epochs {
+            // Closing one takes a while, in which somebody may take the others back.
+            let is_still = |view: &LiveView| view.live.closes_at_us.get(jeu) == due.get(jeu);
+            if !due.contains_key(jeu) || !self.view(live_id).is_some_and(|view| is_still(&view)) {
                 continue;
             }
             if let Some(item) = view.item(*jeu) {
@@ -87,13 +129,13 @@ impl Conductor {
                 }
             }
         }
-        if let Some(at_us) = live.ends_at_us.filter(|at_us| is_due(Some(*at_us)))
+        if let Some(at_us) = live.ends_at_us.filter(|_| is_due(None))
             && self.view(live_id).is_some_and(|view| view.live.ends_at_us == Some(at_us))
         {
             return self.end_live(live_id, Some(Announced { at_us, epochs })).await;
         }
         self.change(live_id, |live| {
-            live.closes_at_us.retain(|_, at_us| *at_us > now_us);
+            live.closes_at_us.retain(|jeu, at_us| due.get(jeu) != Some(at_us));
             Ok(())
         })
         .await?;

@@ -86,6 +86,10 @@ pub struct Vigour {
     pub unreadable: u32,
     /// Age of the oldest acknowledged note that is in the journal only, in microseconds.
     pub checkpoint_lag_us: u64,
+    /// How far the clock of another pod is from this one's, at least.
+    pub clock_skew: std::time::Duration,
+    /// How far server time is ahead of the wall clock.
+    pub clock_lead: std::time::Duration,
 }
 
 /// The numbers of a jeu that has no task: those of its stored result, or none.
@@ -162,7 +166,8 @@ impl Conductor {
     pub fn vigour(&self) -> Vigour {
         let now_us = self.inner.env.now_us();
         let views: Vec<_> = self.lives().values().map(|running| Arc::clone(&running.view)).collect();
-        let mut vigour = Vigour::default();
+        let (clock_skew, clock_lead) = (self.inner.engine.clock_skew(), self.inner.env.clock.lead());
+        let mut vigour = Vigour { clock_skew, clock_lead, ..Vigour::default() };
         for item in views.iter().flat_map(|view| &view.items).filter(|item| !item.is_fixed()) {
             vigour.checkpoint_lag_us = vigour.checkpoint_lag_us.max(item.checkpoint_lag_us(now_us));
             let view = item.view();

@@ -199,7 +199,7 @@ impl Conductor {
         if v > MAX_VERSION {
             return Err(Invalid::new(
                 "v",
-                Rule::VersionAhead { max_s: MAX_VERSION_AHEAD_US / 1_000_000 },
+                Rule::VersionAhead { max_s: MAX_VERSION_AHEAD_US / 1_000_000, next_v: self.inner.env.now_us() },
                 "is too large",
                 "send microseconds since 1970",
             ));
@@ -235,12 +235,12 @@ fn reply_of(view: &LiveView, plain: impl Fn(Status) -> Reply, outcome: Outcome) 
             let scores = Note::decode(bareme, &payload).map(|note| note.to_json(bareme)).unwrap_or_default();
             Reply { held: Some(Box::new(Held { v: version, scores })), ..plain(Status::Stale) }
         }
-        Outcome::TooFarAhead { now_us } => {
+        Outcome::TooFarAhead { now_us, next } => {
             let problem = Invalid::new(
                 "v",
-                Rule::VersionAhead { max_s: MAX_VERSION_AHEAD_US / 1_000_000 },
+                Rule::VersionAhead { max_s: MAX_VERSION_AHEAD_US / 1_000_000, next_v: next },
                 "lies more than a minute ahead of the server's clock",
-                "use `now_us`",
+                "use `next_v`",
             );
             Reply { problem: Some(Box::new(problem.into())), now_us: Some(now_us), ..plain(Status::Invalid) }
         }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{ChannelView, ConductError, Conductor, OpenJeux, Vote, Wanted, channel_key, live_key};
-use crate::cluster::tests::test_env;
+use crate::cluster::tests::{steppable_env, test_env};
 use crate::domain::bareme::presets;
 use crate::domain::channel::Channel;
 use crate::domain::jeu::{Jeu, JeuDetails, JeuId};
@@ -211,6 +211,44 @@ async fn a_restart_goes_on_with_what_was_shown_and_keeps_announced_deadlines() {
     tokio::time::sleep(Duration::from_secs(61)).await;
     until(&second, "final", |state| state.programme[0].phase == Phase::Final).await;
     assert_eq!(second.numbers(live_id(1)).await.unwrap().1[0].frame.voters, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announced_closing_takes_as_long_as_it_says_whatever_becomes_of_the_wall_clock() {
+    for step_us in [-3_600_000_000, 3_600_000_000] {
+        let store = store_with_drafts(1).await;
+        let (env, clock) = steppable_env(1, 0);
+        let conductor = Conductor::start(Arc::clone(&store), env).await.unwrap();
+        conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
+        assert_eq!(vote(&conductor, 1, 1, 4).await.status, Status::Ok);
+        let announced = tokio::time::Instant::now();
+        conductor.close_jeu(live_id(1), JeuId(1), Some(5000)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clock.step(step_us);
+        assert_eq!(vote(&conductor, 1, 1, 5).await.status, Status::Ok, "and a note can still be changed");
+        until(&conductor, "closed", |state| state.programme[0].phase == Phase::Final).await;
+        let took = announced.elapsed();
+        assert!((Duration::from_secs(5)..Duration::from_millis(5100)).contains(&took), "{took:?} after {step_us}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_time_goes_on_from_where_it_was_after_a_restart_with_an_earlier_wall_clock() {
+    let store = store_with_drafts(1).await;
+    let first = Conductor::start(Arc::clone(&store), steppable_env(1, 3_600_000_000).0).await.unwrap();
+    first.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    assert_eq!(vote(&first, 1, 1, 4).await.status, Status::Ok);
+    first.close_jeu(live_id(1), JeuId(1), Some(60_000)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    let last_us = first.env().now_us();
+    drop(first);
+    let second = Conductor::start(Arc::clone(&store), steppable_env(2, 0).0).await.unwrap();
+    let behind_us = last_us.saturating_sub(second.env().now_us());
+    assert!(behind_us < 2_100_000, "{behind_us}");
+    let began = tokio::time::Instant::now();
+    assert_eq!(vote(&second, 1, 1, 5).await.status, Status::Ok, "a note can be changed");
+    until(&second, "closed", |state| state.programme[0].phase == Phase::Final).await;
+    assert!(began.elapsed() < Duration::from_secs(13), "what was left of the announced minute: {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

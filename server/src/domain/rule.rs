@@ -116,8 +116,8 @@ rules! {
     WrongLive = "wrong_live";
     /// A live and a channel are named that do not belong together.
     LiveOfOtherChannel = "live_of_other_channel";
-    /// A version lies too far ahead of the server's clock.
-    VersionAhead = "version_ahead" { max_s: u64 };
+    /// A version lies too far ahead of the server's clock. `next_v` is one that would be taken.
+    VersionAhead = "version_ahead" { max_s: u64, next_v: u64 };
     /// The viewer token is not one of this server.
     InvalidViewer = "invalid_viewer";
     /// Only viewers may.

@@ -357,7 +357,9 @@ mod tests {
                 let said = said(lang);
                 let text = said.get(&format!("rule.{word}")).unwrap_or_else(|| panic!("rule.{word} in {lang:?}"));
                 let used: BTreeSet<_> = text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
-                assert_eq!(used, params.iter().copied().collect(), "{text}");
+                // A version is for programs.
+                let said = params.iter().copied().filter(|param| *param != "next_v");
+                assert_eq!(used, said.collect(), "{text}");
             }
         }
         let known: BTreeSet<_> = Rule::ALL.iter().map(|(word, _)| *word).collect();

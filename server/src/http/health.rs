@@ -14,8 +14,8 @@ use super::{AppState, State};
 use crate::logs;
 use crate::metrics::machine::{self, DATA_DIR_FREE, DATA_DIR_SIZE};
 use crate::metrics::{
-    CHECKPOINT_LAG_SECONDS, ITEMS_RUNNING, ITEMS_STALE, ITEMS_UNREADABLE, LOG_LINES_LOST, MAX_CONNECTIONS, PANICS,
-    POD_DRAINING, STORE_UP, TASKS_DOWN,
+    CHECKPOINT_LAG_SECONDS, CLOCK_LEAD_SECONDS, ITEMS_RUNNING, ITEMS_STALE, ITEMS_UNREADABLE, LOG_LINES_LOST,
+    MAX_CONNECTIONS, PANICS, POD_CLOCK_SKEW_SECONDS, POD_DRAINING, STORE_UP, TASKS_DOWN,
 };
 use crate::settings::StoreKind;
 use crate::store::{ErrorKind, Store};
@@ -163,6 +163,8 @@ async fn observe(state: &AppState) {
     gauge!(ITEMS_STALE).set(f64::from(vigour.stale));
     gauge!(ITEMS_UNREADABLE).set(f64::from(vigour.unreadable));
     gauge!(CHECKPOINT_LAG_SECONDS).set(Duration::from_micros(vigour.checkpoint_lag_us).as_secs_f64());
+    gauge!(POD_CLOCK_SKEW_SECONDS).set(vigour.clock_skew.as_secs_f64());
+    gauge!(CLOCK_LEAD_SECONDS).set(vigour.clock_lead.as_secs_f64());
     if state.settings.store == StoreKind::Sqlite
         && let Some((size, free)) = machine::disk(&state.settings.data_dir)
     {

@@ -61,6 +61,16 @@ impl Waiting {
     }
 }
 
+/// What a viewer may send on a jeu, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    jeu: u32,
+    /// A message waits for its answer, or for its turn, until then.
+    pub(super) timer: Option<Instant>,
+    /// Answers in a row that asked for the same again.
+    pub(super) refusals: u32,
+}
+
 /// One viewer.
 #[derive(Default)]
 pub(super) struct Viewer {
@@ -75,6 +85,8 @@ pub(super) struct Viewer {
     pub(super) watch: Watch,
     pub(super) wanted: Vec<Wanted>,
     pub(super) flights: Vec<Flight>,
+    /// By jeu; there are a few.
+    turns: Vec<Turn>,
     pub(super) waiting: Vec<Waiting>,
     /// Own notes as the server showed them last: jeu, version, steps.
     pub(super) mine: Vec<(u32, u64, Steps)>,
@@ -89,6 +101,16 @@ impl Viewer {
         self.reader = Reader::default();
         self.out = Vec::new();
         self.watch = Watch::default();
+        // What was on its way ended with the socket, and is sent on the next one at once.
+        self.turns.iter_mut().for_each(|turn| turn.timer = None);
+    }
+
+    pub(super) fn turn(&mut self, jeu: u32) -> &mut Turn {
+        let index = self.turns.iter().position(|turn| turn.jeu == jeu).unwrap_or_else(|| {
+            self.turns.push(Turn { jeu, timer: None, refusals: 0 });
+            self.turns.len() - 1
+        });
+        &mut self.turns[index]
     }
 
     /// Waits for the frame that counts a note; returns how many older ones were given up for it.

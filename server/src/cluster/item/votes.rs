@@ -121,8 +121,18 @@ impl<B: Ballot> Item<B> {
             Phase::Closing | Phase::Final => return Some(Outcome::Closed),
             Phase::Open => {}
         }
-        if version > now_us.saturating_add(MAX_VERSION_AHEAD_US) && !mutant!(AnyVersion) {
-            return Some(Outcome::TooFarAhead { now_us });
+        // The version after the one that is held is always taken: a note that was stored while a clock was wrong, or by a
+        // pod whose clock is, can be changed at once. It leads no further than by one for each note.
+        let next = held.map_or(now_us, |held| now_us.max(held.version.saturating_add(1)));
+        let by_clock = now_us.saturating_add(MAX_VERSION_AHEAD_US);
+        let furthest = match () {
+            () if mutant!(AnyVersion) => Version::MAX,
+            () if mutant!(HeldGivesNoVersion) => by_clock,
+            () if mutant!(HeldGivesAMinute) => next.saturating_add(MAX_VERSION_AHEAD_US),
+            () => by_clock.max(next),
+        };
+        if version > furthest {
+            return Some(Outcome::TooFarAhead { now_us, next });
         }
         let holds_newer = held.filter(|held| held.version >= version);
         let answers_at_once = [!self.is_shared(), mutant!(AnswersFromMap), mutant!(StaleIsOk)].contains(&true);

@@ -61,6 +61,7 @@ struct Sending {
 struct Shown {
     vector: BTreeMap<LaneId, u64>,
     digest: String,
+    as_of_us: u64,
     rank: Rank,
     revision: u64,
     checked_acks: usize,
@@ -106,6 +107,8 @@ pub(super) struct Oracle {
     sendings: BTreeMap<u64, Sending>,
     acks: Vec<Ack>,
     acknowledged: BTreeMap<(WriterId, ViewerId), Wish>,
+    /// The greatest version that a pod told a viewer to use.
+    named: BTreeMap<(WriterId, ViewerId), u64>,
     chunks: BTreeMap<(LaneId, u64), Chunk>,
     places: HashMap<(ViewerId, Wish), Vec<(LaneId, u64)>>,
     materialised: BTreeMap<LaneId, u64>,
@@ -164,6 +167,7 @@ impl Oracle {
             sendings: BTreeMap::new(),
             acks: Vec::new(),
             acknowledged: BTreeMap::new(),
+            named: BTreeMap::new(),
             chunks: BTreeMap::new(),
             places: HashMap::new(),
             materialised: BTreeMap::new(),
@@ -212,6 +216,16 @@ impl Oracle {
             best.clone_from(&wish);
         }
         self.acks.push(Ack { at_ms: self.now_ms, viewer, wish });
+    }
+
+    /// Whether a note may have been held that lets its viewer name this version: the one before, or any later one.
+    fn follows_a_note(&self, viewer: ViewerId, v: u64, payload: &Payload) -> bool {
+        let lets = |(wish, places): (&(ViewerId, Wish), &Vec<_>)| {
+            let (held, (version, noted)) = wish;
+            let is_itself = (*version, noted) == (v, payload) && places.len() < 2;
+            *held == viewer && version.saturating_add(1) >= v && !is_itself
+        };
+        self.places.iter().any(lets)
     }
 
     // Replicas ---------------------------------------------------------------------------------------------------
@@ -327,10 +341,15 @@ impl Oracle {
         writer: WriterId,
         vector: &BTreeMap<LaneId, u64>,
         digest: &str,
+        as_of_us: u64,
         claims_ms: Option<u64>,
     ) {
         self.figures.views += 1;
         self.check_claim(writer, vector, claims_ms.unwrap_or(0));
+        let shown = self.shown.entry(writer).or_default();
+        if std::mem::replace(&mut shown.as_of_us, as_of_us) > as_of_us {
+            self.violated(&format!("the moment that the view of {writer} names went back"));
+        }
         let shown = self.shown.entry(writer).or_default();
         let goes_back = shown.vector.iter().any(|(lane, chunks)| vector.get(lane).is_none_or(|now| now < chunks));
         shown.vector.clone_from(vector);
@@ -555,7 +574,7 @@ impl World {
         let sending = oracle.sendings.remove(&sending);
         let code = match outcome {
             Outcome::Ok => {
-                if v > clock_us + MAX_VERSION_AHEAD_US {
+                if v > clock_us + MAX_VERSION_AHEAD_US && !oracle.follows_a_note(viewer, v, payload) {
                     oracle.violated(&format!("version {v} was acknowledged far ahead of the pod's clock {clock_us}"));
                 }
                 oracle.acknowledged(writer, viewer, (v, payload.clone()), sending);
@@ -572,7 +591,15 @@ impl World {
                 oracle.acknowledged(writer, viewer, wish, None);
                 3
             }
-            Outcome::RetryAfter { .. } | Outcome::Closed | Outcome::NotOpen | Outcome::TooFarAhead { .. } => {
+            Outcome::TooFarAhead { next, .. } => {
+                oracle.figures.refused += 1;
+                let named = oracle.named.entry((writer, viewer)).or_default();
+                if v <= std::mem::replace(named, (*next).max(*named)) {
+                    oracle.violated(&format!("version {v} of {viewer} was refused by the pod that had named it"));
+                }
+                4
+            }
+            Outcome::RetryAfter { .. } | Outcome::Closed | Outcome::NotOpen => {
                 oracle.figures.refused += 1;
                 4
             }

@@ -15,7 +15,7 @@ use super::conducted::Conducted;
 use super::quorum::QuorumStore;
 use super::{START_US, World, ballot, item};
 use crate::cluster::engine::Cadence;
-use crate::cluster::env::{Clock, Entropy, Env, Tasks};
+use crate::cluster::env::{Clock, Entropy, Env, ServerTime, Tasks};
 use crate::cluster::mutant::mutant;
 use crate::cluster::{Engine, ItemHandle};
 use crate::domain::ballot::Ratings;
@@ -131,11 +131,14 @@ struct PodClock {
     world: Arc<World>,
     pod: usize,
     gate: Arc<Gate>,
+    time: ServerTime,
 }
 
 impl Clock for PodClock {
     fn now_us(&self) -> u64 {
-        self.world.clock_us(self.pod)
+        let wall_us = self.world.clock_us(self.pod);
+        let boot_us = u64::try_from(self.since_boot().as_micros()).unwrap_or(u64::MAX);
+        self.time.now_us(boot_us, wall_us)
     }
 
     fn since_boot(&self) -> Duration {
@@ -173,7 +176,8 @@ impl Pod {
     pub(super) fn start(world: &Arc<World>, index: usize, incarnation: u64) -> Self {
         let state = Mutex::new((Running::Yes, Vec::new()));
         let gate = Arc::new(Gate { state, stood_ms: AtomicI64::new(0), world: Arc::clone(world) });
-        let clock = PodClock { world: Arc::clone(world), pod: index, gate: Arc::clone(&gate) };
+        let (world_of, gate_of) = (Arc::clone(world), Arc::clone(&gate));
+        let clock = PodClock { world: world_of, pod: index, gate: gate_of, time: ServerTime::default() };
         let seed = if mutant!(ReusesWriter) { index as u64 } else { world.seed ^ (incarnation << 8) ^ index as u64 };
         let entropy = PodEntropy(Mutex::new(SmallRng::seed_from_u64(seed)));
         let env = Env { clock: Arc::new(clock), entropy: Arc::new(entropy) };

@@ -32,12 +32,13 @@ pub(crate) fn published(
     writer: WriterId,
     vector: &BTreeMap<LaneId, u64>,
     digest: &str,
+    as_of_us: u64,
     claims_behind_us: Option<u64>,
 ) {
     tell(|world| {
         let now_ms = world.now_ms();
         let claims_ms = claims_behind_us.map(|behind_us| now_ms.saturating_sub(behind_us.div_ceil(1000)));
-        world.oracle(item).published(writer, vector, digest, claims_ms);
+        world.oracle(item).published(writer, vector, digest, as_of_us, claims_ms);
     });
 }
 

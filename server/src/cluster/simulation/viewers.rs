@@ -65,7 +65,7 @@ impl Tab {
     }
 
     /// Sends one note until the answer is final, or the viewer taps again.
-    async fn want(&mut self, v: u64, payload: Payload) {
+    async fn want(&mut self, mut v: u64, payload: Payload) {
         let taps_again_ms = self.random.random_range(100..12_000);
         let until_ms = self.world.now_ms() + taps_again_ms;
         while self.world.now_ms() < until_ms && !self.world.is_over() {
@@ -76,7 +76,12 @@ impl Tab {
             };
             let patience = Duration::from_millis(self.random.random_range(200..3000));
             let pause_ms = match timeout(patience, self.send(&pod, v, payload.clone())).await {
-                Ok(Some(Outcome::Ok | Outcome::Closed | Outcome::TooFarAhead { .. })) => return,
+                Ok(Some(Outcome::Ok | Outcome::Closed)) => return,
+                // The same note again, as the server says.
+                Ok(Some(Outcome::TooFarAhead { next, .. })) => {
+                    (v, self.last_v) = (next, next);
+                    20
+                }
                 Ok(Some(Outcome::Stale { version, .. })) => {
                     self.last_v = self.last_v.max(version);
                     return;

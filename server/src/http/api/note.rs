@@ -146,8 +146,15 @@ pub(super) async fn post_note(
     // The version is chosen once, so that every attempt is the same note and counts once.
     let v = asked.v.unwrap_or_else(|| state.now_us());
     let trace = begun.as_ref().map(Begun::joined);
-    let vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: Some(v), wanted, trace };
-    let reply = reply_to(&state, &vote).await;
+    let mut vote = Vote { live: live.live_id.0, jeu: asked.jeu_id, viewer, v: Some(v), wanted, trace };
+    let mut reply = reply_to(&state, &vote).await;
+    // Who leaves the version to the server cannot name the one after a note that was stored while a clock was wrong.
+    if asked.v.is_none()
+        && let Some(held) = reply.held.as_ref().filter(|held| held.v > state.now_us())
+    {
+        vote.v = Some(held.v.saturating_add(1));
+        reply = reply_to(&state, &vote).await;
+    }
     if reply.status != Status::Ok {
         return Err(refusal(reply));
     }

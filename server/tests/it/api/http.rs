@@ -37,6 +37,15 @@ async fn a_viewer_token_changes_and_withdraws_one_note() {
     let stale = server.json(&json!({"jeu_id": 1, "fun": 3, "viewer": viewer, "v": 1})).await;
     refused(&stale, 409, "stale", Some("v"));
     assert_eq!(stale.1["held"]["scores"], json!({"fun": 5}));
+    // A device whose clock is ahead, and then one that leaves the version to the server.
+    let ahead = second["v"].as_u64().unwrap() + 50_000_000;
+    let (status, noted) = server.json(&json!({"jeu_id": 1, "fun": 4, "viewer": viewer, "v": ahead})).await;
+    assert_eq!((status, noted["v"].as_u64()), (200, Some(ahead)), "{noted}");
+    let too_far = server.json(&json!({"jeu_id": 1, "fun": 3, "viewer": viewer, "v": ahead + 3_600_000_000_u64})).await;
+    refused(&too_far, 422, "invalid", Some("v"));
+    assert_eq!(too_far.1["params"]["next_v"].as_u64(), Some(ahead + 1), "{}", too_far.1);
+    let (status, changed) = server.json(&json!({"jeu_id": 1, "fun": 5, "viewer": viewer})).await;
+    assert_eq!((status, changed["v"].as_u64()), (200, Some(ahead + 1)), "{changed}");
     let (status, withdrawn) = server.form(&format!("jeu_id=1&withdraw=1&viewer={viewer}")).await;
     assert_eq!((status, &withdrawn["scores"]), (200, &json!({})), "{withdrawn}");
     assert_eq!(voters().await, (Some(0), None));
