@@ -4,6 +4,7 @@
 //! connections; a slow handler cannot delay a commit.
 
 pub(crate) mod connections;
+mod cut_off;
 pub(crate) mod http_server;
 
 use std::future::Future;
@@ -200,6 +201,13 @@ impl App {
         keeping.keep(Scope::Server, "sessions", move || end_sessions(kept.clone(), is_alive.clone()));
         let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
         keeping.keep(Scope::Server, "revocations", move || follow_revocations(kept.clone(), is_alive.clone()));
+        if state.store.is_shared() {
+            let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+            keeping.keep(Scope::Server, "cut off", move || {
+                let (conductor, hub, readiness) = (&kept.conductor, &kept.hub, &kept.readiness);
+                cut_off::watch(conductor.clone(), hub.clone(), Arc::clone(readiness), is_alive.clone())
+            });
+        }
         let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
         keeping.keep(Scope::Part, "dumps", move || keeper(&kept).run(is_alive.clone()));
         let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));

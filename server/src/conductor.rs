@@ -92,6 +92,8 @@ struct Inner {
     pending: Arc<AtomicU64>,
     reading: Arc<Semaphore>,
     meters: submit::Meters,
+    /// When what other pods change was last read, in milliseconds of the clock since boot.
+    heard_ms: AtomicU64,
 }
 
 /// The lives of this pod. Cheap to clone.
@@ -137,6 +139,7 @@ impl Conductor {
             pending: Arc::default(),
             reading: Arc::new(Semaphore::new(MAX_OWN_NOTE_READS)),
             meters: submit::Meters::new(),
+            heard_ms: AtomicU64::new(0),
         };
         let conductor = Self { inner: Arc::new(inner) };
         let mut after: Option<String> = None;
@@ -152,6 +155,7 @@ impl Conductor {
                 break;
             }
         }
+        conductor.hears();
         if conductor.inner.store.is_shared() {
             conductor.follow_peers();
         } else {
@@ -233,6 +237,26 @@ impl Conductor {
             self.closed_view(live_id).await?;
         }
         Ok(())
+    }
+
+    /// For how long this pod has not read what it shares with others, numbers of its jeux included; zero where it shares
+    /// nothing.
+    pub fn unheard(&self) -> Duration {
+        if !self.inner.store.is_shared() {
+            return Duration::ZERO;
+        }
+        let vigour = self.vigour();
+        if vigour.running > vigour.stale {
+            return Duration::ZERO;
+        }
+        let heard = Duration::from_millis(self.inner.heard_ms.load(Ordering::Relaxed));
+        self.inner.env.clock.since_boot().saturating_sub(heard)
+    }
+
+    /// The store was read just now.
+    fn hears(&self) {
+        let now_ms = self.inner.env.clock.since_boot().as_millis();
+        self.inner.heard_ms.store(u64::try_from(now_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// This pod's name: its writer.

@@ -28,6 +28,9 @@ const MAX_REVOCATIONS: usize = 256;
 /// How long a drain waits for sockets to say goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// In how many parts the sockets of a pod are told to go elsewhere, one after the other.
+pub const SHARES: u32 = 20;
+
 /// Who sits at a socket, as far as they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -168,6 +171,7 @@ struct Inner {
     census: Arc<Census>,
     revoked: broadcast::Sender<Arc<str>>,
     draining: watch::Sender<bool>,
+    leaving: watch::Sender<u32>,
 }
 
 /// The rooms of this pod. Cheap to clone.
@@ -191,6 +195,7 @@ impl Hub {
             census: Arc::new(census),
             revoked: broadcast::Sender::new(MAX_REVOCATIONS),
             draining: watch::Sender::new(false),
+            leaving: watch::Sender::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -285,6 +290,16 @@ impl Hub {
     /// Whether the pod is stopping, as it changes.
     pub fn draining(&self) -> watch::Receiver<bool> {
         self.inner.draining.subscribe()
+    }
+
+    /// Tells so many of [`SHARES`] parts of the sockets to connect elsewhere (4005); none: whoever is there stays.
+    pub fn send_away(&self, shares: u32) {
+        self.inner.leaving.send_replace(shares.min(SHARES));
+    }
+
+    /// How many parts of the sockets are to go elsewhere, as it changes.
+    pub fn leaving(&self) -> watch::Receiver<u32> {
+        self.inner.leaving.subscribe()
     }
 
     /// Tells the rooms of a channel that its record changed or went away.

@@ -86,6 +86,8 @@ pub const PANICS: &str = "panics_total";
 pub const TASK_DEATHS: &str = "task_deaths_total";
 /// Tasks and threads that died and do not run again yet.
 pub const TASKS_DOWN: &str = "tasks_down";
+/// Whether this pod is cut off from the store it shares, and sends its sockets elsewhere: 1 or 0.
+pub const POD_CUT_OFF: &str = "pod_cut_off";
 /// How far the clock of another pod is from this one's, at least.
 pub const POD_CLOCK_SKEW_SECONDS: &str = "pod_clock_skew_seconds";
 /// How far server time is ahead of the wall clock.
@@ -209,6 +211,7 @@ fn describe() {
     describe_gauge!(ITEMS_STALE, Unit::Count, "Jeux whose numbers are marked stale.");
     describe_gauge!(ITEMS_UNREADABLE, Unit::Count, "Jeux of which something that is stored is damaged.");
     describe_gauge!(CHECKPOINT_LAG_SECONDS, Unit::Seconds, "Age of the oldest note that is in the journal only.");
+    describe_gauge!(POD_CUT_OFF, Unit::Count, "1 while this pod is cut off and sends its sockets elsewhere.");
     describe_gauge!(POD_CLOCK_SKEW_SECONDS, Unit::Seconds, "How far another pod's clock is from this one's, at least.");
     describe_gauge!(CLOCK_LEAD_SECONDS, Unit::Seconds, "How far server time is ahead of the wall clock.");
     describe_gauge!(DATA_DIR_SIZE, Unit::Bytes, "Size of the data directory's file system.");

@@ -398,10 +398,25 @@ pub mod close {
     pub const REVOKED: Close = Close { code: 4003, reason: "key revoked", reconnect: false };
     /// The channel was deleted.
     pub const GONE: Close = Close { code: 4004, reason: "channel gone", reconnect: false };
+    /// The server does not reach the store that it shares with others.
+    pub const CUT_OFF: Close = Close { code: 4005, reason: "cut off", reconnect: true };
     /// Far too many messages.
     pub const FLOOD: Close = Close { code: 4029, reason: "too many messages", reconnect: true };
 
     /// All of them, for documents and tests.
-    pub const ALL: [Close; 12] =
-        [NORMAL, PROTOCOL_ERROR, BINARY, NOT_UTF8, TOO_BIG, INTERNAL, RESTART, SLOW, IDLE, REVOKED, GONE, FLOOD];
+    pub const ALL: [Close; 13] = [
+        NORMAL,
+        PROTOCOL_ERROR,
+        BINARY,
+        NOT_UTF8,
+        TOO_BIG,
+        INTERNAL,
+        RESTART,
+        SLOW,
+        IDLE,
+        REVOKED,
+        GONE,
+        CUT_OFF,
+        FLOOD,
+    ];
 }

@@ -27,7 +27,7 @@ test("retries are spread over the whole delay", () => {
 });
 
 test("only a revoked key, a channel gone and our own mistakes end a connection", () => {
-  for (const code of [1000, 1002, 1006, 1011, 1012, 4000, 4001, 4029]) assert.equal(verdictOnClose(code), "retry", String(code));
+  for (const code of [1000, 1002, 1006, 1011, 1012, 4000, 4001, 4005, 4029]) assert.equal(verdictOnClose(code), "retry", String(code));
   assert.equal(verdictOnClose(4003), "refused");
   assert.equal(verdictOnClose(4004), "gone");
   for (const code of [1003, 1007, 1009]) assert.equal(verdictOnClose(code), "refused");

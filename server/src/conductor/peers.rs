@@ -44,7 +44,11 @@ impl Conductor {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let Some(inner) = inner.upgrade() else { return };
-            let outcome = Self { inner }.read_peers(&mut seen).await;
+            let conductor = Self { inner };
+            let outcome = conductor.read_peers(&mut seen).await;
+            if outcome.is_ok() {
+                conductor.hears();
+            }
             match &outcome {
                 // Once: it goes on until the store is back, and the engine says so, too.
                 Err(error) if !is_away => tracing::warn!(%error, "cannot follow the other servers"),

@@ -15,7 +15,7 @@ use crate::logs;
 use crate::metrics::machine::{self, DATA_DIR_FREE, DATA_DIR_SIZE};
 use crate::metrics::{
     CHECKPOINT_LAG_SECONDS, CLOCK_LEAD_SECONDS, ITEMS_RUNNING, ITEMS_STALE, ITEMS_UNREADABLE, LOG_LINES_LOST,
-    MAX_CONNECTIONS, PANICS, POD_CLOCK_SKEW_SECONDS, POD_DRAINING, STORE_UP, TASKS_DOWN,
+    MAX_CONNECTIONS, PANICS, POD_CLOCK_SKEW_SECONDS, POD_CUT_OFF, POD_DRAINING, STORE_UP, TASKS_DOWN,
 };
 use crate::settings::StoreKind;
 use crate::store::{ErrorKind, Store};
@@ -32,6 +32,7 @@ const SCRAPE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Readiness {
     draining: AtomicBool,
+    cut_off: AtomicBool,
     probed: Mutex<Option<(Instant, Option<&'static str>)>>,
 }
 
@@ -57,10 +58,21 @@ impl Readiness {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether the pod does not reach the store that it shares with others, for so long that its sockets go elsewhere.
+    pub fn cut_off(&self, is_cut_off: bool) {
+        self.cut_off.store(is_cut_off, Ordering::Relaxed);
+    }
+
+    /// What [`Readiness::cut_off`] said last.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
     /// Why this pod should get no traffic.
     async fn reasons(&self, store: &dyn Store) -> impl Iterator<Item = &'static str> {
         let trouble = self.trouble(store).await;
-        self.is_draining().then_some("draining").into_iter().chain(trouble)
+        let cut_off = self.is_cut_off().then_some("cut off from the other servers");
+        self.is_draining().then_some("draining").into_iter().chain(cut_off).chain(trouble)
     }
 
     /// What is wrong with the store. It is probed at most once a second, however many ask.
@@ -163,6 +175,7 @@ async fn observe(state: &AppState) {
     gauge!(ITEMS_STALE).set(f64::from(vigour.stale));
     gauge!(ITEMS_UNREADABLE).set(f64::from(vigour.unreadable));
     gauge!(CHECKPOINT_LAG_SECONDS).set(Duration::from_micros(vigour.checkpoint_lag_us).as_secs_f64());
+    gauge!(POD_CUT_OFF).set(f64::from(u8::from(state.readiness.is_cut_off())));
     gauge!(POD_CLOCK_SKEW_SECONDS).set(vigour.clock_skew.as_secs_f64());
     gauge!(CLOCK_LEAD_SECONDS).set(vigour.clock_lead.as_secs_f64());
     if state.settings.store == StoreKind::Sqlite

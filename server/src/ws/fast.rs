@@ -200,5 +200,14 @@ fn listen(hub: &Hub, inboxes: &Arc<[Arc<Inbox>]>) -> Vec<AbortHandle> {
         };
         stopping.keep(Scope::Server, "goodbyes", listen).await;
     });
-    vec![revoking.abort_handle(), stopping.abort_handle()]
+    let (mut leaving, to) = (hub.leaving(), Arc::clone(inboxes));
+    let sending_away = tokio::spawn(async move {
+        while leaving.changed().await.is_ok() {
+            let shares = *leaving.borrow_and_update();
+            if shares > 0 {
+                to.iter().for_each(|inbox| inbox.send(Command::SendAway(shares)));
+            }
+        }
+    });
+    vec![revoking.abort_handle(), stopping.abort_handle(), sending_away.abort_handle()]
 }

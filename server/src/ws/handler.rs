@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
+use rand::RngExt as _;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout};
 
@@ -18,7 +19,7 @@ use crate::conductor::Conductor;
 use crate::domain::live::LiveId;
 use crate::domain::viewer::ViewerId;
 use crate::hub::frames::{Frames, encode};
-use crate::hub::{Hub, Seat};
+use crate::hub::{Hub, SHARES, Seat};
 use crate::protocol::text::Text;
 use crate::protocol::{AdminFrame, Close, MAX_CLIENT_MESSAGE_BYTES, Mine, Reply, ServerMessage, close};
 use crate::supervise::Scope;
@@ -100,6 +101,8 @@ impl Socket {
         let (news, mut inbox) = mpsc::channel(MAX_NEWS);
         let (credential, mut revoked) = credential.map(|credential| (credential.held, credential.revoked)).unzip();
         let mut draining = hub.draining();
+        // Sockets on this path are told apart by chance, those of an event loop by their place in its table.
+        let (mut leaving, share) = (hub.leaving(), rand::rng().random_range(0..SHARES));
         let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_admin = *session.role() == Role::Admin;
@@ -168,6 +171,7 @@ impl Socket {
                     }
                 }
                 gone = was_revoked(&mut revoked, credential.as_deref()) => break Some(gone),
+                Ok(()) = sent_away(&mut leaving, share) => break Some(close::CUT_OFF),
                 Ok(()) = stopping(&mut draining), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + DRAIN_TIMEOUT);
                 }
@@ -323,6 +327,12 @@ async fn next_second(second: &mut Option<Interval>) {
     }
 }
 
+/// Returns when this socket is one of those that go elsewhere.
+async fn sent_away(leaving: &mut watch::Receiver<u32>, share: u32) -> Result<(), watch::error::RecvError> {
+    leaving.wait_for(|shares| *shares > share).await.map(drop)
+}
+
+/// Returns when the pod stops.
 async fn stopping(draining: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
     draining.wait_for(|draining| *draining).await.map(drop)
 }

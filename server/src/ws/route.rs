@@ -101,6 +101,11 @@ async fn connect(
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "this server is stopping", remedy);
         return Err(problem.retry_after(1));
     }
+    if state.readiness.is_cut_off() {
+        let remedy = "connect again: another server answers";
+        let reason = "this server does not reach its store";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason, remedy).retry_after(1));
+    }
     if request.version() != Version::HTTP_11 || has_body(&request) {
         return Err(no_handshake(&"it is not an HTTP/1.1 request without a body"));
     }
@@ -208,14 +213,22 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use crate::app::{App, listen};
+    use crate::domain::key::Slug;
+    use crate::hub::SHARES;
+    use crate::protocol::close;
     use crate::settings::{Settings, Sockets};
     use crate::store::memory::MemoryStore;
 
-    async fn knock(port: u16) -> String {
+    async fn open(port: u16) -> tokio::net::TcpStream {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let request = "GET /ws/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        X-Request-Id: knock-7\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn knock(port: u16) -> String {
+        let mut stream = open(port).await;
         let mut answer = vec![0; 2048];
         let read = stream.read(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer[..read]).to_lowercase()
@@ -236,6 +249,46 @@ mod tests {
                 let answer = knock(port).await;
                 let is_refused = answer.starts_with("http/1.1 503 ") && answer.contains("retry-after: 1");
                 assert!(is_refused, "{sockets:?}: {answer}");
+            };
+            let mut has_knocked = false;
+            tokio::select! {
+                _ended = app.run(std::future::pending(), std::future::pending()) => {}
+                () = knocking => has_knocked = true,
+            }
+            assert!(has_knocked, "the server ended by itself");
+        }
+    }
+
+    /// Reads until `wanted` comes; `false` when the connection ends before.
+    async fn hears(stream: &mut tokio::net::TcpStream, wanted: &[u8]) -> bool {
+        let mut heard = Vec::new();
+        while !heard.windows(wanted.len()).any(|bytes| bytes == wanted) {
+            let mut buffer = [0; 4096];
+            let Ok(read @ 1..) = stream.read(&mut buffer).await else { return false };
+            heard.extend_from_slice(&buffer[..read]);
+        }
+        true
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_cut_off_sends_its_sockets_elsewhere_on_any_path_and_opens_no_other() {
+        for sockets in [Sockets::Fast, Sockets::Portable] {
+            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let settings = Settings { sockets, ..Settings::default() };
+            let app = App::build(settings, Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
+            let (port, state) = (app.port(), app.state());
+            state.catalogue.create_channel(Slug::new("nobody").unwrap(), "Nobody", 0).await.unwrap();
+            let knocking = async {
+                let mut stream = open(port).await;
+                assert!(hears(&mut stream, b"\"welcome\"").await, "{sockets:?}");
+                state.readiness.cut_off(true);
+                let answer = knock(port).await;
+                assert!(answer.starts_with("http/1.1 503 "), "{sockets:?}: {answer}");
+                state.hub.send_away(SHARES);
+                let code = close::CUT_OFF.code.to_be_bytes();
+                assert!(hears(&mut stream, &code).await, "{sockets:?}");
+                state.readiness.cut_off(false);
+                assert!(knock(port).await.starts_with("http/1.1 101 "), "{sockets:?}");
             };
             let mut has_knocked = false;
             tokio::select! {

@@ -22,6 +22,7 @@ use super::meters::Meters;
 use super::serving::{Fate, READ_BYTES, Serving};
 use super::table::{Key, Table};
 use crate::conductor::Conductor;
+use crate::hub::SHARES;
 use crate::protocol::close;
 use crate::ws::handler::{Credential, DRAIN_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL, SEND_TIMEOUT};
 
@@ -225,6 +226,7 @@ impl EventLoop {
             Command::Revoked(id) => self.close_where(close::REVOKED, |credential| credential == &*id),
             // Missed some: a new connection shows whether the credential still opens one.
             Command::RevocationsMissed => self.close_where(close::RESTART, |_| true),
+            Command::SendAway(shares) => self.send_away(shares),
             Command::Drain => {
                 self.serving.is_draining = true;
                 self.drain_until = Some(self.serving.now + DRAIN_TIMEOUT);
@@ -303,6 +305,17 @@ impl EventLoop {
                     serving.say_goodbye(key, connection, goodbye);
                     serving.touch(key, connection);
                 }
+                Fate::Stays
+            });
+        }
+    }
+
+    fn send_away(&mut self, shares: u32) {
+        for index in 0..u32::try_from(self.table.places()).unwrap_or(u32::MAX) {
+            let Some(key) = self.table.key_at(index).filter(|_| index % SHARES < shares) else { continue };
+            self.with(key, |serving, connection| {
+                serving.say_goodbye(key, connection, close::CUT_OFF);
+                serving.touch(key, connection);
                 Fate::Stays
             });
         }

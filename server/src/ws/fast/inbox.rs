@@ -31,6 +31,8 @@ pub(super) enum Command {
     Revoked(Arc<str>),
     /// Revocations were missed.
     RevocationsMissed,
+    /// Tell so many parts of the sockets to connect elsewhere.
+    SendAway(u32),
     /// Answer what is owed and say goodbye to everybody.
     Drain,
     /// End when nobody is left, or after this long.
