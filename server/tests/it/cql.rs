@@ -4,6 +4,7 @@
 //! `BAREME_XTASK`; `cargo xtask test` and `cargo xtask cluster test` set both.
 
 mod faults;
+mod lives;
 mod namespaced;
 mod partitions;
 mod schema;

@@ -18,6 +18,7 @@ mod eyes;
 mod frames;
 mod hostile;
 mod hosts;
+mod lives;
 mod logs;
 mod loop_;
 mod masking;
