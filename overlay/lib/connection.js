@@ -56,6 +56,8 @@ export class Connection {
     this.sender = new Sender((live, jeu) => this.wishes.get(live, jeu), (wish) => this.#transmit(wish));
     /** @type {string|undefined} token for browsers that keep no cookie */
     this.viewer = undefined;
+    /** @type {string|undefined} who the server makes of us when it does not know us */
+    this.offered = undefined;
     this.stopped = false;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.retry = undefined;
@@ -261,6 +263,7 @@ export class Connection {
     this.sender.reset();
     const { build, onOtherBuild } = this.options;
     if (build && welcome.build !== build) onOtherBuild?.(welcome.build);
+    this.offered = welcome.viewer;
     if (this.viewer && welcome.viewer) this.socket?.send(JSON.stringify({ t: "hello", viewer: this.viewer }));
     else this.viewer = welcome.viewer ?? this.viewer;
     this.setLink("live");
@@ -284,6 +287,8 @@ export class Connection {
 
   /** @param {Reply} reply */
   hearReply(reply) {
+    // The server has another secret: whom we were is nobody any more.
+    if (reply.problem?.rule === "invalid_viewer" && this.offered) this.viewer = this.offered;
     const { mine, again } = this.wishes.settle(reply);
     if (mine) this.snapshot.applyMine(mine);
     if (mine && this.viewer === undefined) this.tabs?.postMessage(mine);

@@ -59,6 +59,8 @@ const REVOCATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often entries of the audit log that the store did not take are tried again, and old ones are looked for.
 const AUDIT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const AUDIT_PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
+/// How often a new secret for viewer tokens is looked for.
+const SECRET_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
 /// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
 #[cfg(target_os = "linux")]
@@ -212,6 +214,8 @@ impl App {
         keeping.keep(Scope::Part, "dumps", move || keeper(&kept).run(is_alive.clone()));
         let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
         keeping.keep(Scope::Part, "audit", move || tend_audit(kept.clone(), is_alive.clone()));
+        let (kept, is_alive) = (state.clone(), Arc::downgrade(&alive));
+        keeping.keep(Scope::Server, "viewer secret", move || follow_viewer_secret(kept.clone(), is_alive.clone()));
         // Nothing waits for it, and nothing is lost when the process ends first.
         if let Err(error) = assets::warm_up() {
             tracing::warn!(%error, "each file is compressed when it is first asked for");
@@ -351,6 +355,20 @@ async fn follow_revocations(state: State, alive: std::sync::Weak<()>) {
                 }
             }
             Err(error) => tracing::debug!(%error, "cannot look for what was revoked; trying again"),
+        }
+    }
+}
+
+/// Takes over a new secret for viewer tokens, which `bareme viewers rotate` makes beside this server.
+async fn follow_viewer_secret(state: State, alive: std::sync::Weak<()>) {
+    let mut ticks = tokio::time::interval(SECRET_CHECK_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while alive.strong_count() > 0 {
+        ticks.tick().await;
+        match state.auth.follow_viewer_secret(&state.viewers).await {
+            Ok(true) => tracing::warn!("the secret of viewer tokens was replaced: every browser is a new viewer"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "cannot look for a new secret of viewer tokens; trying again"),
         }
     }
 }

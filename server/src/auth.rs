@@ -174,6 +174,23 @@ impl Auth {
         self.inner.devices.get_or_try_init(made).await
     }
 
+    /// Takes over what another process made of the viewers' secret; `true` when it is another one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn follow_viewer_secret(&self, held: &ViewerSecret) -> Result<bool, Refused> {
+        Ok(held.replace(self.secret(InstanceId::ViewerSecret).await?))
+    }
+
+    /// Makes a new secret for viewer tokens: those signed before stand for nobody, as soon as each server has followed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn rotate_viewer_secret(&self) -> Result<(), Refused> {
+        let fresh = SecretRecord { secret: secrets::encode(&secrets::random()) };
+        self.catalogue.set_instance(InstanceId::ViewerSecret, &fresh).await
+    }
+
     /// A new set-up secret while there is no account, else `None`. An earlier one stops working.
     ///
     /// # Errors

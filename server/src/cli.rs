@@ -90,6 +90,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: audit::Format,
     },
+    /// What all viewers have in common, also beside a running server
+    Viewers {
+        #[command(subcommand)]
+        command: ViewersCommand,
+    },
     #[command(flatten)]
     Archive(archive::Command),
     /// Lists chunks of the journal that cannot be read, and sets them aside so that their jeux can be; ends with 1 while there
@@ -150,6 +155,16 @@ enum TokenCommand {
     Revoke {
         /// Its id, as `token list` shows it
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ViewersCommand {
+    /// Makes a new secret for viewer tokens after the old one has leaked: every browser is a new viewer within two seconds
+    Rotate {
+        /// Also while a live is on air, where everybody can then vote a second time
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -221,6 +236,7 @@ fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Fail
         Command::Audit { kind, text, limit, format } => {
             runtime()?.block_on(audit::print(&settings, Filter { kind, text }, limit, format))
         }
+        Command::Viewers { command } => runtime()?.block_on(tools::viewers(&settings, &command)),
         Command::Archive(command) => runtime()?.block_on(archive::run(&settings, command)),
         Command::Repair { set_aside } => runtime()?.block_on(repair::repair(&settings, set_aside)),
         Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),

@@ -81,6 +81,13 @@ impl ClientKey {
     }
 }
 
+impl ClientKey {
+    /// The key and those of the networks that count beside it.
+    pub fn counted(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |key| if key.is_cheap() { key.wider() } else { None })
+    }
+}
+
 impl Key for ClientKey {
     fn wider(&self) -> Option<Self> {
         match self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Failure, TokenCommand, announce, open_cluster, open_file, store_failure};
+use super::{Failure, TokenCommand, ViewersCommand, announce, open_cluster, open_file, store_failure};
 use crate::audit::{Audit, Entry};
 use crate::auth::Auth;
 use crate::catalogue::{Catalogue, Refused, Token};
@@ -42,21 +42,43 @@ pub(super) fn refused(refused: Refused) -> Failure {
     }
 }
 
-/// Makes, lists or revokes tokens, beside a server that may be running.
-pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result<(), Failure> {
+/// What admins keep, beside a server that may be running. `remedy` is for a store that another process cannot see.
+async fn records_beside(settings: &Settings, remedy: &str) -> Result<Records, Failure> {
     let store = match &settings.store {
         StoreKind::Sqlite => open_file(settings, SqliteStore::open_beside).await?,
         StoreKind::Cql(url) => open_cluster(settings, url).await?,
         StoreKind::Memory => {
             return Err(SettingsError {
                 setting: "store".to_owned(),
-                reason: "`memory` keeps no tokens for another process to see".to_owned(),
-                remedy: "use the admin page of the running server".to_owned(),
+                reason: "`memory` keeps nothing for another process to see".to_owned(),
+                remedy: remedy.to_owned(),
             }
             .into());
         }
     };
-    let records = Records::new(store);
+    Ok(Records::new(store))
+}
+
+/// Makes a new secret for viewer tokens, beside a server that may be running.
+pub(super) async fn viewers(settings: &Settings, command: &ViewersCommand) -> Result<(), Failure> {
+    let records = records_beside(settings, "restart the server: it makes a new secret at each start").await?;
+    let catalogue = Catalogue::new(records);
+    let ViewersCommand::Rotate { force } = command;
+    let channels = catalogue.channels().await.map_err(refused)?;
+    if let Some(channel) = channels.iter().find(|channel| channel.open_live.is_some() && !force) {
+        let slug = &channel.slug;
+        return Err(Failure::running(format!(
+            "a live of channel {slug} is on air, and everybody could vote a second time: wait until it has ended, or add --force"
+        )));
+    }
+    Auth::new(catalogue).rotate_viewer_secret().await.map_err(refused)?;
+    writeln!(std::io::stdout(), "every browser is a new viewer from now on")?;
+    Ok(())
+}
+
+/// Makes, lists or revokes tokens, beside a server that may be running.
+pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result<(), Failure> {
+    let records = records_beside(settings, "use the admin page of the running server").await?;
     let (catalogue, audit, now_us) = (Catalogue::new(records.clone()), Audit::new(records), Env::system().now_us());
     let mut out = Vec::new();
     match command {

@@ -1,6 +1,7 @@
 //! Who votes: 16 opaque bytes, and the signed token that stands for them outside.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,9 +25,10 @@ impl fmt::Debug for ViewerId {
     }
 }
 
-/// The instance's secret, from which viewer tokens are signed and viewer ids derived. Never logged.
+/// The instance's secret, from which viewer tokens are signed and viewer ids derived. Never logged. Clones share it: when
+/// one is replaced, all are.
 #[derive(Clone)]
-pub struct ViewerSecret([u8; 32]);
+pub struct ViewerSecret(Arc<RwLock<[u8; 32]>>);
 
 impl fmt::Debug for ViewerSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,13 +38,21 @@ impl fmt::Debug for ViewerSecret {
 
 impl ViewerSecret {
     /// Wraps 32 random bytes.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Arc::new(RwLock::new(bytes)))
+    }
+
+    /// Replaces it, here and in every clone: from now on, tokens signed before stand for nobody. `false` when it was the
+    /// same already.
+    pub fn replace(&self, bytes: [u8; 32]) -> bool {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *held, bytes) != bytes
     }
 
     fn mac(&self, purpose: &[u8], body: &[u8]) -> [u8; 16] {
+        let key = *self.0.read().unwrap_or_else(PoisonError::into_inner);
         // HMAC takes a key of any length, so this cannot fail; an empty code would verify nothing if it did.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 16] };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else { return [0; 16] };
         mac.update(purpose);
         mac.update(body);
         let full: [u8; 32] = mac.finalize().into_bytes().into();
@@ -87,6 +97,10 @@ mod tests {
         forged[0] = if forged[0] == b'A' { b'B' } else { b'A' };
         assert_eq!(secret.verify(std::str::from_utf8(&forged).unwrap()), None);
         assert_eq!(ViewerSecret::new([8; 32]).verify(&token), None);
+        let held = secret.clone();
+        assert!(secret.replace([8; 32]) && !secret.replace([8; 32]));
+        assert_eq!(held.verify(&token), None, "a secret that was replaced signs nothing any more");
+        assert!(held.verify(&held.token([1; 16])).is_some());
         for text in ["", "x", &"A".repeat(43), &"A".repeat(500), "é"] {
             assert_eq!(secret.verify(text), None, "{text}");
         }

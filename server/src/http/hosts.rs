@@ -112,7 +112,7 @@ impl Own {
         self.looked = Some(Instant::now());
         match if_addrs::get_if_addrs() {
             Ok(interfaces) => {
-                self.addresses = interfaces.iter().map(|interface| interface.ip().to_canonical()).collect()
+                self.addresses = interfaces.iter().map(|interface| interface.ip().to_canonical()).collect();
             }
             Err(error) => tracing::warn!(%error, "the addresses of this machine cannot be read"),
         }

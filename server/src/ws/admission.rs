@@ -1,20 +1,20 @@
 //! How many sockets there may be, in all and from one address.
 //!
-//! **Invariant**: an address is remembered for as long as it has a socket, so the table is never larger than the number
-//! of sockets, which is limited.
+//! **Invariant**: an address, and the networks around it, are remembered for as long as it has a socket, so the table is
+//! never larger than three times the number of sockets, which is limited.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::auth::limits::ClientKey;
+use crate::auth::limits::{ClientKey, Key as _};
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// This server has as many sockets as it may have.
     Server,
-    /// This address has.
+    /// This address has, or the network around it.
     Address,
 }
 
@@ -53,7 +53,7 @@ pub struct Ticket {
 }
 
 impl Admission {
-    /// At most so many sockets, and so many of one address.
+    /// At most so many sockets, and so many of one address; of a network around IPv6 addresses, as many as are its worth.
     pub fn new(most: usize, most_per_address: u32) -> Self {
         Self { inner: Arc::new(Inner { most, most_per_address, taken: Mutex::default() }) }
     }
@@ -68,11 +68,16 @@ impl Admission {
             return Err(Full::Server);
         }
         if let Some(client) = client {
-            let count = taken.by_address.entry(client).or_insert(0);
-            if *count >= self.inner.most_per_address {
+            let is_full = |key: ClientKey| {
+                let most = self.inner.most_per_address.saturating_mul(key.weight());
+                taken.by_address.get(&key).is_some_and(|count| *count >= most)
+            };
+            if client.counted().any(is_full) {
                 return Err(Full::Address);
             }
-            *count += 1;
+            for key in client.counted() {
+                *taken.by_address.entry(key).or_insert(0) += 1;
+            }
         }
         taken.sockets += 1;
         Ok(Ticket { inner: Arc::clone(&self.inner), client })
@@ -83,12 +88,12 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.sockets = taken.sockets.saturating_sub(1);
-        if let Some(client) = self.client
-            && let Entry::Occupied(mut count) = taken.by_address.entry(client)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+        for key in self.client.into_iter().flat_map(ClientKey::counted) {
+            if let Entry::Occupied(mut count) = taken.by_address.entry(key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
         }
     }
@@ -111,6 +116,20 @@ mod tests {
         let _other = admission.admit(client(2)).unwrap();
         drop(first);
         assert!(admission.admit(client(1)).is_ok());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_has_a_limit_however_many_addresses_are_used() {
+        let admission = Admission::new(100_000, 2);
+        let admit =
+            |site: u8, subnet: u8| admission.admit(Some(ClientKey::V6([0x20, 1, 0xd, 0xb8, 0, site, 0, subnet])));
+        let tickets: Vec<_> = (0..=255).filter_map(|subnet| admit(1, subnet).ok()).collect();
+        assert_eq!(tickets.len(), 16, "one /48");
+        let more: Vec<_> = (2..=255).filter_map(|site| admit(site, 0).ok()).collect();
+        assert_eq!(more.len(), 128 - 16, "one /32");
+        assert_eq!(admit(200, 0).err(), Some(Full::Address));
+        drop((tickets, more));
+        assert!(admission.inner.taken.lock().unwrap().by_address.is_empty());
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod portable;
 mod pressure;
 mod rehearsal;
 mod repair;
+mod rotation;
 mod sockets;
 mod undo;
 mod upgrade;

@@ -62,7 +62,7 @@ async fn the_qr_code_reads_as_the_very_address_of_the_channels_page() {
 async fn the_qr_code_names_the_public_address_with_its_prefix() {
     let server = Server::with(|settings| {
         settings.public_url = Some("https://vote.example.org/sous/chemin/".parse().unwrap());
-        settings.allowed_hosts = bareme::http::hosts::HostName::parse("127.0.0.1").into_iter().collect();
+        settings.allowed_hosts = bareme::http::hosts::HostName::parse("localhost").into_iter().collect();
     })
     .await;
     server.draft("max").await;
