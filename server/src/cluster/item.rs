@@ -18,7 +18,7 @@ mod votes;
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -254,8 +254,8 @@ impl<B: Ballot> Item<B> {
         let view = ItemView {
             rank: Rank::default(),
             tally: ballot.empty(),
-            // Of an item that had a task before, whoever watches has seen the numbers of that one.
-            revision: if revision.load(Ordering::Acquire) == 0 { 0 } else { next_revision(&revision) },
+            // Whoever watches has seen the numbers of an earlier task, or fixed ones, which begin at 1.
+            revision: next_revision(&revision),
             as_of_us: engine.env.now_us(),
             made_at_us: None,
             loaded: false,
