@@ -23,10 +23,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::cluster::engine::ItemError;
 use crate::cluster::env::Env;
+use crate::cluster::mutant::mutant;
 use crate::cluster::{Engine, ItemHandle};
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
@@ -200,21 +201,12 @@ impl Conductor {
 
     /// Brings a channel's open live back, finishing what a crash interrupted.
     async fn resume(&self, channel: Channel) -> Result<()> {
-        if let Some(last) = channel.last_live {
-            self.finish(last).await?;
-            if channel.open_live.is_none()
-                && let Some(stored) = self.inner.records.get::<Live>(&live_key(last)).await?
-                && stored.value.status == LiveStatus::Open
-            {
-                // Its end was taken back while another pod freed the channel, and neither came to take it again.
-                self.take_channel(&channel.slug, last).await?;
-                self.go_on(stored);
-                return Ok(());
-            }
+        for live_id in &channel.unfinished {
+            self.finish(&channel.slug, *live_id).await?;
         }
         let Some(live_id) = channel.open_live else { return Ok(()) };
         let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
-            return self.release_channel(&channel.slug, live_id, false).await;
+            return self.release_channel(&channel.slug, live_id, None).await;
         };
         match stored.value.status {
             LiveStatus::Open => self.go_on(stored),
@@ -223,18 +215,20 @@ impl Conductor {
                 self.put_on_air(live_id).await?;
             }
             LiveStatus::Closed => {
-                self.finish(live_id).await?;
-                self.release_channel(&channel.slug, live_id, true).await?;
+                self.finish(&channel.slug, live_id).await?;
+                self.free_channel(&channel.slug, live_id).await?;
             }
         }
         Ok(())
     }
 
     /// Makes the results that a closed live still lacks, if a crash came before them.
-    async fn finish(&self, live_id: LiveId) -> Result<()> {
+    async fn finish(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
         let ranks = self.inner.store.ranks(live_id).await?;
-        if ranks.iter().any(|row| matches!(row.rank.phase(), Phase::Open | Phase::Closing)) {
-            self.closed_view(live_id).await?;
+        if !ranks.iter().any(|row| matches!(row.rank.phase(), Phase::Open | Phase::Closing)) {
+            self.all_results_made(channel, live_id).await;
+        } else if let Some(view) = self.closed_view(live_id).await? {
+            self.close_removed(&view.live).await?;
         }
         Ok(())
     }
@@ -327,6 +321,25 @@ impl Conductor {
     /// Votes handed in and not answered yet.
     pub fn pending_votes(&self) -> u64 {
         self.inner.pending.load(Ordering::Relaxed)
+    }
+
+    /// Carries a change out to its end, also when who asked for it hangs up: half of it may leave a jeu open in a live that
+    /// is over.
+    async fn to_the_end<R, F>(&self, change: impl FnOnce(Self) -> F) -> Result<R>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R>> + Send + 'static,
+    {
+        let change = change(self.clone());
+        if mutant!(EndsWithTheRequest) {
+            return change.await;
+        }
+        let (sender, answer) = oneshot::channel();
+        self.spawn("change", async move {
+            let _asker_left = sender.send(change.await);
+        });
+        // The task is gone only with the server.
+        answer.await.unwrap_or(Err(ConductError::NotReady))
     }
 
     // Inside -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ impl Scenario {
 
 /// Runs seeds that must show nothing wrong, of one scenario or of each.
 pub(crate) fn seeds(steps: &Steps, from: u64, seeds: u64, scenario: Option<Scenario>) -> Result<()> {
-    let all = [Scenario::Engine];
+    let all = [Scenario::Engine, Scenario::Lives];
     let chosen = scenario.map_or(all.to_vec(), |scenario| vec![scenario]);
     for scenario in chosen {
         let heading = format!("simulation of {}", scenario.name());

@@ -260,7 +260,14 @@ impl Back<'_> {
 fn quiet(text: &str) -> Result<String> {
     let unreadable = |error: serde_json::Error| ArchiveError::refused(error.to_string(), "report this");
     let channel = serde_json::from_str::<Channel>(text).map_err(unreadable)?;
-    serde_json::to_string(&Channel { open_live: None, last_live: None, ..channel }).map_err(unreadable)
+    serde_json::to_string(&Channel {
+        open_live: None,
+        last_live: None,
+        takes_back: None,
+        unfinished: std::collections::BTreeSet::new(),
+        ..channel
+    })
+    .map_err(unreadable)
 }
 
 #[cfg(test)]

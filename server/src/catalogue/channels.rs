@@ -54,6 +54,8 @@ impl Catalogue {
             close_delay_ms: DEFAULT_CLOSE_DELAY_MS,
             open_live: None,
             last_live: None,
+            takes_back: None,
+            unfinished: std::collections::BTreeSet::new(),
             created_at_us: now_us,
         };
         if self.records.list::<Channel>(RecordKind::Channel, "", None, MAX_CHANNELS).await?.len() >= MAX_CHANNELS {

@@ -201,6 +201,16 @@ mod under_test {
         ForgetsNewerLives,
         /// A live retires when its window is over by the local clock, whatever its record says.
         RetiresByClock,
+        /// A channel is freed from a live whose end is just being taken back.
+        FreesWhatIsTakenBack,
+        /// Of the jeux that were just opened, only the first is looked for in the programme.
+        ShowsTheFirstOnly,
+        /// A pod keeps the results of a live that it knew to be over, although the live was on air again.
+        KeepsOldResults,
+        /// A change of a live ends with the request that asked for it.
+        EndsWithTheRequest,
+        /// A pod lets the task of a jeu go that was opened since its result was made.
+        RetiresWhatIsOpen,
         ];
     }
 

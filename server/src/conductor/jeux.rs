@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{ConductError, Conductor, Result, all_ready, channel_key, heard_of, ready};
 use crate::cluster::ItemHandle;
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::{Channel, checked_close_delay};
 use crate::domain::jeu::JeuId;
@@ -25,6 +26,10 @@ impl Conductor {
     /// # Errors
     /// [`ConductError`]; a conflict after the last jeu, or when another one than `from` is current.
     pub async fn next(&self, live_id: LiveId, delay_ms: Option<u64>, from: Option<JeuId>) -> Result<LiveState> {
+        self.to_the_end(move |conductor| async move { conductor.next_now(live_id, delay_ms, from).await }).await
+    }
+
+    async fn next_now(&self, live_id: LiveId, delay_ms: Option<u64>, from: Option<JeuId>) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         // One that cannot be read does not hold up the others.
         let _still_reading = all_ready(&view).await;
@@ -88,11 +93,26 @@ impl Conductor {
         &self,
         live_id: LiveId,
         items: &[&ItemHandle<Ratings>],
-        edit: impl FnMut(&mut Live) + Send,
+        mut edit: impl FnMut(&mut Live) + Send,
     ) -> Result<()> {
-        let Some(first) = items.first() else { return Ok(()) };
-        let shown = self.follow(live_id, first.item().jeu, edit).await;
-        close_unless(shown, items).await
+        let Some(first) = items.first().map(|item| item.item().jeu) else { return Ok(()) };
+        let mut removed = Vec::new();
+        let current = |live: &mut Live| {
+            removed = items.iter().filter(|item| live.jeu(item.item().jeu).is_none()).copied().collect();
+            let stays = items.iter().map(|item| item.item().jeu).find(|jeu| live.jeu(*jeu).is_some());
+            live.current = Some(stays.ok_or(ConductError::UnknownJeu(live_id, first))?);
+            edit(live);
+            Ok(())
+        };
+        close_unless(self.change_on_air(live_id, current).await, items).await?;
+        if mutant!(ShowsTheFirstOnly) {
+            return Ok(());
+        }
+        for item in removed {
+            let gone = Err(ConductError::UnknownJeu(live_id, item.item().jeu));
+            let _gone = close_unless::<()>(gone, &[item]).await;
+        }
+        Ok(())
     }
 
     /// Opens a jeu and makes it current. Repeating it changes nothing.
@@ -100,6 +120,10 @@ impl Conductor {
     /// # Errors
     /// [`ConductError`]; a conflict when the jeu is final.
     pub async fn open_jeu(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
+        self.to_the_end(move |conductor| async move { conductor.open_jeu_now(live_id, jeu).await }).await
+    }
+
+    async fn open_jeu_now(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
         ready(item).await?;
@@ -137,6 +161,10 @@ impl Conductor {
     /// # Errors
     /// [`ConductError`]; a conflict when the jeu was never opened.
     pub async fn reopen_jeu(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
+        self.to_the_end(move |conductor| async move { conductor.reopen_jeu_now(live_id, jeu).await }).await
+    }
+
+    async fn reopen_jeu_now(&self, live_id: LiveId, jeu: JeuId) -> Result<LiveState> {
         let view = self.on_air(live_id).await?;
         let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
         ready(item).await?;

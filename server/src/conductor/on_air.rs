@@ -4,10 +4,13 @@
 //! request does not finish.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::view::close_again;
 use super::{ConductError, Conductor, LiveView, OpenJeux, Result, all_ready, channel_key, live_key, ready};
 use crate::cluster::ItemHandle;
 use crate::cluster::engine::ItemError;
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
 use crate::domain::jeu::JeuId;
@@ -16,7 +19,7 @@ use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
-use crate::store::Swap;
+use crate::store::{ItemId, Swap};
 
 /// The epoch that each jeu of a live is in.
 pub(super) type Epochs = BTreeMap<JeuId, u64>;
@@ -40,6 +43,10 @@ impl Conductor {
     /// # Errors
     /// [`ConductError`]; a conflict when the channel has another live on air or this one is over.
     pub async fn open_live(&self, live_id: LiveId, jeux: OpenJeux) -> Result<LiveState> {
+        self.to_the_end(move |conductor| async move { conductor.open_live_now(live_id, jeux).await }).await
+    }
+
+    async fn open_live_now(&self, live_id: LiveId, jeux: OpenJeux) -> Result<LiveState> {
         let live = self.stored_live(live_id).await?.value;
         match live.status {
             // An opening that a crash cut short before its first jeu was open goes on below.
@@ -53,11 +60,11 @@ impl Conductor {
             }
             LiveStatus::Open | LiveStatus::Draft => {}
         }
-        self.take_channel(&live.channel, live_id).await?;
+        self.take_channel(&live.channel, live_id, None).await?;
         let live = match self.put_on_air(live_id).await {
             // Ended or deleted by somebody else meanwhile: it must not keep the channel.
             Err(error @ (ConductError::Conflict { .. } | ConductError::UnknownLive(_))) => {
-                self.release_channel(&live.channel, live_id, false).await?;
+                self.free_channel(&live.channel, live_id).await?;
                 return Err(error);
             }
             other => other?,
@@ -78,32 +85,37 @@ impl Conductor {
         self.live_state(live_id).await
     }
 
-    /// Makes `live_id` the one live of its channel that is on air.
-    pub(super) async fn take_channel(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
+    /// Makes `live_id` the one live of its channel that is on air; `takes_back`: to take back the end of that moment.
+    pub(super) async fn take_channel(&self, channel: &Slug, live_id: LiveId, takes_back: Option<u64>) -> Result<()> {
         let key = channel_key(channel);
         let mut freed = None;
         loop {
             let taken = self.inner.records.update(&key, |channel: &mut Channel| match channel.open_live {
                 Some(other) if other != live_id => Err(other),
-                _ => {
+                Some(_) => {
+                    channel.takes_back = takes_back.or(channel.takes_back);
+                    Ok(())
+                }
+                None => {
                     channel.open_live = Some(live_id);
+                    channel.takes_back = takes_back;
                     Ok(())
                 }
             });
             match taken.await? {
                 Some(Ok(_)) => return Ok(()),
                 Some(Err(other)) => {
-                    // One that is over, or gone, was not released because the store failed at that moment.
-                    let status = match self.stored_live(other).await {
-                        Ok(stored) => Some(stored.value.status),
-                        Err(ConductError::UnknownLive(_)) => None,
+                    let is_over = match self.stored_live(other).await {
+                        Ok(stored) => stored.value.status == LiveStatus::Closed,
+                        Err(ConductError::UnknownLive(_)) => true,
                         Err(error) => return Err(error),
                     };
-                    if freed == Some(other) || matches!(status, Some(LiveStatus::Open | LiveStatus::Draft)) {
+                    if freed == Some(other) || !is_over {
                         let reason = format!("live {other} of this channel is on air");
                         return Err(ConductError::conflict(Rule::LiveOnAir, reason, "close it first"));
                     }
-                    self.release_channel(channel, other, status.is_some()).await?;
+                    // It was not released because the store failed at that moment, or its end is just being taken back.
+                    self.free_channel(channel, other).await?;
                     freed = Some(other);
                 }
                 None => {
@@ -114,6 +126,29 @@ impl Conductor {
                     ));
                 }
             }
+        }
+    }
+
+    /// Frees a channel from a live that is not on air. If somebody is about to take its end back, that fails from here on:
+    /// the moment of its end, by which it is known, becomes another one.
+    pub(super) async fn free_channel(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
+        let takes_back = match self.inner.records.get::<Channel>(&channel_key(channel)).await? {
+            Some(stored) if stored.value.open_live == Some(live_id) => stored.value.takes_back,
+            _ => return Ok(()),
+        };
+        let key = live_key(live_id);
+        let fenced = self.inner.records.update(&key, |live: &mut Live| {
+            if live.status == LiveStatus::Closed && live.closed_at_us == takes_back && !mutant!(FreesWhatIsTakenBack) {
+                live.closed_at_us = live.closed_at_us.map(|ended_us| ended_us + 1);
+            }
+            Ok::<_, std::convert::Infallible>((live.status, live.closed_at_us))
+        });
+        match fenced.await? {
+            None => self.release_channel(channel, live_id, None).await,
+            Some(Ok((_, (LiveStatus::Closed, ended_us)))) => {
+                self.release_channel(channel, live_id, Some(ended_us.unwrap_or_default())).await
+            }
+            Some(Ok(_)) => Ok(()),
         }
     }
 
@@ -139,6 +174,10 @@ impl Conductor {
     /// # Errors
     /// [`ConductError`]; a conflict when the live is a draft.
     pub async fn close_live(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
+        self.to_the_end(move |conductor| async move { conductor.close_live_now(live_id, delay_ms).await }).await
+    }
+
+    async fn close_live_now(&self, live_id: LiveId, delay_ms: Option<u64>) -> Result<LiveState> {
         let live = self.stored_live(live_id).await?.value;
         match live.status {
             LiveStatus::Draft => {
@@ -206,11 +245,8 @@ impl Conductor {
     pub(super) async fn after_end(&self, live: &Live) -> Result<()> {
         // One may have been opened before the record said that the live is over, and none can be from here on.
         self.close_rest(live.live_id, live.closed_at_us).await?;
-        self.release_channel(&live.channel, live.live_id, true).await?;
-        if self.stored_live(live.live_id).await?.value.status == LiveStatus::Open {
-            // Opened again before the channel was freed: it is taken again, as whoever opened it does, too.
-            return self.take_channel(&live.channel, live.live_id).await;
-        }
+        self.close_removed(live).await?;
+        self.release_channel(&live.channel, live.live_id, Some(live.closed_at_us.unwrap_or_default())).await?;
         self.retire(live.live_id);
         Ok(())
     }
@@ -233,6 +269,23 @@ impl Conductor {
         Ok(())
     }
 
+    /// Closes jeux that were opened while somebody else took them out of the programme, where nothing shows them any more.
+    pub(super) async fn close_removed(&self, live: &Live) -> Result<()> {
+        for row in self.inner.store.ranks(live.live_id).await? {
+            if live.jeu(row.jeu).is_some() || !matches!(row.rank.phase(), Phase::Open | Phase::Closing) {
+                continue;
+            }
+            let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
+            let item = self.inner.engine.start(ItemId { live: live.live_id, jeu: row.jeu }, ballot);
+            // Its task ends with this handle.
+            self.spawn("close-removed", async move {
+                close_again(item.clone(), row.rank.epoch()).await;
+                item.reached(Phase::Final).await;
+            });
+        }
+        Ok(())
+    }
+
     /// Closes what is open of a live that ended at `ended`, and nothing that was opened after the end was taken back.
     pub(super) async fn close_rest(&self, live_id: LiveId, ended: Option<u64>) -> Result<()> {
         let Some(view) = self.view(live_id) else { return Ok(()) };
@@ -247,13 +300,18 @@ impl Conductor {
         self.close_jeux(live_id, Some(&epochs)).await
     }
 
-    /// Frees a channel from its open live, which becomes the last one if it `was_on_air`.
-    pub(super) async fn release_channel(&self, channel: &Slug, live_id: LiveId, was_on_air: bool) -> Result<()> {
+    /// Frees a channel from its open live, which becomes the last one if it `ended`, unless that end is being taken back.
+    pub(super) async fn release_channel(&self, channel: &Slug, live_id: LiveId, ended: Option<u64>) -> Result<()> {
         let key = channel_key(channel);
         let freed = self.inner.records.update(&key, |channel: &mut Channel| {
-            if channel.open_live == Some(live_id) {
+            let stays = ended.is_some() && channel.takes_back == ended && !mutant!(FreesWhatIsTakenBack);
+            if channel.open_live == Some(live_id) && !stays {
                 channel.open_live = None;
-                channel.last_live = if was_on_air { Some(live_id) } else { channel.last_live };
+                channel.takes_back = None;
+                if ended.is_some() {
+                    channel.last_live = Some(live_id);
+                    channel.unfinished.insert(live_id);
+                }
             }
             Ok::<_, std::convert::Infallible>(())
         });
@@ -277,7 +335,7 @@ impl Conductor {
         }
         match self.inner.records.delete(&live_key(live_id), stored.revision).await? {
             // An opening that failed half-way has taken the channel.
-            Swap::Done(_) => self.release_channel(&stored.value.channel, live_id, false).await,
+            Swap::Done(_) => self.release_channel(&stored.value.channel, live_id, None).await,
             Swap::Conflict(_) => {
                 Err(ConductError::conflict(Rule::Raced, "the live was just changed", "look at it again"))
             }

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::view::LiveView;
 use super::{BOOT_PAGE, Conductor, Inner, live_key};
 use crate::cluster::ItemHandle;
+use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
 use crate::domain::jeu::Jeu;
@@ -24,6 +26,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How long a live that another pod opened waits for its notes before it is shown: longer than a reading takes while all is
 /// well, and short enough that one that cannot be read does not hide the live.
 const LOAD_BEFORE_SHOWN: Duration = Duration::from_secs(2);
+
+/// Rounds after which the records of lives that are over here are read, too: nobody waits for a title to be put right.
+const ROUNDS_OF_CLOSED_LIVES: u64 = 10;
 
 /// Pause after a store failed, before the jeux of a live that ended elsewhere are closed again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -41,11 +46,11 @@ impl Conductor {
     async fn follow_others(inner: Weak<Inner>) {
         let mut seen = Seen::new();
         let mut is_away = false;
-        loop {
+        for round in 1_u64.. {
             tokio::time::sleep(INTERVAL).await;
             let Some(inner) = inner.upgrade() else { return };
             let conductor = Self { inner };
-            let outcome = conductor.read_peers(&mut seen).await;
+            let outcome = conductor.read_peers(&mut seen, round.is_multiple_of(ROUNDS_OF_CLOSED_LIVES)).await;
             if outcome.is_ok() {
                 conductor.hears();
             }
@@ -59,8 +64,12 @@ impl Conductor {
         }
     }
 
-    async fn read_peers(&self, seen: &mut Seen) -> Result<(), StoreError> {
+    /// Reads what changed; with `closed`, also of lives that are over.
+    async fn read_peers(&self, seen: &mut Seen, closed: bool) -> Result<(), StoreError> {
         let mut on_air: BTreeSet<LiveId> = self.open_lives().iter().map(|live| live.live_id).collect();
+        if closed {
+            on_air.extend(self.lives().keys());
+        }
         let mut found = Seen::new();
         let mut after: Option<String> = None;
         loop {
@@ -69,6 +78,10 @@ impl Conductor {
             after = page.last().map(|(id, _)| id.clone());
             for (_, Versioned { revision, value: channel }) in page {
                 on_air.extend(channel.open_live);
+                // It may have been on air and over again since it was last read.
+                if seen.get(&channel.slug) != Some(&revision) {
+                    on_air.extend(channel.last_live);
+                }
                 found.insert(channel.slug, revision);
             }
             if !full {
@@ -97,6 +110,16 @@ impl Conductor {
             return;
         }
         let (live_id, status, ended) = (stored.value.live_id, stored.value.status, stored.value.closed_at_us);
+        let is_fixed =
+            |view: Arc<LiveView>| view.live.closed_at_us != ended && view.items.iter().any(ItemHandle::is_fixed);
+        if status == LiveStatus::Closed && self.view(live_id).is_some_and(is_fixed) && !mutant!(KeepsOldResults) {
+            // It was on air again since these numbers were fixed, and has other results.
+            match self.closed_view(live_id).await {
+                Ok(_) => self.publish(&stored.value.channel, live_id),
+                Err(error) => tracing::warn!(live = %live_id, %error, "cannot read the results of a live again"),
+            }
+            return;
+        }
         let starting = if status == LiveStatus::Open { self.starting(&stored.value) } else { Vec::new() };
         // A jeu that has not read its notes looks as if it had none. What cannot be read is shown as stale.
         let loaded = async {

@@ -26,6 +26,10 @@ impl Conductor {
     /// # Errors
     /// [`ConductError`]; a conflict later on, or when the channel has another live on air.
     pub async fn reopen_live(&self, live_id: LiveId) -> Result<LiveState> {
+        self.to_the_end(move |conductor| async move { conductor.reopen_live_now(live_id).await }).await
+    }
+
+    async fn reopen_live_now(&self, live_id: LiveId) -> Result<LiveState> {
         let live = self.stored_live(live_id).await?.value;
         if live.status == LiveStatus::Open && live.ends_at_us.is_some() {
             self.take_back_end(live_id).await?;
@@ -33,21 +37,22 @@ impl Conductor {
             self.check_undo(&live)?;
             // Before anybody is shown that it is open: a jeu that has not read its notes looks as if it had none.
             let awake = self.awake(live_id).await?;
-            self.take_channel(&live.channel, live_id).await?;
+            let ended = live.closed_at_us;
+            self.take_channel(&live.channel, live_id, ended).await?;
             let open = |live: &mut Live| {
                 self.check_undo(live)?;
+                if live.status == LiveStatus::Closed && live.closed_at_us != ended {
+                    let reason = "another live was just opened, or this one ended once more";
+                    return Err(ConductError::conflict(Rule::Raced, reason, "look at it again"));
+                }
                 live.status = LiveStatus::Open;
                 live.closed_at_us = None;
                 Ok(())
             };
             match self.inner.records.update(&live_key(live_id), open).await?.ok_or(ConductError::UnknownLive(live_id)) {
-                Ok(Ok((stored, ()))) => {
-                    self.show_with(stored, &awake);
-                    // Whoever ended it may have freed the channel since it was taken.
-                    self.take_channel(&live.channel, live_id).await?;
-                }
+                Ok(Ok((stored, ()))) => self.show_with(stored, &awake),
                 Ok(Err(error)) | Err(error) => {
-                    self.release_channel(&live.channel, live_id, false).await?;
+                    self.free_channel(&live.channel, live_id).await?;
                     return Err(error);
                 }
             }

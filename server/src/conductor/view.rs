@@ -24,6 +24,9 @@ use crate::store::{ItemId, StoreError};
 use crate::supervise::Scope;
 use crate::traces::Unshown;
 
+/// Pause before it is looked again whether the jeux of a live that ended are over.
+const OVER_RETRY: Duration = Duration::from_secs(1);
+
 /// Pause after a store failed, before the closing of a jeu is tried again.
 const CLOSE_RETRY: Duration = Duration::from_secs(5);
 
@@ -248,7 +251,7 @@ impl Conductor {
 
     /// Publishes the newest view of a live to whoever follows its channel. Which is the newest is looked up here, under
     /// the lock of the channel: of two that publish at once, the later one must not show what the earlier one knew.
-    fn publish(&self, channel: &Slug, live_id: LiveId) {
+    pub(super) fn publish(&self, channel: &Slug, live_id: LiveId) {
         self.change_view(channel, |shown| {
             let Some(view) = self.view(live_id) else { return };
             let same = shown.shown.as_ref().is_some_and(|known| known.live.live_id == live_id);
@@ -279,10 +282,23 @@ impl Conductor {
         conductor.env().sleep(Duration::from_micros(wait_us)).await;
         for item in &view.items {
             item.loaded().await;
-            if item.view().rank.phase() != Phase::Pending {
-                item.reached(Phase::Final).await;
-            }
         }
+        while !conductor.all_over(&view).await {
+            if mutant!(RetiresWhatIsOpen) && view.items.iter().all(is_over) {
+                break;
+            }
+            if !conductor.stays_over(live_id, ended).await {
+                return;
+            }
+            // Opened by a request that read that the live was on air, and could not read that it was over.
+            for item in view.items.iter().filter(|item| item.view().rank.phase() == Phase::Open) {
+                if let Err(error) = item.close().await {
+                    tracing::warn!(item = %item.item(), %error, "cannot close a jeu of a closed live; trying again");
+                }
+            }
+            tokio::time::sleep(OVER_RETRY).await;
+        }
+        conductor.all_results_made(&view.live.channel, live_id).await;
         if !mutant!(RetiresByClock) && !conductor.stays_over(live_id, ended).await {
             return;
         }
@@ -297,6 +313,11 @@ impl Conductor {
             if running.view.live.status != LiveStatus::Closed || running.view.live.closed_at_us != ended {
                 return;
             }
+            // One that was opened a moment ago will be closed again, since the live is over.
+            if !running.view.items.iter().all(is_over) && !mutant!(RetiresWhatIsOpen) {
+                conductor.retire(live_id);
+                return;
+            }
             running.view = Arc::new(LiveView {
                 live: Arc::clone(&running.view.live),
                 items: running.view.items.iter().map(fixed).collect(),
@@ -309,6 +330,25 @@ impl Conductor {
         };
         if let Some(view) = retired {
             conductor.publish(&view.live.channel, live_id);
+        }
+    }
+
+    /// Whether every jeu of a live is final or was never opened, here and in the store by a reading that begins now.
+    async fn all_over(&self, view: &LiveView) -> bool {
+        let Ok(ranks) = self.inner.store.ranks(view.live.live_id).await else { return false };
+        let stored = |jeu| ranks.iter().find(|row| row.jeu == jeu).map(|row| row.rank).unwrap_or_default();
+        view.items.iter().all(|item| is_over(item) && item.view().rank >= stored(item.item().jeu))
+    }
+
+    /// Notes that a live has all its results, so that no pod looks for them when it starts.
+    pub(super) async fn all_results_made(&self, channel: &Slug, live_id: LiveId) {
+        let key = channel_key(channel);
+        let finished = self.inner.records.update(&key, |channel: &mut Channel| {
+            channel.unfinished.remove(&live_id);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        if let Err(error) = finished.await {
+            tracing::debug!(live = %live_id, %error, "a live stays among those that may lack results");
         }
     }
 
@@ -404,11 +444,17 @@ fn change<R>(sender: &watch::Sender<Arc<ChannelView>>, edit: impl FnOnce(&mut Ch
 }
 
 /// Closes a jeu that a crash left open in a closed live, once it is read; not one that was opened again since.
-async fn close_again(item: ItemHandle<Ratings>, epoch: u64) {
+pub(super) async fn close_again(item: ItemHandle<Ratings>, epoch: u64) {
     while let Err(error) = item.close_epoch(epoch).await {
         tracing::warn!(item = %item.item(), %error, "cannot close a jeu of a closed live; trying again");
         tokio::time::sleep(CLOSE_RETRY).await;
     }
+}
+
+/// Whether votes on an item are over, or never began.
+fn is_over(item: &ItemHandle<Ratings>) -> bool {
+    let view = item.view();
+    view.loaded && matches!(view.rank.phase(), Phase::Pending | Phase::Final)
 }
 
 /// Forgets the closed lives of the same channel that ended before the last one, so that a long-running pod keeps one per

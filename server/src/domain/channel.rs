@@ -1,5 +1,7 @@
 //! A streamer's permanent place.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
@@ -22,6 +24,13 @@ pub struct Channel {
     /// The live on air. Opening one is a compare-and-set of this field, so there is at most one.
     #[serde(default)]
     pub open_live: Option<LiveId>,
+    /// The end of `open_live` that is being taken back, by its `closed_at_us`: who carries that end out does not free the
+    /// channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<u64>,
+    /// Lives that ended and whose results may not all be made yet: a pod that starts finishes them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unfinished: BTreeSet<LiveId>,
     /// The live that was on air last.
     #[serde(default)]
     pub last_live: Option<LiveId>,

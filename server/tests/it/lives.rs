@@ -78,6 +78,8 @@ async fn prepare(store: &Arc<dyn Store>, drafts: u128) {
         close_delay_ms: 0,
         open_live: None,
         last_live: None,
+        takes_back: None,
+        unfinished: BTreeSet::new(),
         created_at_us: 0,
     };
     records.put(&RecordKey::new(RecordKind::Channel, "", slug.as_str()), 0, &channel).await.unwrap();

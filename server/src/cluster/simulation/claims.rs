@@ -174,6 +174,10 @@ impl Claims {
 
     /// What a pod shows of an item of its channel.
     pub(super) fn shows(&mut self, writer: WriterId, item: ItemId, rank: Rank, revision: u64) {
+        // Numbers of a jeu that was never opened are not sent.
+        if rank == Rank::default() {
+            return;
+        }
         let before = self.shown.insert((writer, item), (rank, revision)).unwrap_or_default();
         if before.1 > revision {
             self.violated(&format!("{writer} showed revision {} of {item} and now {revision}", before.1));

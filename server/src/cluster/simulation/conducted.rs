@@ -30,8 +30,9 @@ use crate::protocol::LiveState;
 use crate::store::ItemId;
 
 /// How long the last answers, and the results of all lives on all pods, may take once nothing is wrong any more: an
-/// action waits 10 s for a jeu to be read and 10 s for a result.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// action waits 10 s for a jeu to be read and 10 s for a result, and what a lost request left open is closed 40 s after the end
+/// of its live.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause before a pod asks again for the view of a channel.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
@@ -248,6 +249,8 @@ impl World {
                 close_delay_ms: 1000,
                 open_live: None,
                 last_live: None,
+                takes_back: None,
+                unfinished: std::collections::BTreeSet::new(),
                 created_at_us: START_US,
             };
             let body = serde_json::to_string(&channel).unwrap_or_default();
@@ -358,7 +361,8 @@ impl World {
                 self.claims().violated("a viewer has panicked");
             }
         }
-        sleep(Duration::from_millis(1500)).await;
+        // Pods read the records of lives that are over every 5 s.
+        sleep(Duration::from_secs(6)).await;
         self.compare_pods().await;
         if random.random_bool(0.25) {
             // Until pods have let the tasks of these lives go.

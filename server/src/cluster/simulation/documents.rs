@@ -151,9 +151,9 @@ impl QuorumStore {
     async fn swap(&self, key: Key, expected: u64, revision: u64, body: &str) -> Result<Swap> {
         let attempt = self.world.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         for _ in 0..MAX_ROUNDS {
-            let change = |known: &Document| {
-                (known.revision == expected).then(|| Document { revision, attempt, body: body.to_owned() })
-            };
+            // The id of a live is never used again.
+            let fits = |known: &Document| known.revision == expected && (expected > 0 || known.attempt == 0);
+            let change = |known: &Document| fits(known).then(|| Document { revision, attempt, body: body.to_owned() });
             let unknown = match self.transact(key, change).await {
                 Ok(Applied::Yes) => return Ok(Swap::Done(revision)),
                 Ok(Applied::No(found)) => return Ok(Swap::Conflict(found)),
