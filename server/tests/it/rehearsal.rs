@@ -16,7 +16,11 @@ fn rows(data_dir: &Path) -> BTreeMap<String, i64> {
     let file = Connection::open_with_flags(database(data_dir), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut tables = file.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
     let names: Vec<String> = tables.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let count = |name: &String| file.query_row(&format!("SELECT count(*) FROM \"{name}\""), (), |row| row.get(0));
+    // The audit log says that somebody rehearsed, and nothing of what was invented.
+    let without = |name: &str| if name == "records" { " WHERE kind <> 'audit'" } else { "" };
+    let count = |name: &String| {
+        file.query_row(&format!("SELECT count(*) FROM \"{name}\"{}", without(name)), (), |row| row.get(0))
+    };
     names.iter().map(|name| (name.clone(), count(name).unwrap())).collect()
 }
 
