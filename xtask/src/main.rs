@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod attack;
 mod capacity;
 mod cluster;
 mod conformance;
@@ -71,6 +72,8 @@ enum Command {
     },
     /// Python's `websockets`, and a peer that does it wrong, against a real server on every socket path
     Peers,
+    /// Attacks on a real server with few descriptors, on every socket path: a table of what held
+    Attack,
     /// Schema-driven fuzzing of the HTTP API
     Fuzz {
         /// Where chance begins; another number finds other cases
@@ -177,6 +180,7 @@ fn main() -> Result<()> {
     let profile = match command {
         Command::Test
         | Command::Quick
+        | Command::Attack
         | Command::Simulate { .. }
         | Command::Cluster { .. }
         | Command::Drill { .. }
@@ -214,6 +218,10 @@ fn main() -> Result<()> {
             setup::python(&steps)?;
             steps.build()?;
             steps.peers()
+        }
+        Command::Attack => {
+            steps.build()?;
+            attack::run(&steps)
         }
         Command::Fuzz { seed } => {
             setup::python(&steps)?;
@@ -300,6 +308,7 @@ fn test(steps: &Steps) -> Result<()> {
     steps.pages()?;
     steps.contracts()?;
     steps.peers()?;
+    attack::run(steps)?;
     manifests::run(steps, false)?;
     steps.fuzz(fuzz::SEED)?;
     monitoring::run(steps)?;

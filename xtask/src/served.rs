@@ -111,11 +111,22 @@ impl Server {
     /// Starts it with these arguments beside the usual ones, and waits until it is ready. Its data is in a new folder below
     /// `parent`.
     pub(crate) fn start(binary: &Path, parent: &Path, store: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start_as(program(binary), binary, parent, store, arguments)
+    }
+
+    /// As [`Server::start`], with at most so many open files.
+    pub(crate) fn start_limited(binary: &Path, parent: &Path, files: u32, arguments: &[&str]) -> Result<Self> {
+        let mut shell = program(Path::new("sh"));
+        shell.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\"")).arg(binary);
+        Self::start_as(shell, binary, parent, "sqlite", arguments)
+    }
+
+    fn start_as(mut command: Command, binary: &Path, parent: &Path, store: &str, arguments: &[&str]) -> Result<Self> {
         let port = free_port()?;
         let folder = parent.join(format!("served-{port}"));
         let _was_not_there = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)?;
-        let child = program(binary)
+        let child = command
             .args(["demo", "--viewers", "0", "--store", store, "--log", "error", "--vote-rate", "100000"])
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
             .arg(folder.join("data"))
