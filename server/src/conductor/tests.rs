@@ -237,12 +237,21 @@ async fn an_announced_closing_takes_as_long_as_it_says_whatever_becomes_of_the_w
 #[tokio::test(start_paused = true)]
 async fn server_time_goes_on_from_where_it_was_after_a_restart_with_an_earlier_wall_clock() {
     let store = store_with_drafts(1).await;
-    let first = Conductor::start(Arc::clone(&store), steppable_env(1, 3_600_000_000).0).await.unwrap();
+    // A server that is gone writes nothing any more, whatever tasks of it are left.
+    let is_gone = Arc::new(AtomicUsize::new(0));
+    let switch = Arc::clone(&is_gone);
+    let plan = Arc::new(move |_: &'static str| match switch.load(Ordering::Relaxed) {
+        0 => Fault::None,
+        _ => Fault::Refused(ErrorKind::Unavailable),
+    });
+    let of_first: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&store), plan));
+    let first = Conductor::start(of_first, steppable_env(1, 3_600_000_000).0).await.unwrap();
     first.open_live(live_id(1), OpenJeux::First).await.unwrap();
     assert_eq!(vote(&first, 1, 1, 4).await.status, Status::Ok);
     first.close_jeu(live_id(1), JeuId(1), Some(60_000)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(50)).await;
     let last_us = first.env().now_us();
+    is_gone.store(1, Ordering::Relaxed);
     drop(first);
     let second = Conductor::start(Arc::clone(&store), steppable_env(2, 0).0).await.unwrap();
     let behind_us = last_us.saturating_sub(second.env().now_us());
