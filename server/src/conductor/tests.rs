@@ -50,7 +50,7 @@ async fn with_drafts(store: MemoryStore, drafts: u128) -> Arc<dyn Store> {
         open_live: None,
         last_live: None,
         takes_back: None,
-        unfinished: std::collections::BTreeSet::new(),
+        unfinished: BTreeSet::new(),
         created_at_us: 0,
     };
     records.put(&channel_key(&slug()), 0, &channel).await.unwrap();
