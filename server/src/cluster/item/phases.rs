@@ -116,7 +116,7 @@ impl<B: Ballot> Item<B> {
         }
         if self.lanes.is_empty() {
             self.lanes = (0..self.engine.cadence.lanes.max(1)).map(|_| self.fresh_lane()).collect();
-            if mutant!(ReusesLane) || mutant!(AcceptsOtherBytes) {
+            if [mutant!(ReusesLane), mutant!(AcceptsOtherBytes)].contains(&true) {
                 (0..).zip(&mut self.lanes).for_each(|(number, lane)| lane.id.lane = number);
             }
         }
