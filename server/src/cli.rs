@@ -215,7 +215,7 @@ pub fn main() -> u8 {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
             check_environment(variables)?;
             let (settings, shown) = resolve(&cli.options, &matches, cli.config.as_deref())?;
-            run(cli.command.unwrap_or(Command::Serve), settings, &shown)
+            run(cli.command.unwrap_or(Command::Serve), &settings, &shown)
         });
     match outcome {
         Ok(()) => 0,
@@ -226,20 +226,20 @@ pub fn main() -> u8 {
     }
 }
 
-fn run(command: Command, settings: Settings, shown: &[Shown]) -> Result<(), Failure> {
+fn run(command: Command, settings: &Settings, shown: &[Shown]) -> Result<(), Failure> {
     match command {
         Command::Config => tools::print_settings(shown),
         Command::Serve => serve(settings, None),
         Command::Demo { viewers } => serve(settings, Some(viewers)),
-        Command::Token { command } => runtime()?.block_on(tools::tokens(&settings, command)),
-        Command::Streamer { command } => runtime()?.block_on(people::run(&settings, command)),
+        Command::Token { command } => runtime()?.block_on(tools::tokens(settings, command)),
+        Command::Streamer { command } => runtime()?.block_on(people::run(settings, command)),
         Command::Audit { kind, text, limit, format } => {
-            runtime()?.block_on(audit::print(&settings, Filter { kind, text }, limit, format))
+            runtime()?.block_on(audit::print(settings, Filter { kind, text }, limit, format))
         }
-        Command::Viewers { command } => runtime()?.block_on(tools::viewers(&settings, &command)),
-        Command::Archive(command) => runtime()?.block_on(archive::run(&settings, command)),
-        Command::Repair { set_aside } => runtime()?.block_on(repair::repair(&settings, set_aside)),
-        Command::Migrate => runtime()?.block_on(tools::migrate(&settings)),
+        Command::Viewers { command } => runtime()?.block_on(tools::viewers(settings, &command)),
+        Command::Archive(command) => runtime()?.block_on(archive::run(settings, command)),
+        Command::Repair { set_aside } => runtime()?.block_on(repair::repair(settings, set_aside)),
+        Command::Migrate => runtime()?.block_on(tools::migrate(settings)),
         Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
         Command::Status { url, json } => status::status(url.as_deref(), settings.listen, json),
         Command::Bench { echo_ws: Some(port) } => {
@@ -346,8 +346,8 @@ fn listen_failure(address: SocketAddr, error: &std::io::Error) -> Failure {
     Failure::running(format!("cannot listen on {address}: {reason}"))
 }
 
-fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
-    let said = init_logs(&settings);
+fn serve(settings: &Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
+    let said = init_logs(settings);
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         crate::app::connections::raise_file_limit();
@@ -355,8 +355,8 @@ fn serve(settings: Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
         let listener = listen(settings.listen).map_err(|error| listen_failure(settings.listen, &error))?;
         // Before the store, which asks for its counters when it is made.
         crate::metrics::install().map_err(|error| Failure::running(error.to_string()))?;
-        let store = open_store(&settings).await?;
-        let app = App::build(settings.clone(), store, listener).await.map_err(|error| app_failure(&settings, error))?;
+        let store = open_store(settings).await?;
+        let app = App::build(settings.clone(), store, listener).await.map_err(|error| app_failure(settings, error))?;
         let state = app.state();
         let demo = match demo_viewers {
             Some(_) => Some(demo::prepare(&state).await?),

@@ -56,7 +56,7 @@ impl Claims {
         }
     }
 
-    pub(super) fn note(&mut self, what: String) {
+    pub(super) fn note(&mut self, what: &str) {
         self.history.push(format!("{:.3} s: {what}", self.now_ms as f64 / 1000.0));
     }
 
@@ -82,7 +82,7 @@ impl Claims {
         match key {
             Key::Channel(number) => {
                 if let Ok(channel) = serde_json::from_str::<Channel>(&body) {
-                    self.note(format!(
+                    self.note(&format!(
                         "channel {number}: {:?} on air, {:?} last",
                         channel.open_live, channel.last_live
                     ));
@@ -90,14 +90,14 @@ impl Claims {
                 }
             }
             Key::Live(live_id) if revision == 0 => {
-                self.note(format!("{live_id} is deleted"));
+                self.note(&format!("{live_id} is deleted"));
                 if self.lives.remove(&live_id).is_some_and(|live| live.status != LiveStatus::Draft) {
                     self.violated(&format!("live {live_id} was on air and is deleted"));
                 }
             }
             Key::Live(live_id) => {
                 if let Ok(live) = serde_json::from_str::<Live>(&body) {
-                    self.note(format!("{live_id} at {revision}: {}", told(&live)));
+                    self.note(&format!("{live_id} at {revision}: {}", told(&live)));
                     self.live_changed(live_id, live);
                 }
             }
@@ -148,14 +148,14 @@ impl Claims {
         if let Some(live_id) = undoes {
             self.undone_ms.insert(live_id, self.now_ms);
         }
-        self.note(format!("#{} {what} at {writer}", self.pressed));
+        self.note(&format!("#{} {what} at {writer}", self.pressed));
         self.presses.insert(self.pressed, Press { writer, at_ms: self.now_ms, what: what.to_owned() });
         self.pressed
     }
 
     pub(super) fn answered(&mut self, press: u64, how: &str) {
         self.presses.remove(&press);
-        self.note(format!("#{press} {how}"));
+        self.note(&format!("#{press} {how}"));
     }
 
     pub(super) fn owes_answers(&self) -> bool {

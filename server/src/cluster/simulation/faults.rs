@@ -114,7 +114,7 @@ impl World {
     pub(super) fn kill(self: &Arc<Self>, pod: usize, back_ms: u64) {
         let Some(killed) = self.pods()[pod].take() else { return };
         killed.gate.kill();
-        self.claims().note(format!("{} is killed", killed.writer));
+        self.claims().note(&format!("{} is killed", killed.writer));
         self.each_oracle(|oracle| oracle.forget(killed.writer));
         self.claims().forget(killed.writer);
         later(self, back_ms, move |world| world.start(pod));
@@ -127,7 +127,7 @@ impl World {
             return;
         }
         stopped.gate.stop();
-        self.claims().note(format!("{} stands still for {ms} ms", stopped.writer));
+        self.claims().note(&format!("{} stands still for {ms} ms", stopped.writer));
         later(self, ms, move |world| {
             stopped.gate.go_on();
             world.went_on(&stopped);

@@ -424,22 +424,22 @@ impl Oracle {
         }
         self.shown.entry(writer).or_default().checked_acks = checked;
         if goes_back {
-            self.violated(&format!("the phase or the revision of {} went back", writer));
+            self.violated(&format!("the phase or the revision of {writer} went back"));
         }
         if let Some((viewer, wish)) = unseen {
-            self.violated(&format!("{} shows no {wish:?} of {viewer} and does not say that it is stale", writer));
+            self.violated(&format!("{writer} shows no {wish:?} of {viewer} and does not say that it is stale"));
         }
         match view.rank.phase() {
             Phase::Final => {
                 let result = self.result(view.rank.epoch());
                 if result.is_none_or(|result| result.tally != view.tally) {
-                    self.violated(&format!("{} shows a final tally that is not the result's", writer));
+                    self.violated(&format!("{writer} shows a final tally that is not the result's"));
                 }
             }
             _ if thoroughly && view.loaded => {
                 let tally = self.content(vector).map(|content| digest_and_tally(&content).1);
                 if tally.is_none_or(|tally| tally != view.tally) {
-                    self.violated(&format!("{} shows numbers that are not those of its chunks", writer));
+                    self.violated(&format!("{writer} shows numbers that are not those of its chunks"));
                 }
             }
             _ => {}
