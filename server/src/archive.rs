@@ -8,10 +8,12 @@
 //! **Invariants**
 //! - A manifest is written only after its files were read back from the target and recounted: their sums, their lines,
 //!   and each jeu's notes, which fold to the result that is stored.
+//! - Nothing of a dump is stored before all of it was read, each document as what it claims to be, and recounted.
 //! - Nothing is deleted from the store before a dump was read back and recounted at that moment.
 //! - Memory is bounded: pages of notes, never a live.
 //! - Nothing here is on the way of a vote. A target that is away costs a retry now and then.
 
+mod checks;
 mod documents;
 mod dump;
 mod fold;
@@ -36,6 +38,7 @@ pub use target::{DumpTo, Target, TargetUrl};
 pub use verify::{read_manifest, verify};
 
 use crate::cluster::load::LoadError;
+use crate::domain::jeu::JeuId;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::records::{Records, Versioned};
 use crate::store::{RecordKey, RecordKind, StoreError};
@@ -158,6 +161,11 @@ impl Pace {
             Self::Gentle => tokio::time::sleep(since.elapsed().min(Duration::from_millis(100))).await,
         }
     }
+}
+
+/// Name of the file of a jeu's notes, with a folder of the attempt before it.
+fn notes_file(jeu: JeuId) -> String {
+    format!("notes-{jeu}.ndjson.zst")
 }
 
 fn live_key(live: LiveId) -> RecordKey {

@@ -198,8 +198,16 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// Files and folders that this program makes are its owner's: a database, dumps, backups, exports, and what a library
+/// makes on the way to them.
+fn keep_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Runs the command that was typed; returns the code to end with.
 pub fn main() -> u8 {
+    keep_private();
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::format::{Document, DocumentKind, DumpedFile, Manifest};
+use super::checks;
+use super::format::{Document, DocumentKind, DumpedFile, MAX_DOCUMENT_LINE_BYTES, Manifest};
 use super::lines::{Lines, each};
 use super::upload::Upload;
 use super::{ArchiveError, Result, Target, live_key};
@@ -18,20 +19,15 @@ use crate::domain::phase::Rank;
 use crate::domain::tally::Tally;
 use crate::store::{ErrorKind, ItemId, RecordKey, RecordKind, Store, StoreError};
 
-/// Epochs of one jeu that are believed to be possible: each is a person pressing a button twice.
-const MAX_EPOCHS: u64 = 10_000;
-
 /// Name of the file, with a folder of the attempt before it.
 pub(super) const FILE: &str = "documents.ndjson.zst";
 
 /// What a dump's documents say.
 pub(super) struct Documents {
-    /// The record of the live as text.
-    pub(super) live_text: String,
     /// The live.
     pub(super) live: Live,
-    /// Documents of the channel: kind, id and text.
-    pub(super) catalogue: Vec<(DocumentKind, String, String)>,
+    /// Documents of the channel, as text that was read and written again, so that nothing else is in them.
+    pub(super) catalogue: BTreeMap<DocumentKind, String>,
     /// Bodies of results by jeu and epoch.
     pub(super) results: BTreeMap<(JeuId, u64), Vec<u8>>,
 }
@@ -45,6 +41,54 @@ impl Documents {
         let body = self.results.get(&(jeu, epoch));
         let body = body.ok_or_else(|| format!("the result of jeu {jeu}, epoch {epoch}, is missing"))?;
         unseal(body).map_err(|error| format!("the result of jeu {jeu}, epoch {epoch}: {error}"))
+    }
+}
+
+/// Documents that are being read: the live first, then what it refers to, each once.
+struct Reading<'a> {
+    manifest: &'a Manifest,
+    live: Option<Live>,
+    catalogue: BTreeMap<DocumentKind, String>,
+    results: BTreeMap<(JeuId, u64), Vec<u8>>,
+}
+
+impl Reading<'_> {
+    fn keep(&mut self, document: &Document) -> std::result::Result<(), String> {
+        let text = document.body.get();
+        let id = document.id.as_deref().unwrap_or_default();
+        let kind = document.kind;
+        let named = |reason: String| format!("the {} in it: {reason}", format!("{kind:?}").to_lowercase());
+        match (kind, &self.live, document.jeu.zip(document.epoch)) {
+            (DocumentKind::Live, None, None) => {
+                self.live = Some(checks::live(self.manifest, id, text).map_err(named)?);
+                return Ok(());
+            }
+            (DocumentKind::Result, Some(_), Some((jeu, epoch))) => {
+                let jeu = JeuId(jeu);
+                checks::result(self.manifest, jeu, epoch, text)
+                    .map_err(|reason| format!("the result of jeu {jeu}, epoch {epoch}: {reason}"))?;
+                if self.results.insert((jeu, epoch), text.as_bytes().to_vec()).is_none() {
+                    return Ok(());
+                }
+            }
+            (DocumentKind::Channel | DocumentKind::Jeux | DocumentKind::Bareme, Some(live), None) => {
+                let text = match kind {
+                    DocumentKind::Channel => checks::channel(live, id, text),
+                    DocumentKind::Jeux => checks::jeux(live, id, text),
+                    _ => checks::bareme(live, id, text),
+                };
+                if self.catalogue.insert(kind, text.map_err(named)?).is_none() {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        Err(named("it is there twice, or not where it belongs".to_owned()))
+    }
+
+    fn finish(self) -> std::result::Result<Documents, String> {
+        let live = self.live.ok_or("the live is not in it")?;
+        Ok(Documents { live, catalogue: self.catalogue, results: self.results })
     }
 }
 
@@ -115,37 +159,19 @@ async fn push_all(store: &dyn Store, upload: &mut Upload, live: &Live, ranks: &[
     Ok(())
 }
 
-/// Reads the documents of a dump, and checks that they are those of its manifest.
+/// Reads the documents of a dump. Each is what it claims to be and belongs to the live of the manifest: [`checks`].
 ///
 /// # Errors
 /// [`ArchiveError`]; what is wrong is said with the name of the file.
 pub(super) async fn read(target: &Target, folder: &str, manifest: &Manifest) -> Result<Documents> {
-    let mut lines = Lines::open(target, folder, &manifest.documents).await?;
-    let mut live = None;
-    let (mut catalogue, mut results) = (Vec::new(), BTreeMap::new());
+    let mut lines = Lines::open(target, folder, &manifest.documents, MAX_DOCUMENT_LINE_BYTES).await?;
+    let mut reading = Reading { manifest, live: None, catalogue: BTreeMap::new(), results: BTreeMap::new() };
     while let Some(block) = lines.next().await? {
         for line in each(&block) {
-            let document: Document =
-                serde_json::from_slice(line).map_err(|error| lines.damaged(format!("a line of it: {error}")))?;
-            let text = document.body.get().to_owned();
-            match (document.kind, document.id, document.jeu.zip(document.epoch)) {
-                (DocumentKind::Live, ..) => {
-                    let read = serde_json::from_str::<Live>(&text);
-                    live = Some((read.map_err(|error| lines.damaged(format!("the live in it: {error}")))?, text));
-                }
-                (DocumentKind::Result, _, Some((jeu, epoch))) if epoch < MAX_EPOCHS => {
-                    results.insert((JeuId(jeu), epoch), text.into_bytes());
-                }
-                (kind @ (DocumentKind::Channel | DocumentKind::Jeux | DocumentKind::Bareme), Some(id), _) => {
-                    catalogue.push((kind, id, text));
-                }
-                _ => return Err(lines.damaged("a document in it has no id")),
-            }
+            let document = serde_json::from_slice(line).map_err(|error| format!("a line of it: {error}"));
+            let kept = document.and_then(|document| reading.keep(&document));
+            kept.map_err(|reason| lines.damaged(reason))?;
         }
     }
-    let Some((live, live_text)) = live else { return Err(lines.damaged("the live is not in it")) };
-    if live.live_id != manifest.live_id || live.closed_at_us != Some(manifest.closed_at_us) {
-        return Err(lines.damaged("it is of another live than the manifest"));
-    }
-    Ok(Documents { live_text, live, catalogue, results })
+    reading.finish().map_err(|reason| lines.damaged(reason))
 }

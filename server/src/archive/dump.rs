@@ -17,7 +17,7 @@ use super::fold::{Fold, Folded};
 use super::format::{DumpedFile, DumpedJeu, MANIFEST, Manifest, folder_of, write_note};
 use super::upload::Upload;
 use super::verify::{checked, join, read_manifest};
-use super::{ArchiveError, FORMAT, PAGE, Pace, Progress, Result, Stage, Target, documents, stored_live};
+use super::{ArchiveError, FORMAT, PAGE, Pace, Progress, Result, Stage, Target, documents, notes_file, stored_live};
 use crate::cluster::close::stored_result;
 use crate::cluster::env::Env;
 use crate::domain::ballot::Ratings;
@@ -214,7 +214,7 @@ impl Making<'_> {
         let differs = |reason: String| ArchiveError::Differs { live: live.live_id, reason };
         let result = stored_result::<Ratings>(&**self.store, item, rank.epoch()).await?;
         let result = result.ok_or_else(|| differs(format!("the result of jeu {jeu} is missing")))?;
-        let mut upload = Upload::start(self.target, folder, format!("{attempt}/notes-{jeu}.ndjson.zst"))?;
+        let mut upload = Upload::start(self.target, folder, format!("{attempt}/{}", notes_file(jeu)))?;
         let (folded, notes) = match self.notes(&mut upload, live, item, done + result.viewers, done).await {
             Ok(folded) => (folded, upload.finish().await?),
             Err(error) => {

@@ -15,7 +15,7 @@ use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId};
 use crate::domain::note::Note;
 use crate::domain::viewer::ViewerId;
-use crate::store::{MAX_NUMBER, MAX_PAYLOAD_BYTES, NoteRow, Payload};
+use crate::store::{MAX_NUMBER, MAX_PAYLOAD_BYTES, MAX_RECORD_BYTES, NoteRow, Payload};
 
 /// Format this program writes, and the newest it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -26,8 +26,20 @@ pub const MANIFEST: &str = "manifest.json";
 /// Longest manifest, in bytes: a live has at most 100 jeux.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
-/// Longest line of a file, in bytes: a document may have 256 KiB, and a result a few.
-pub(super) const MAX_LINE_BYTES: usize = 2 << 20;
+/// Longest body of a result, in bytes: 25 KB of counts at the most, and some 90 bytes for each lane.
+pub(super) const MAX_RESULT_BYTES: usize = MAX_RECORD_BYTES;
+
+/// Longest line of documents, in bytes: a record or a result, and what names it.
+pub(super) const MAX_DOCUMENT_LINE_BYTES: usize = MAX_RECORD_BYTES + 1024;
+
+/// Most text of documents, in bytes, since it is held in memory: some 6,000 results of the largest bareme.
+pub(super) const MAX_DOCUMENTS_BYTES: u64 = 64 << 20;
+
+/// Longest line of notes, in bytes: twelve criteres take less than half of it.
+pub(super) const MAX_NOTE_LINE_BYTES: usize = 2 * 1024;
+
+/// Epochs of one jeu that are believed to be possible: each is a person pressing a button twice.
+pub(super) const MAX_EPOCHS: u64 = 10_000;
 
 /// What a dump is of, and what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +90,8 @@ pub struct DumpedFile {
     pub name: String,
     /// Lines.
     pub lines: u64,
+    /// Bytes of the text: a reader stops there, whatever the file would expand to.
+    pub text_bytes: u64,
     /// Bytes, compressed.
     pub bytes: u64,
     /// SHA-256 of the compressed bytes, in hexadecimal.
@@ -107,7 +121,7 @@ pub(super) fn folder_of(live: &Live, closed_at_us: u64) -> String {
 }
 
 /// Kinds of documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum DocumentKind {
     /// The record of the live.
@@ -124,6 +138,7 @@ pub(super) enum DocumentKind {
 
 /// One line of the file of documents. The body is kept byte for byte.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Document {
     pub(super) kind: DocumentKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,8 +4,9 @@
 //! one copy. With the same id it is the live again, byte for byte: for a store that lost it.
 //!
 //! **Invariant**: the dump is read and recounted whole before anything is written, and what is written is read back and
-//! recounted after it. The record of the live comes last: a restoring that was cut short shows nothing, and repeating it
-//! goes on.
+//! recounted after it. Its notes are read a second time to be written, and held to the same rules; if they changed in
+//! between, notes of a live that has no record are left. The record of the live comes last: a restoring that was cut short
+//! shows nothing, and repeating it goes on.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::documents::Documents;
-use super::fold::fold_stored;
+use super::fold::{Fold, fold_stored};
 use super::format::{DocumentKind, DumpedJeu, Manifest};
 use super::verify::{Notes, checked, read_manifest};
 use super::{ArchiveError, MANIFEST, Pace, Progress, Result, Stage, Target, ledger, live_key};
@@ -119,10 +120,10 @@ impl Back<'_> {
     /// The record of the live as it is going to be: the same text where it is the same live.
     fn live_text(&self, documents: &Documents) -> Result<String> {
         if self.live_id == self.manifest.live_id && self.channel == self.manifest.channel {
-            return Ok(documents.live_text.clone());
+            return written(&documents.live);
         }
         let live = Live { live_id: self.live_id, channel: self.channel.clone(), ..documents.live.clone() };
-        serde_json::to_string(&live).map_err(|error| ArchiveError::refused(error.to_string(), "report this"))
+        written(&live)
     }
 
     /// The body of a result as it is going to be: the same bytes where it is the same live.
@@ -174,14 +175,14 @@ impl Back<'_> {
     /// Documents of the channel where they are missing, and the entry of the live in the index of its channel.
     async fn catalogue(&self, documents: &Documents) -> Result<()> {
         if self.channel == self.manifest.channel {
-            for (kind, id, text) in &documents.catalogue {
-                let (kind, scope) = match kind {
-                    DocumentKind::Channel => (RecordKind::Channel, ""),
-                    DocumentKind::Jeux => (RecordKind::Jeux, ""),
-                    _ => (RecordKind::Bareme, self.channel.as_str()),
+            let channel = self.channel.as_str();
+            for (kind, text) in &documents.catalogue {
+                let key = match kind {
+                    DocumentKind::Channel => RecordKey::new(RecordKind::Channel, "", channel),
+                    DocumentKind::Jeux => RecordKey::new(RecordKind::Jeux, "", channel),
+                    _ => RecordKey::new(RecordKind::Bareme, channel, documents.live.bareme_id.to_string()),
                 };
-                let text = if kind == RecordKind::Channel { quiet(text)? } else { text.clone() };
-                self.put_if_missing(&RecordKey::new(kind, scope, id.as_str()), text).await?;
+                self.put_if_missing(&key, text.clone()).await?;
             }
         }
         let key = RecordKey::new(RecordKind::Channel, "", self.channel.as_str());
@@ -220,17 +221,24 @@ impl Back<'_> {
     ) -> Result<u64> {
         let item = self.item(jeu);
         let mut done = before;
-        let mut notes = Notes::open(target, folder, jeu).await?;
-        while let Some(rows) = notes.next().await? {
-            for batch in rows.chunks(MAX_NOTE_ROWS) {
-                self.store.restore_notes(item, batch.to_vec()).await?;
-                done += batch.len() as u64;
-                progress(Stage::Restoring, done, self.manifest.notes());
+        let stored = async || fold_stored(&**self.store, &self.manifest.bareme, item, Pace::Full).await;
+        if stored().await?.digest == jeu.digest {
+            done += jeu.notes.lines;
+        } else {
+            let mut fold = Fold::new(&self.manifest.bareme);
+            let mut notes = Notes::open(target, folder, jeu).await?;
+            while let Some(rows) = notes.next().await? {
+                rows.iter().try_for_each(|row| fold.push(row)).map_err(|error| notes.lines.damaged(error))?;
+                for batch in rows.chunks(MAX_NOTE_ROWS) {
+                    self.store.restore_notes(item, batch.to_vec()).await?;
+                    done += batch.len() as u64;
+                    progress(Stage::Restoring, done, self.manifest.notes());
+                }
             }
-        }
-        if fold_stored(&**self.store, &self.manifest.bareme, item, Pace::Full).await?.digest != jeu.digest {
-            let reason = format!("the notes of jeu {} are not those of the dump after restoring them", jeu.jeu_id);
-            return Err(ArchiveError::Differs { live: self.live_id, reason });
+            if stored().await?.digest != jeu.digest {
+                let reason = format!("the notes of jeu {} are not those of the dump after restoring them", jeu.jeu_id);
+                return Err(ArchiveError::Differs { live: self.live_id, reason });
+            }
         }
         for epoch in 0..=jeu.epoch {
             self.store.put_result(item, epoch, self.result(documents, jeu, epoch)?).await?;
@@ -256,18 +264,9 @@ impl Back<'_> {
     }
 }
 
-/// A channel as it was, with no live: those it names may not be here.
-fn quiet(text: &str) -> Result<String> {
-    let unreadable = |error: serde_json::Error| ArchiveError::refused(error.to_string(), "report this");
-    let channel = serde_json::from_str::<Channel>(text).map_err(unreadable)?;
-    serde_json::to_string(&Channel {
-        open_live: None,
-        last_live: None,
-        takes_back: None,
-        unfinished: std::collections::BTreeSet::new(),
-        ..channel
-    })
-    .map_err(unreadable)
+/// A live as it is stored.
+fn written(live: &Live) -> Result<String> {
+    serde_json::to_string(live).map_err(|error| ArchiveError::refused(error.to_string(), "report this"))
 }
 
 #[cfg(test)]
@@ -279,7 +278,8 @@ mod tests {
     #[test]
     fn a_copy_has_an_id_of_its_own_that_is_the_same_each_time() {
         let live_id = LiveId(Uuid::now_v7());
-        let file = super::super::DumpedFile { name: String::new(), lines: 0, bytes: 0, sha256: String::new() };
+        let (name, sha256) = (String::new(), String::new());
+        let file = super::super::DumpedFile { name, lines: 0, text_bytes: 0, bytes: 0, sha256 };
         let manifest = Manifest {
             format: 1,
             made_by: String::new(),

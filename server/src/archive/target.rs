@@ -3,11 +3,12 @@
 //! Secrets come from the environment variables of each provider (`AWS_…`, `GOOGLE_…`, `AZURE_…`), or from files that
 //! variables ending in `_FILE` name. An address that carries one is refused without being repeated.
 //!
-//! **Invariant**: an object is there whole or not at all: buckets show an upload when it is finished, and in a folder a
+//! **Invariant**: only regular files are read, and no link below a folder is followed: who may write to it must not choose
+//! what else is read, nor have a reader wait for ever. An object is there whole or not at all: buckets show an upload when it is finished, and in a folder a
 //! temporary file is flushed to disk before it gets its name.
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path as FilePath, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -41,6 +42,9 @@ const SECRETS: [&str; 7] = [
     "AZURE_STORAGE_CLIENT_SECRET",
     "AZURE_STORAGE_SAS_KEY",
 ];
+
+/// Bytes read from a file at a time.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Largest file that a variable may name as a secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -153,7 +157,6 @@ impl TargetUrl {
 fn from_file(name: &str) -> std::result::Result<Option<String>, String> {
     let Some(path) = std::env::var_os(format!("{name}_FILE")) else { return Ok(None) };
     let read = || -> std::io::Result<String> {
-        use std::io::Read as _;
         let mut text = String::new();
         std::fs::File::open(&path)?.take(MAX_SECRET_BYTES).read_to_string(&mut text)?;
         Ok(text.trim().to_owned())
@@ -196,6 +199,72 @@ fn sweep(folder: &FilePath) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Opens a regular file below a folder. A pipe or a device is refused without being waited for, and so is a link.
+#[cfg(unix)]
+fn open_regular(folder: &FilePath, name: &str) -> std::io::Result<std::fs::File> {
+    use rustix::fs::{Mode, OFlags, open, openat};
+    let refused = || std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file");
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut at = open(folder, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let mut parts = name.split('/').filter(|part| !part.is_empty()).peekable();
+    while let Some(part) = parts.next() {
+        if part == ".." {
+            return Err(refused());
+        }
+        let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::empty() };
+        at = openat(&at, part, flags | kind | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| match error {
+            rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::NXIO => refused(),
+            other => other.into(),
+        })?;
+    }
+    let file = std::fs::File::from(at);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
+}
+
+#[cfg(not(unix))]
+fn open_regular(folder: &FilePath, name: &str) -> std::io::Result<std::fs::File> {
+    let refused = || std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file");
+    let mut path = folder.to_owned();
+    for part in name.split('/').filter(|part| !part.is_empty()) {
+        if part == ".." || std::fs::symlink_metadata(&path)?.is_symlink() {
+            return Err(refused());
+        }
+        path.push(part);
+    }
+    if std::fs::symlink_metadata(&path)?.is_file() { std::fs::File::open(path) } else { Err(refused()) }
+}
+
+/// An error of a file, as the store of a bucket would say it.
+fn of_file(path: &Path, source: std::io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::NotFound => Error::NotFound { path: path.to_string(), source: Box::new(source) },
+        _ => Error::Generic { store: "folder", source: Box::new(source) },
+    }
+}
+
+/// Does what blocks on a file elsewhere.
+async fn on_file<T: Send + 'static>(
+    path: Path,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> object_store::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(std::io::Error::other("reading stopped"))).map_err(|error| of_file(&path, error))
+}
+
+/// The bytes of an open file as they come.
+fn pieces(file: std::fs::File, path: Path) -> BoxStream<'static, object_store::Result<Bytes>> {
+    let next = move |mut file: std::fs::File| {
+        let path = path.clone();
+        on_file(path, move || {
+            let mut piece = vec![0; READ_BYTES];
+            let read = file.read(&mut piece)?;
+            piece.truncate(read);
+            Ok((read > 0).then(|| (Bytes::from(piece), file)))
+        })
+    };
+    stream::try_unfold(file, next).boxed()
 }
 
 /// An open target. Cheap to clone.
@@ -310,15 +379,19 @@ impl Target {
     /// # Errors
     /// [`ArchiveError::Target`]; damaged when it is longer.
     pub(super) async fn read(&self, name: &str, most: u64) -> Result<Option<Bytes>> {
-        let got = match self.store.get(&self.path(name)).await {
-            Ok(got) => got,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(self.error(name, &error)),
+        let mut stream = match self.stream(name).await {
+            Ok(stream) => stream,
+            Err(ArchiveError::Target { is_missing: true, .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
-        if got.meta.size > most {
-            return Err(ArchiveError::damaged(self.shown(name), format!("it is longer than {most} bytes")));
+        let mut whole = Vec::new();
+        while let Some(piece) = stream.next().await {
+            whole.extend_from_slice(&piece.map_err(|error| self.error(name, &error))?);
+            if whole.len() as u64 > most {
+                return Err(ArchiveError::damaged(self.shown(name), format!("it is longer than {most} bytes")));
+            }
         }
-        got.bytes().await.map(Some).map_err(|error| self.error(name, &error))
+        Ok(Some(Bytes::from(whole)))
     }
 
     /// The bytes of an object as they come.
@@ -326,8 +399,27 @@ impl Target {
     /// # Errors
     /// [`ArchiveError::Target`].
     pub(super) async fn stream(&self, name: &str) -> Result<BoxStream<'static, object_store::Result<Bytes>>> {
-        let got = self.store.get(&self.path(name)).await.map_err(|error| self.error(name, &error))?;
-        Ok(got.into_stream())
+        let path = self.path(name);
+        let opened = match &self.url {
+            TargetUrl::Folder(root) => {
+                let (root, name) = (root.clone(), name.to_owned());
+                let file = on_file(path.clone(), move || open_regular(&root, &name)).await;
+                file.map(|file| pieces(file, path))
+            }
+            TargetUrl::Bucket(_) => self.store.get(&path).await.map(object_store::GetResult::into_stream),
+        };
+        opened.map_err(|error| self.error(name, &error))
+    }
+
+    /// A bucket in memory.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Self {
+        let url = Url::parse("s3://bucket").expect("a URL");
+        Self {
+            store: Arc::new(object_store::memory::InMemory::new()),
+            prefix: Path::default(),
+            url: TargetUrl::Bucket(url),
+        }
     }
 
     /// Writes a small object; with `is_new` only if there is none of that name. Says whether it was written.

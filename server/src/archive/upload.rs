@@ -33,6 +33,7 @@ pub(super) struct Upload {
     encoder: Encoder<'static, Vec<u8>>,
     sum: Sha256,
     lines: u64,
+    text_bytes: u64,
     bytes: u64,
 }
 
@@ -61,6 +62,7 @@ impl Upload {
             name,
             sum: Sha256::new(),
             lines: 0,
+            text_bytes: 0,
             bytes: 0,
         })
     }
@@ -75,6 +77,7 @@ impl Upload {
     /// [`ArchiveError::Target`]; then it cannot be finished.
     pub(super) async fn push(&mut self, text: &str, lines: u64) -> Result<()> {
         self.lines += lines;
+        self.text_bytes += text.len() as u64;
         self.encoder.write_all(text.as_bytes()).map_err(|error| io(self.shown(), &error))?;
         let ready = std::mem::take(self.encoder.get_mut());
         self.send(ready).await
@@ -99,7 +102,8 @@ impl Upload {
         let rest = std::mem::take(self.encoder.get_mut());
         self.send(rest).await?;
         self.writer.shutdown().await.map_err(|error| io(self.shown(), &error))?;
-        Ok(DumpedFile { name: self.name, lines: self.lines, bytes: self.bytes, sha256: hex(&self.sum.finalize()) })
+        let sha256 = hex(&self.sum.finalize());
+        Ok(DumpedFile { name: self.name, lines: self.lines, text_bytes: self.text_bytes, bytes: self.bytes, sha256 })
     }
 
     /// Gives up, and takes back what was sent if the target lets it.

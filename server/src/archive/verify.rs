@@ -1,13 +1,15 @@
 //! Reading a dump back and recounting it: whether it says, by itself, what the live came to.
 //!
-//! **Invariant**: what passes here can be restored. Sums and lengths are those of the manifest, each jeu's notes come to
-//! the tally and the digest of its last result, and every result matches its own sum.
+//! **Invariant**: what passes here can be restored. The manifest is bounded and bounds its files, each document is what it
+//! claims to be ([`checks`]), each jeu's notes come to the tally and the digest of its last result, and every result
+//! matches its own sum.
 
 use std::time::Instant;
 
+use super::checks;
 use super::documents::{self, Documents};
 use super::fold::Fold;
-use super::format::{DumpedJeu, FORMAT, MANIFEST, MAX_MANIFEST_BYTES, Manifest, read_note};
+use super::format::{DumpedJeu, FORMAT, MANIFEST, MAX_MANIFEST_BYTES, MAX_NOTE_LINE_BYTES, Manifest, read_note};
 use super::lines::{Lines, each};
 use super::{ArchiveError, Pace, Progress, Result, Stage, Target};
 use crate::store::NoteRow;
@@ -29,7 +31,9 @@ pub async fn read_manifest(target: &Target, folder: &str) -> Result<Option<Manif
         let reason = format!("{} has format {format}, and this program knows {FORMAT}", target.shown(&name));
         return Err(ArchiveError::refused(reason, "use the version of bareme that wrote it, or a newer one"));
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
+    let manifest = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    checks::manifest(&manifest).map_err(|reason| ArchiveError::damaged(target.shown(&name), reason))?;
+    Ok(Some(manifest))
 }
 
 /// A name in a folder that may be the target itself.
@@ -59,11 +63,10 @@ pub(super) async fn checked(
     pace: Pace,
     progress: Progress<'_>,
 ) -> Result<Documents> {
+    let wrong = |reason| ArchiveError::damaged(target.shown(&join(folder, MANIFEST)), reason);
+    checks::manifest(manifest).map_err(wrong)?;
     let documents = documents::read(target, folder, manifest).await?;
     let place = || target.shown(&join(folder, &manifest.documents.name));
-    if documents.live.bareme != manifest.bareme {
-        return Err(ArchiveError::damaged(place(), "its bareme is not that of the manifest"));
-    }
     let mut done = 0;
     for jeu in &manifest.jeux {
         for epoch in 0..=jeu.epoch {
@@ -100,7 +103,7 @@ pub(super) struct Notes<'a> {
 
 impl<'a> Notes<'a> {
     pub(super) async fn open(target: &'a Target, folder: &str, jeu: &'a DumpedJeu) -> Result<Self> {
-        Ok(Self { lines: Lines::open(target, folder, &jeu.notes).await? })
+        Ok(Self { lines: Lines::open(target, folder, &jeu.notes, MAX_NOTE_LINE_BYTES).await? })
     }
 
     /// The next rows; `None` at the end of a file that is what it should be.

@@ -2,6 +2,7 @@
 
 mod drill;
 mod dumped;
+mod forged;
 mod measure;
 mod prune;
 mod restore;
@@ -305,6 +306,35 @@ async fn many_who_dump_a_live_at_once_leave_one_dump() {
     assert_eq!(server.metric("dumps_made_total").await, 0.0, "this server was told not to");
     let (status, _) = studio.request(&server, Method::GET, "/api/admin/channels", &Value::Null).await;
     assert_eq!(status, 200);
+    server.stop().await;
+}
+
+/// What others than their owner may read: files and folders below a folder, itself included.
+#[cfg(unix)]
+fn shared(path: &Path) -> Vec<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let open = std::fs::metadata(path).unwrap().permissions().mode() & 0o077 != 0;
+    let below = path.read_dir().into_iter().flatten().flat_map(|entry| shared(&entry.unwrap().path()));
+    open.then(|| path.to_owned()).into_iter().chain(below).collect()
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn dumps_backups_and_exports_are_their_owners_alone() {
+    let dir = data_dir();
+    let (_studio, server, live) = not_dumped(dir.path(), 3).await;
+    let (to, out) = (beside(dir.path(), "dumps"), dir.path().join("out"));
+    std::fs::create_dir(&out).unwrap();
+    done(dir.path(), &["dump", "--live", &live, "--dump-to", &to]);
+    let file = |name: &str| out.join(name).display().to_string();
+    done(dir.path(), &["backup", &file("backup.sqlite3")]);
+    for format in ["csv", "json", "ndjson"] {
+        done(dir.path(), &["export", &live, "--format", format, "--output", &file(format)]);
+    }
+    let made =
+        [shared(&dir.path().join("dumps")), out.read_dir().unwrap().flat_map(|e| shared(&e.unwrap().path())).collect()];
+    assert_eq!(made.concat(), Vec::<PathBuf>::new());
+    assert_eq!(out.read_dir().unwrap().count(), 4);
     server.stop().await;
 }
 

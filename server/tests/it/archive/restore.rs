@@ -9,7 +9,7 @@ use crate::harness::{Server, data_dir};
 use crate::studio::Studio;
 
 /// A server with a live that is over and dumped; its folder, the live and its dump.
-async fn over(notes: u32) -> (tempfile::TempDir, Server, Studio, String, std::path::PathBuf) {
+pub(super) async fn over(notes: u32) -> (tempfile::TempDir, Server, Studio, String, std::path::PathBuf) {
     let dir = data_dir();
     let studio = Studio::new(dir.path());
     let server = Server::start(&["serve"], dir.path()).await;
@@ -91,6 +91,7 @@ async fn a_dump_that_is_not_whole_is_refused_by_the_name_of_the_file_and_nothing
         let jeu = forged["jeux"].as_array_mut().unwrap().iter_mut().find(|jeu| jeu["jeu_id"] == 1).unwrap();
         jeu["notes"]["bytes"] = json!(bytes.len());
         jeu["notes"]["lines"] = json!(text.lines().count());
+        jeu["notes"]["text_bytes"] = json!(text.len());
         jeu["notes"]["sha256"] = json!(sha256(&bytes));
         std::fs::write(&manifest, forged.to_string()).unwrap();
     };
@@ -126,7 +127,7 @@ fn sha256(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn count_records(dir: &Path) -> i64 {
+pub(super) fn count_records(dir: &Path) -> i64 {
     let Ok(file) = rusqlite::Connection::open(crate::harness::database(dir)) else { return 0 };
     file.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap_or(0)
 }
