@@ -15,6 +15,7 @@ pub mod object;
 pub mod phase;
 pub mod rule;
 pub mod tally;
+mod text;
 pub mod viewer;
 
 use rule::Rule;
@@ -50,9 +51,7 @@ impl Invalid {
     }
 }
 
-/// Trims `text` and checks that it is 1 to `max_chars` characters without control characters.
-///
-/// Direction overrides are refused too: they would let a title rearrange the text around it.
+/// Trims `text` and checks that it is 1 to `max_chars` characters, each of which is seen or belongs to one that is.
 ///
 /// # Errors
 /// [`Invalid`] naming `field`.
@@ -79,14 +78,17 @@ pub fn checked_optional_text(field: &str, text: &str, max_chars: usize) -> Resul
             format!("send at most {max_chars}"),
         ));
     }
-    let forbidden = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    if let Some(c) = text.chars().find(|c| forbidden(*c)) {
+    if let Some(c) = text::unseen(text) {
         return Err(Invalid::new(
             field,
             Rule::ControlCharacter,
-            format!("contains the control character U+{:04X}", u32::from(c)),
+            format!("contains the invisible character U+{:04X}", u32::from(c)),
             "remove it and send plain text on one line",
         ));
+    }
+    if !text.is_empty() && !text::is_visible(text) {
+        let remedy = "send something that can be seen, or nothing";
+        return Err(Invalid::new(field, Rule::ControlCharacter, "has nothing that can be seen", remedy));
     }
     Ok(text.to_owned())
 }
@@ -104,6 +106,9 @@ mod tests {
     fn html_is_text_and_a_direction_override_is_not() {
         assert_eq!(checked_text("title", "<b>'; DROP", 20).unwrap(), "<b>'; DROP");
         assert!(checked_text("title", "abc\u{202E}def", 20).unwrap_err().reason.contains("U+202E"));
+        assert!(checked_text("title", "\u{200B}", 20).unwrap_err().reason.contains("U+200B"));
+        assert_eq!(checked_text("title", "\u{2800}", 20).unwrap_err().rule, Rule::ControlCharacter);
+        assert_eq!(checked_optional_text("genre", " ", 20).unwrap(), "");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod domain;
 pub mod notebook;
 pub mod protocol;
 pub mod store;
+mod table;
 pub mod records;
 pub mod cluster;
 pub mod conductor;

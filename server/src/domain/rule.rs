@@ -62,7 +62,7 @@ rules! {
     TooShort = "too_short" { min: usize };
     /// A text has too many characters.
     TooLong = "too_long" { max: usize };
-    /// A text has control characters, several lines, or turns the direction of writing.
+    /// A text has invisible characters (control characters, several lines, changes of direction), or nothing visible.
     ControlCharacter = "control_character";
     /// A number is too small or too large.
     OutOfRange = "out_of_range" { min: Decimal, max: Decimal };

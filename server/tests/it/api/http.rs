@@ -210,6 +210,8 @@ async fn results_come_as_a_table_without_formulas_and_notes_one_a_line() {
     server.draft("max").await;
     let edit = Some(json!({"title": "=HYPERLINK(\"http://evil\")"}));
     assert_eq!(server.call(Method::PATCH, "/api/admin/channels/max/jeux/1", edit).await.0, 200);
+    let edit = Some(json!({"title": "a;=1+1"}));
+    assert_eq!(server.call(Method::PATCH, "/api/admin/channels/max/jeux/2", edit).await.0, 200);
     let (_, baremes) = server.get("/api/admin/channels/max/baremes").await;
     let live = server.another_draft("max", &baremes[0]["bareme_id"]).await;
     assert_eq!(server.post(&format!("/api/admin/lives/{live}/open"), json!({"open_jeux": "all"})).await.0, 200);
@@ -221,6 +223,7 @@ async fn results_come_as_a_table_without_formulas_and_notes_one_a_line() {
     let request = server.client.get(format!("{}/api/lives/{live}/results", server.base)).header("Accept", "text/csv");
     assert_eq!(request.send().await.unwrap().text().await.unwrap(), by_path);
     assert!(by_path.contains("\"'=HYPERLINK(\"\"http://evil\"\")\",open,0,1,4,fun,"), "{by_path}");
+    assert!(by_path.contains("2,a;'=1+1,open,"), "nor where a semicolon ends a cell: {by_path}");
     let (_, notes) = server.get(&format!("/api/lives/{live}/notes")).await;
     let notes: Vec<Value> = notes.as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(notes.iter().map(|note| note["jeu"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2)]);

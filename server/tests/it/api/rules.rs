@@ -27,6 +27,8 @@ async fn a_wrong_field_names_its_rule_and_the_numbers_that_would_do() {
         (channels, json!({"slug": "a"}), "required", json!({})),
         (channels, json!({"slug": "a", "title": "x".repeat(201)}), "too_long", json!({"max": 200})),
         (channels, json!({"slug": "a", "title": "a\u{202e}b"}), "control_character", json!({})),
+        (channels, json!({"slug": "a", "title": "a\u{200b}b"}), "control_character", json!({})),
+        (channels, json!({"slug": "a", "title": "\u{3164}"}), "control_character", json!({})),
         (channels, json!({"slug": "a b", "title": "x"}), "not_a_slug", json!({"max": 40})),
         (channels, json!({"slug": "admin", "title": "x"}), "reserved", json!({})),
         (channels, json!({"slug": "max", "title": "x"}), "taken", json!({})),
