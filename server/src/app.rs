@@ -25,6 +25,7 @@ use crate::auth::secrets::Secret;
 use crate::catalogue::{Catalogue, Refused};
 use crate::cluster::env::Env;
 use crate::conductor::{ConductError, Conductor};
+use crate::http::api::Exports;
 use crate::http::hosts::{self, Hosts};
 use crate::http::openapi::Api;
 use crate::http::{AppState, State, assets, configure, not_found, request_id, security};
@@ -167,6 +168,7 @@ impl App {
         let limits = limits(&settings);
         let newcomers = Arc::new(Newcomers::new(settings.new_viewers_per_address));
         let state = web::Data::new(AppState {
+            exports: Exports::default(),
             vote_limiter: Arc::new(Limiter::per_second(settings.vote_rate)),
             terms: Arc::new(Terms {
                 secret: viewers.clone(),

@@ -43,7 +43,7 @@ use crate::supervise::{Scope, Supervisor};
 
 pub use error::ConductError;
 pub use read::{CountedNote, JeuNumbers};
-pub(crate) use read::{counted, counted_numbers, stored_numbers, tally_frame};
+pub(crate) use read::{HeldResults, NOTES_PAGE, counted, counted_numbers, stored_numbers, tally_frame};
 pub use rehearsal::{DEFAULT_VOTES_PER_S, MAX_VOTES_PER_S, Rehearsal, check_rate};
 pub use submit::{Vote, Wanted};
 pub use view::{ChannelView, LiveView};
@@ -92,6 +92,7 @@ struct Inner {
     channels: RwLock<BTreeMap<Slug, watch::Sender<Arc<ChannelView>>>>,
     pending: Arc<AtomicU64>,
     reading: Arc<Semaphore>,
+    results: HeldResults,
     meters: submit::Meters,
     /// When what other pods change was last read, in milliseconds of the clock since boot.
     heard_ms: AtomicU64,
@@ -139,6 +140,7 @@ impl Conductor {
             channels: RwLock::default(),
             pending: Arc::default(),
             reading: Arc::new(Semaphore::new(MAX_OWN_NOTE_READS)),
+            results: HeldResults::default(),
             meters: submit::Meters::new(),
             heard_ms: AtomicU64::new(0),
         };

@@ -89,6 +89,8 @@ pub struct AppState {
     pub metrics: PrometheusHandle,
     /// Where traces of votes begin.
     pub traces: Traces,
+    /// Whose turn it is to export notes.
+    pub exports: api::Exports,
     /// When this app was built.
     pub started: Instant,
     /// The OpenAPI document, and which methods each path has.

@@ -162,11 +162,6 @@ impl<B: Ballot> Notebook<B> {
         viewers.into_iter().filter_map(row).collect()
     }
 
-    /// Every entry as a row of `notes`, in order of viewer.
-    pub fn all_rows(&self) -> Vec<NoteRow> {
-        self.rows(self.entries.keys().copied().collect())
-    }
-
     /// Number of viewers with an entry, withdrawn ones included.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -6,18 +6,15 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::archive::{ledger, stored_live};
-use crate::cluster::load::rows_of;
-use crate::conductor::{counted, counted_numbers, stored_numbers};
+use crate::cluster::load::{LoadError, Rows};
+use crate::conductor::{HeldResults, NOTES_PAGE, counted, counted_numbers, stored_numbers};
 use crate::domain::ballot::Ratings;
 use crate::domain::live::{Live, LiveId};
 use crate::domain::phase::{Phase, Rank};
 use crate::http::api::{lines, results_from, table_of};
 use crate::hub::frames::Audience;
 use crate::records::Records;
-use crate::store::{ItemId, NoteRow, Store};
-
-/// Notes written at a time.
-const PAGE: usize = 4096;
+use crate::store::{ItemId, Store};
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -69,7 +66,7 @@ async fn export(
         return notes(store, records, live, out).await;
     }
     let store_failed = |error: crate::store::StoreError| Failure::running(error.source.to_string());
-    let mut numbers = stored_numbers(&**store, live).await.map_err(store_failed)?;
+    let mut numbers = stored_numbers(&**store, &HeldResults::default(), live).await.map_err(store_failed)?;
     for jeu in &mut numbers {
         if matches!(jeu.frame.phase, Phase::Open | Phase::Closing) {
             let rank = Rank::new(jeu.frame.epoch, jeu.frame.phase);
@@ -100,29 +97,14 @@ async fn notes(
         let remedy = format!("they are in {place}: read it with zstd, or `bareme restore` it");
         return Err(Failure::running(format!("the notes of live {} were pruned; {remedy}", live.live_id)));
     }
-    let ranks = store.ranks(live.live_id).await.map_err(|error| Failure::running(error.source.to_string()))?;
     let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
     for jeu in &live.programme {
         let item = ItemId { live: live.live_id, jeu: jeu.jeu_id };
-        let mut write = |rows: &[NoteRow]| {
-            let counted: Vec<_> = rows.iter().filter_map(|row| counted(live, row)).collect();
-            out.write_all(&lines(&live.bareme, jeu.jeu_id, &counted))
-        };
-        if !ranks.iter().any(|row| row.jeu == jeu.jeu_id && row.rank.phase() == Phase::Final) {
-            // Still in the journal in part: put together in memory, as a server does.
-            let rows = rows_of(&**store, &ballot, item).await;
-            write(&rows.map_err(|error| Failure::running(error.to_string()))?)?;
-            continue;
-        }
-        let mut after = None;
-        loop {
-            let rows = store.read_notes(item, after, PAGE).await;
-            let rows = rows.map_err(|error| Failure::running(error.source.to_string()))?;
-            write(&rows)?;
-            if rows.len() < PAGE {
-                break;
-            }
-            after = rows.last().map(|row| row.viewer);
+        let failed = |error: LoadError| Failure::running(error.to_string());
+        let mut rows = Rows::open(&**store, &ballot, item, NOTES_PAGE).await.map_err(failed)?;
+        while let Some(page) = rows.next().await.map_err(failed)? {
+            let counted: Vec<_> = page.iter().filter_map(|row| counted(live, row)).collect();
+            out.write_all(&lines(&live.bareme, jeu.jeu_id, &counted))?;
         }
     }
     Ok(())

@@ -339,11 +339,6 @@ impl<B: Ballot> ItemHandle<B> {
         self.ask(|answer| Control::NoteOf(viewer, answer)).await
     }
 
-    /// Every entry, in order of viewer; `None` as for [`ItemHandle::note_of`].
-    pub async fn notes(&self) -> Option<Vec<NoteRow>> {
-        self.ask(Control::Notes).await
-    }
-
     /// Returns when no vote waits for an answer and every note is in the table.
     pub async fn settled(&self) {
         let _ended: Option<()> = self.ask(Control::Settled).await;

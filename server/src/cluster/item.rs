@@ -142,8 +142,6 @@ pub enum Control {
     Reopen(RankAnswer),
     /// See [`super::ItemHandle::note_of`].
     NoteOf(ViewerId, Answer<Option<NoteRow>>),
-    /// See [`super::ItemHandle::notes`].
-    Notes(Answer<Vec<NoteRow>>),
     /// See [`super::ItemHandle::settled`].
     Settled(Answer<()>),
     /// What this pod's heartbeat says of the item; nothing while it says nothing.
@@ -522,11 +520,6 @@ impl<B: Ballot> Item<B> {
                     let held = self.notebook.get(&viewer);
                     let row = held.map(|held| NoteRow { viewer, version: held.version, payload: held.payload.clone() });
                     drop(answer.send(row));
-                }
-            }
-            Control::Notes(answer) => {
-                if self.knows_what_counts() {
-                    drop(answer.send(self.notebook.all_rows()));
                 }
             }
             Control::Settled(answer) => self.settled.push(answer),

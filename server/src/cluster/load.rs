@@ -15,7 +15,7 @@ use super::mutant::mutant;
 use crate::domain::ballot::{Ballot, Entry};
 use crate::domain::phase::{Phase, Rank};
 use crate::domain::viewer::ViewerId;
-use crate::notebook::{Merged, Notebook};
+use crate::notebook::{Held, Merged, Notebook};
 use crate::store::{ErrorKind, ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, Store, StoreError};
 
 /// Rows of `notes` read at a time.
@@ -232,23 +232,85 @@ pub(super) async fn load<B: Ballot>(
     Ok(loaded)
 }
 
-/// Every entry of an item as it counts, in order of viewer: of a final item what is in its result, and nothing that
-/// came too late for it.
+/// The entries of an item as they count, in order of viewer and in pages: of a final item what is in its result, and
+/// nothing that came too late for it; of another one at least what was acknowledged before the reading began.
 ///
-/// # Errors
-/// [`LoadError`].
-pub(crate) async fn rows_of<B: Ballot>(
-    store: &dyn Store,
-    ballot: &Arc<B>,
+/// It asks the store alone, so that the task of an item that takes votes has nothing to do with it. In memory are a page
+/// and what the journals hold beyond `materialised`: the votes of some seconds, not the item.
+pub(crate) struct Rows<'a, B: Ballot> {
+    store: &'a dyn Store,
+    ballot: Arc<B>,
     item: ItemId,
-) -> Result<Vec<NoteRow>, LoadError> {
-    if stored_rank(store, item).await?.phase() == Phase::Final {
-        let mut notebook = Notebook::new(Arc::clone(ballot));
-        merge_notes(store, &**ballot, item, &mut notebook).await?;
-        return Ok(notebook.all_rows());
+    page: usize,
+    journal: BTreeMap<ViewerId, Held>,
+    after: Option<ViewerId>,
+    is_done: bool,
+}
+
+impl<'a, B: Ballot> Rows<'a, B> {
+    /// Reads what the journals hold; pages have `page` rows of `notes`, and what the journals add to them.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) async fn open(
+        store: &'a dyn Store,
+        ballot: &Arc<B>,
+        item: ItemId,
+        page: usize,
+    ) -> Result<Self, LoadError> {
+        let mut loaded = Loaded {
+            notebook: Notebook::new(Arc::clone(ballot)),
+            cursors: BTreeMap::new(),
+            dirty: Vec::new(),
+            tips: BTreeMap::new(),
+        };
+        if stored_rank(store, item).await?.phase() != Phase::Final {
+            // `materialised` and journals before `notes`: what is folded meanwhile is in both, and never in neither.
+            for LaneRow { id, materialised, .. } in store.lanes(item).await? {
+                loaded.cursors.insert(id, Cursor { next_seq: materialised, materialised });
+                tail(store, &**ballot, item, id, &mut loaded, Extent::Visible).await?;
+            }
+        }
+        let journal = loaded.notebook.iter().map(|(viewer, held)| (*viewer, held.clone())).collect();
+        Ok(Self { store, ballot: Arc::clone(ballot), item, page, journal, after: None, is_done: false })
     }
-    let loaded = load(store, ballot, item, Extent::Visible).await?;
-    Ok(loaded.notebook.all_rows())
+
+    /// The next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<NoteRow>>, LoadError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let mut rows = self.store.read_notes(self.item, self.after, self.page).await?;
+        self.is_done = rows.len() < self.page;
+        self.after = rows.last().map(|row| row.viewer);
+        let later = match self.after.filter(|_| !self.is_done) {
+            Some(last) => self.journal.split_off(&last),
+            None => BTreeMap::new(),
+        };
+        let mut journal = std::mem::replace(&mut self.journal, later);
+        if let Some((viewer, held)) = self.after.and_then(|last| self.journal.remove_entry(&last)) {
+            journal.insert(viewer, held);
+        }
+        for row in &mut rows {
+            let entry = Entry { version: row.version, payload: &row.payload };
+            if !self.ballot.is_valid(entry.payload) {
+                return Err(LoadError::Payload(row.viewer));
+            }
+            if let Some(held) = journal.remove(&row.viewer).filter(|held| self.ballot.beats(held.entry(), entry)) {
+                (row.version, row.payload) = (held.version, held.payload);
+            }
+        }
+        if !journal.is_empty() {
+            let row =
+                |(viewer, held): (ViewerId, Held)| NoteRow { viewer, version: held.version, payload: held.payload };
+            rows.extend(journal.into_iter().map(row));
+            rows.sort_unstable_by_key(|row| row.viewer);
+        }
+        Ok(Some(rows))
+    }
 }
 
 /// The rank a store holds for an item.
@@ -287,4 +349,85 @@ pub(crate) async fn damaged_chunks(store: &dyn Store, item: ItemId) -> Result<Ve
         }
     }
     Ok(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ballot::Ratings;
+    use crate::domain::bareme::presets;
+    use crate::domain::jeu::JeuId;
+    use crate::domain::live::LiveId;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Payload, WriterId};
+
+    fn row(viewer: u8, version: u64) -> NoteRow {
+        let payload = Payload::from_slice(&[1, viewer % 5, 0xFF, 0xFF, 0xFF, 0xFF]);
+        NoteRow { viewer: ViewerId([viewer; 16]), version, payload }
+    }
+
+    async fn read(store: &MemoryStore, ballot: &Arc<Ratings>, item: ItemId, page: usize) -> Vec<NoteRow> {
+        let mut rows = Rows::open(store, ballot, item, page).await.unwrap();
+        let mut all = Vec::new();
+        while let Some(page) = rows.next().await.unwrap() {
+            all.extend(page);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn rows_are_notes_and_journals_together_in_pages_of_any_size() {
+        let (store, item) = (MemoryStore::exclusive(), ItemId { live: LiveId(Uuid::from_u128(1)), jeu: JeuId(1) });
+        let ballot = Arc::new(Ratings::new(Arc::new(presets().remove(0))));
+        assert_eq!(read(&store, &ballot, item, 2).await, []);
+        let lane = LaneId { writer: WriterId(Uuid::from_u128(2)), lane: 0 };
+        store.register_lane(item, lane, chunk::FORMAT).await.unwrap();
+        // The first chunk is in `notes`; the second changes one of its notes, repeats an older one, and has new ones
+        // before, between and after them.
+        let (folded, fresh) = (
+            [row(2, 1), row(4, 9), row(6, 1), row(8, 1)],
+            [row(1, 1), row(4, 3), row(5, 1), row(6, 2), row(9, 1), row(8, 5)],
+        );
+        for (seq, rows) in [&folded[..], &fresh[..]].into_iter().zip(0..).map(|(rows, seq)| (seq, rows)) {
+            let mut chunk = chunk::ChunkBuilder::new(0);
+            for row in rows {
+                assert!(chunk.push(row.viewer, Entry { version: row.version, payload: &row.payload }));
+            }
+            store.append(item, lane, seq, chunk.finish()).await.unwrap();
+        }
+        store.write_notes(item, folded.to_vec()).await.unwrap();
+        store.advance_materialised(item, lane, 1).await.unwrap();
+        let expected = [row(1, 1), row(2, 1), row(4, 9), row(5, 1), row(6, 2), row(8, 5), row(9, 1)];
+        for page in 1..=9 {
+            assert_eq!(read(&store, &ballot, item, page).await, expected, "pages of {page}");
+        }
+        // Of a final item, what came too late for its result is not in `notes`, and does not count.
+        store.raise_rank(item, Rank::new(0, Phase::Final)).await.unwrap();
+        assert_eq!(read(&store, &ballot, item, 3).await, folded);
+    }
+
+    #[tokio::test]
+    async fn what_is_folded_while_rows_are_read_is_read_once() {
+        let (store, item) = (MemoryStore::exclusive(), ItemId { live: LiveId(Uuid::from_u128(1)), jeu: JeuId(1) });
+        let ballot = Arc::new(Ratings::new(Arc::new(presets().remove(0))));
+        let lane = LaneId { writer: WriterId(Uuid::from_u128(2)), lane: 0 };
+        store.register_lane(item, lane, chunk::FORMAT).await.unwrap();
+        let rows: Vec<_> = (1..=9).map(|viewer| row(viewer, 1)).collect();
+        let mut chunk = chunk::ChunkBuilder::new(0);
+        for row in &rows {
+            assert!(chunk.push(row.viewer, Entry { version: row.version, payload: &row.payload }));
+        }
+        store.append(item, lane, 0, chunk.finish()).await.unwrap();
+        let mut read = Rows::open(&store, &ballot, item, 4).await.unwrap();
+        store.write_notes(item, rows.clone()).await.unwrap();
+        store.advance_materialised(item, lane, 1).await.unwrap();
+        let mut all = Vec::new();
+        while let Some(page) = read.next().await.unwrap() {
+            assert!(page.len() <= 4, "{}", page.len());
+            all.extend(page);
+        }
+        assert_eq!(all, rows);
+    }
 }

@@ -1,14 +1,14 @@
 //! Reading lives: states, numbers, notes. Running jeux answer from memory, the others from the store.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::timeout;
 
 use super::view::{Standing, live_state};
 use super::{ConductError, Conductor, LOAD_WAIT, LiveView, Result, all_ready};
 use crate::cluster::close::{EpochResult, stored_result};
-use crate::cluster::load::{LoadError, rows_of};
+use crate::cluster::load::{LoadError, Rows};
 use crate::cluster::{ItemHandle, ItemView};
 use crate::domain::ballot::{Ballot, Entry, Ratings};
 use crate::domain::jeu::JeuId;
@@ -21,6 +21,12 @@ use crate::domain::viewer::ViewerId;
 use crate::notebook::Notebook;
 use crate::protocol::{LiveState, Mine, TallyFrame};
 use crate::store::{ItemId, NoteRow, Store, StoreError};
+
+/// Rows that are read at a time where all notes of a jeu are wanted: some 100 KB, and milliseconds of a processor.
+pub(crate) const NOTES_PAGE: usize = 1024;
+
+/// Most counts held of results that were read: 16 MiB of them, some tens of thousands of results.
+const MAX_HELD_COUNTS: usize = 2 << 20;
 
 /// Numbers of one jeu as the results show them.
 #[derive(Debug, Clone)]
@@ -92,22 +98,76 @@ pub struct Vigour {
     pub clock_lead: std::time::Duration,
 }
 
+/// Results that were read. The first one stored for an epoch stands, so one that was read never has to be read again.
+#[derive(Default)]
+pub(crate) struct HeldResults {
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    results: HashMap<(ItemId, u64), Arc<(Tally, u64)>>,
+    /// In the order they came, which is the order they go in.
+    order: VecDeque<(ItemId, u64)>,
+    counts: usize,
+}
+
+fn counts(tally: &Tally) -> usize {
+    // The entry itself counts, too.
+    16 + tally.histograms.iter().map(Vec::len).sum::<usize>()
+}
+
+impl HeldResults {
+    /// The tally of an epoch's result, and when it was made; `None` if there is no result.
+    async fn read(
+        &self,
+        store: &dyn Store,
+        item: ItemId,
+        epoch: u64,
+    ) -> std::result::Result<Option<Arc<(Tally, u64)>>, StoreError> {
+        let held = |held: &Mutex<Held>| {
+            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.results.get(&(item, epoch)).cloned()
+        };
+        if let Some(result) = held(&self.held) {
+            return Ok(Some(result));
+        }
+        let Some(EpochResult { tally, made_at_us, .. }) = stored_result::<Ratings>(store, item, epoch).await? else {
+            return Ok(None);
+        };
+        let result = Arc::new((tally, made_at_us));
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.results.insert((item, epoch), Arc::clone(&result)).is_none() {
+            held.order.push_back((item, epoch));
+            held.counts += counts(&result.0);
+        }
+        while held.counts > MAX_HELD_COUNTS {
+            let Some(oldest) = held.order.pop_front() else { break };
+            if let Some(gone) = held.results.remove(&oldest) {
+                held.counts -= counts(&gone.0);
+            }
+        }
+        Ok(Some(result))
+    }
+}
+
 /// The numbers of a jeu that has no task: those of its stored result, or none.
 pub(super) async fn stored_view(
     store: &dyn Store,
+    held: &HeldResults,
     live: &Live,
     ballot: &Ratings,
     id: ItemId,
     rank: Rank,
 ) -> std::result::Result<ItemView<Tally>, StoreError> {
     let result = match rank.phase() {
-        Phase::Final => stored_result::<Ratings>(store, id, rank.epoch()).await?,
+        Phase::Final => held.read(store, id, rank.epoch()).await?,
         _ => None,
     };
     let none = no_numbers(live, ballot, rank);
-    Ok(match result {
-        Some(EpochResult { tally, made_at_us, .. }) => {
-            ItemView { tally, as_of_us: made_at_us, made_at_us: Some(made_at_us), ..none }
+    Ok(match result.as_deref() {
+        Some((tally, made_at_us)) => {
+            ItemView { tally: tally.clone(), as_of_us: *made_at_us, made_at_us: Some(*made_at_us), ..none }
         }
         None => none,
     })
@@ -118,14 +178,18 @@ pub(super) async fn stored_view(
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn stored_numbers(store: &dyn Store, live: &Live) -> std::result::Result<Vec<JeuNumbers>, StoreError> {
+pub(crate) async fn stored_numbers(
+    store: &dyn Store,
+    held: &HeldResults,
+    live: &Live,
+) -> std::result::Result<Vec<JeuNumbers>, StoreError> {
     let ballot = Ratings::new(Arc::new(live.bareme.clone()));
     let ranks = store.ranks(live.live_id).await?;
     let mut numbers = Vec::with_capacity(live.programme.len());
     for jeu in &live.programme {
         let rank: Rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
         let id = ItemId { live: live.live_id, jeu: jeu.jeu_id };
-        let stored = stored_view(store, live, &ballot, id, rank).await;
+        let stored = stored_view(store, held, live, &ballot, id, rank).await;
         let available = stored.is_ok();
         let view = stored.unwrap_or_else(|error| {
             tracing::warn!(item = %id, %error, "cannot read the result of a jeu");
@@ -148,8 +212,11 @@ pub(crate) async fn counted_numbers(
 ) -> std::result::Result<JeuNumbers, LoadError> {
     let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
     let mut notebook = Notebook::new(Arc::clone(&ballot));
-    for row in rows_of(store, &ballot, ItemId { live: live.live_id, jeu }).await? {
-        notebook.merge(row.viewer, Entry { version: row.version, payload: &row.payload });
+    let mut rows = Rows::open(store, &ballot, ItemId { live: live.live_id, jeu }, NOTES_PAGE).await?;
+    while let Some(page) = rows.next().await? {
+        for row in page {
+            notebook.merge(row.viewer, Entry { version: row.version, payload: &row.payload });
+        }
     }
     let view = ItemView { tally: notebook.tally().clone(), ..no_numbers(live, &ballot, rank) };
     Ok(JeuNumbers { jeu, frame: tally_frame(live, jeu, &view), available: true })
@@ -159,6 +226,29 @@ pub(crate) async fn counted_numbers(
 pub(crate) fn counted(live: &Live, row: &NoteRow) -> Option<CountedNote> {
     let note = Note::decode(&live.bareme, &row.payload)?;
     (!note.is_withdrawn()).then_some(CountedNote { viewer: row.viewer, v: row.version, note })
+}
+
+fn unreadable(item: ItemId, error: &LoadError) -> ConductError {
+    tracing::error!(%item, %error, "cannot read the notes");
+    ConductError::NotReady
+}
+
+/// The counted notes of a jeu, being read.
+pub struct Notes<'a> {
+    rows: Rows<'a, Ratings>,
+    live: &'a Live,
+    item: ItemId,
+}
+
+impl Notes<'_> {
+    /// The next page; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ConductError::NotReady`].
+    pub async fn next(&mut self) -> Result<Option<Vec<CountedNote>>> {
+        let page = self.rows.next().await.map_err(|error| unreadable(self.item, &error))?;
+        Ok(page.map(|page| page.iter().filter_map(|row| counted(self.live, row)).collect()))
+    }
 }
 
 impl Conductor {
@@ -193,8 +283,12 @@ impl Conductor {
         let mut standings = BTreeMap::new();
         for row in self.inner.store.ranks(live_id).await? {
             let id = ItemId { live: live_id, jeu: row.jeu };
-            standings
-                .insert(row.jeu, Standing::of(&stored_view(&*self.inner.store, &live, &ballot, id, row.rank).await?));
+            standings.insert(
+                row.jeu,
+                Standing::of(
+                    &stored_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, row.rank).await?,
+                ),
+            );
         }
         Ok(live_state(&live, |jeu| standings.get(&jeu).copied().unwrap_or_default()))
     }
@@ -232,37 +326,20 @@ impl Conductor {
             return Ok((Arc::clone(&view.live), view.items.iter().map(number).collect()));
         }
         let live = self.stored_live(live_id).await?.value;
-        let numbers = stored_numbers(&*self.inner.store, &live).await?;
+        let numbers = stored_numbers(&*self.inner.store, &self.inner.results, &live).await?;
         Ok((Arc::new(live), numbers))
     }
 
-    /// The counted notes of a jeu, in order of viewer: what a recount needs.
+    /// The counted notes of a jeu, in order of viewer and in pages: what a recount needs. At least what was acknowledged
+    /// before is in them.
     ///
     /// # Errors
-    /// [`ConductError`].
-    pub async fn notes(&self, live_id: LiveId, jeu: JeuId) -> Result<Vec<CountedNote>> {
-        let (live, rows) = match self.view(live_id) {
-            Some(view) => {
-                let item = view.item(jeu).ok_or(ConductError::UnknownJeu(live_id, jeu))?;
-                (Arc::clone(&view.live), item.notes().await)
-            }
-            None => (Arc::new(self.stored_live(live_id).await?.value), None),
-        };
-        if live.jeu(jeu).is_none() {
-            return Err(ConductError::UnknownJeu(live_id, jeu));
-        }
-        let rows = match rows {
-            Some(rows) => rows,
-            None => {
-                let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
-                let rows = rows_of(&*self.inner.store, &ballot, ItemId { live: live_id, jeu }).await;
-                rows.map_err(|error| {
-                    tracing::error!(live = %live_id, %jeu, %error, "cannot read the notes");
-                    ConductError::NotReady
-                })?
-            }
-        };
-        Ok(rows.iter().filter_map(|row| counted(&live, row)).collect())
+    /// [`ConductError::NotReady`].
+    pub async fn notes<'a>(&'a self, live: &'a Live, jeu: JeuId) -> Result<Notes<'a>> {
+        let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
+        let item = ItemId { live: live.live_id, jeu };
+        let rows = Rows::open(&*self.inner.store, &ballot, item, NOTES_PAGE).await;
+        Ok(Notes { rows: rows.map_err(|error| unreadable(item, &error))?, live, item })
     }
 
     /// A viewer's own notes in a live, of the jeux that were ever opened.

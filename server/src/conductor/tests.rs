@@ -144,7 +144,8 @@ async fn a_live_goes_from_draft_to_results_and_every_jeu_has_its_own() {
         let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
         let voters: Vec<_> = numbers.iter().map(|jeu| (jeu.frame.voters, jeu.frame.mean)).collect();
         assert_eq!(voters, [(2, Some(3.0)), (1, Some(5.0)), (0, None)]);
-        let notes = conductor.notes(live_id(1), JeuId(1)).await.unwrap();
+        let (live, _) = conductor.numbers(live_id(1)).await.unwrap();
+        let notes = conductor.notes(&live, JeuId(1)).await.unwrap().next().await.unwrap().unwrap();
         assert_eq!(notes.iter().map(|note| note.viewer.0[0]).collect::<Vec<_>>(), [1, 2]);
         let shown = conductor.channel_view(&slug()).await.unwrap().unwrap();
         assert_eq!(shown.borrow().shown.as_ref().unwrap().live.live_id, live_id(1), "pages show the last live");

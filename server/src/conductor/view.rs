@@ -401,7 +401,7 @@ impl Conductor {
                 items.push(item);
                 continue;
             }
-            let stored = stored_view(&*self.inner.store, &live, &ballot, id, rank).await?;
+            let stored = stored_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, rank).await?;
             let revision = self.inner.engine.fixed_revision(id);
             items.push(ItemHandle::fixed(id, ItemView { revision, ..stored }));
         }

@@ -1,5 +1,6 @@
 //! The public API: votes, lives, results.
 
+mod caching;
 mod channels;
 mod export;
 mod lives;
@@ -10,6 +11,7 @@ mod votes;
 
 use serde::Serialize;
 
+pub use export::Exports;
 pub(crate) use export::lines;
 pub(crate) use qr::qr_svg;
 pub use results::{JeuResult, Results};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::{State, live_of, slug_of};
+use super::caching;
 use super::results::{Results, audience_of, results_of};
 use crate::domain::Invalid;
 use crate::domain::bareme::Scale;
@@ -88,6 +89,7 @@ fn in_short(results: Results) -> LiveInShort {
 #[utoipa::path(tag = "public", params(("channel" = String, Path, description = "Slug"), PageQuery),
     responses(
         (status = 200, description = "Newest first", body = Lives),
+        (status = 304, description = "The one with the `ETag` of `If-None-Match`"),
         (status = 401, description = "The bearer token is not valid",
             body = ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 422, description = "The query is wrong",
@@ -115,5 +117,9 @@ pub(super) async fn channel_lives(
     for live_id in ids {
         lives.push(in_short(results_of(&state, live_id, audience).await?.1));
     }
-    Ok(HttpResponse::Ok().json(Lives { lives, next }))
+    let is_over = lives.iter().all(|live| live.status == LiveStatus::Closed);
+    let body = serde_json::to_vec(&Lives { lives, next }).map_err(Problem::internal)?;
+    Ok(caching::answer(&request, audience, is_over, body, |response| {
+        response.content_type("application/json");
+    }))
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, live_of};
+use super::caching;
 use crate::auth::admin_of;
 use crate::catalogue::Scope;
 use crate::conductor::{ConductError, JeuNumbers};
@@ -16,6 +17,7 @@ use crate::domain::phase::Phase;
 use crate::domain::tally::CritereSummary;
 use crate::hub::frames::{Audience, mask, masked};
 use crate::protocol::Masked;
+use crate::table::Table;
 
 /// Results of a live.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -77,10 +79,15 @@ pub(super) async fn audience_of(state: &State, request: &HttpRequest) -> Result<
 }
 
 /// Results for whoever asks.
-async fn results_for(state: &State, request: &HttpRequest, segment: &str) -> Result<(Live, Results), Problem> {
+async fn results_for(
+    state: &State,
+    request: &HttpRequest,
+    segment: &str,
+) -> Result<(Live, Results, Audience), Problem> {
     let live_id = live_of(segment)?;
     let audience = audience_of(state, request).await?;
-    results_of(state, live_id, audience).await
+    let (live, results) = results_of(state, live_id, audience).await?;
+    Ok((live, results, audience))
 }
 
 /// The record of a live and its results, as an audience sees them.
@@ -133,6 +140,7 @@ pub(crate) fn results_from(live: &Live, numbers: Vec<JeuNumbers>, audience: Audi
 #[utoipa::path(tag = "public", params(("live_id" = Uuid, Path, description = "The live")),
     responses(
         (status = 200, description = "The results", content((Results = "application/json"), (String = "text/csv"))),
+        (status = 304, description = "The one with the `ETag` of `If-None-Match`"),
         (status = 401, description = "The bearer token is not valid",
             body = ProblemBody<'static>, content_type = "application/problem+json"),
     ))]
@@ -142,14 +150,21 @@ pub(super) async fn live_results(
     request: HttpRequest,
     live_id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let (live, results) = results_for(&state, &request, &live_id).await?;
-    if prefers_csv(&request) { table(&live, &results) } else { Ok(HttpResponse::Ok().json(results)) }
+    let (live, results, audience) = results_for(&state, &request, &live_id).await?;
+    if prefers_csv(&request) {
+        return table(&request, audience, &live, &results);
+    }
+    let body = serde_json::to_vec(&results).map_err(Problem::internal)?;
+    Ok(caching::answer(&request, audience, live.status == LiveStatus::Closed, body, |response| {
+        response.content_type("application/json");
+    }))
 }
 
 /// Results of a live as a table
 #[utoipa::path(tag = "public", params(("live_id" = Uuid, Path, description = "The live")),
     responses(
         (status = 200, description = "One line for each jeu and critere", body = String, content_type = "text/csv"),
+        (status = 304, description = "The one with the `ETag` of `If-None-Match`"),
         (status = 401, description = "The bearer token is not valid",
             body = ProblemBody<'static>, content_type = "application/problem+json"),
     ))]
@@ -159,8 +174,8 @@ pub(super) async fn live_results_csv(
     request: HttpRequest,
     live_id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let (live, results) = results_for(&state, &request, &live_id).await?;
-    table(&live, &results)
+    let (live, results, audience) = results_for(&state, &request, &live_id).await?;
+    table(&request, audience, &live, &results)
 }
 
 /// Whether `Accept` names CSV before JSON and anything.
@@ -173,22 +188,16 @@ fn prefers_csv(request: &HttpRequest) -> bool {
     known.as_deref() == Some("text/csv")
 }
 
-/// A text that a spreadsheet will not take for a formula.
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
-}
-
-fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
+fn table(request: &HttpRequest, audience: Audience, live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
     if results.jeux.iter().any(|jeu| jeu.unavailable) {
         // A table has no place to say it, and a line without votes would be wrong.
         return Err(Problem::unavailable("the numbers of a jeu cannot be read"));
     }
     let bytes = table_of(live, results).map_err(Problem::internal)?;
     let name = format!("attachment; filename=\"{}-{}.csv\"", results.channel, results.live_id);
-    Ok(HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8")
-        .insert_header((header::CONTENT_DISPOSITION, name))
-        .body(bytes))
+    Ok(caching::answer(request, audience, live.status == LiveStatus::Closed, bytes, |response| {
+        response.content_type("text/csv; charset=utf-8").insert_header((header::CONTENT_DISPOSITION, name));
+    }))
 }
 
 /// Results as a table: one line for each jeu and critere.
@@ -196,8 +205,7 @@ fn table(live: &Live, results: &Results) -> Result<HttpResponse, Problem> {
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn table_of(live: &Live, results: &Results) -> csv::Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let head = [
+    let columns = [
         "jeu_id",
         "title",
         "phase",
@@ -211,37 +219,31 @@ pub(crate) fn table_of(live: &Live, results: &Results) -> csv::Result<Vec<u8>> {
         "critere_mean",
         "histogram",
     ];
-    writer.write_record(head)?;
-    let number = |mean: Option<f64>| mean.map(|mean| mean.to_string()).unwrap_or_default();
+    let mut table = Table::new(&columns)?;
     for jeu in &results.jeux {
-        let phase = serde_json::to_value(jeu.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
-        let start = [
-            jeu.jeu_id.to_string(),
-            harmless(&jeu.title),
-            phase.unwrap_or_default(),
-            jeu.epoch.to_string(),
-            jeu.voters.to_string(),
-            number(jeu.mean),
-        ];
-        let mut line = |rest: [String; 6]| writer.write_record(start.iter().chain(&rest));
+        let phase = serde_json::to_value(jeu.phase).ok();
+        let phase = phase.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+        let begin = |table: &mut Table| {
+            table.plain(jeu.jeu_id).text(&jeu.title).plain(phase).plain(jeu.epoch).plain(jeu.voters).number(jeu.mean);
+        };
         if jeu.criteres.is_empty() {
-            line(Default::default())?;
+            begin(&mut table);
+            for _ in 0..6 {
+                table.plain("");
+            }
+            table.end()?;
         }
         for summary in &jeu.criteres {
             let labels =
                 live.bareme.critere(&summary.key).map(|(_, critere)| critere.labels.clone()).unwrap_or_default();
             let histogram: Vec<_> = summary.histogram.iter().map(u64::to_string).collect();
-            line([
-                summary.key.clone(),
-                harmless(&labels.fr),
-                harmless(&labels.en),
-                summary.count.to_string(),
-                number(summary.mean),
-                histogram.join("|"),
-            ])?;
+            begin(&mut table);
+            table.plain(&summary.key).text(&labels.fr).text(&labels.en).plain(summary.count).number(summary.mean);
+            table.plain(histogram.join("|"));
+            table.end()?;
         }
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
+    table.finish()
 }
 
 #[cfg(test)]
@@ -249,14 +251,6 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-
-    #[test]
-    fn a_title_cannot_become_a_formula() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"] {
-            assert!(harmless(text).starts_with('\''), "{text}");
-        }
-        assert_eq!(harmless("Zelda = bien"), "Zelda = bien");
-    }
 
     #[test]
     fn accept_chooses_the_first_kind_it_names() {

@@ -101,3 +101,53 @@ async fn a_draft_is_read_by_those_who_may_make_it_and_to_everybody_else_it_is_no
     assert_eq!(page.status(), 404);
     assert_eq!(server.get(&format!("/api/lives/{live}/results")).await.0, 200, "its streamer reads it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_anybody_sees_have_a_tag_and_those_of_an_admin_are_kept_nowhere() {
+    let server = Server::start().await;
+    let live = server.on_air("max").await;
+    assert_eq!(server.json(&json!({"jeu_id": 1, "fun": 5})).await.0, 200);
+    let anybody = async |path: &str, tag: &str| {
+        let request = server.client.get(format!("{}{path}", server.base)).header("If-None-Match", tag);
+        request.send().await.unwrap()
+    };
+    let header = |response: &reqwest::Response, name: &str| {
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let paths = [
+        format!("/api/lives/{live}/results"),
+        format!("/api/lives/{live}/results.csv"),
+        "/api/channels/max/lives".to_owned(),
+    ];
+    // An item answers first and publishes its numbers then.
+    eventually("the vote is in the numbers", async || {
+        let results = server.get(&paths[0]).await.1;
+        (results["jeux"][0]["voters"] == 1).then_some(())
+    })
+    .await;
+    let mut tags = Vec::new();
+    for path in &paths {
+        let first = anybody(path, "\"none\"").await;
+        assert_eq!(first.status(), 200);
+        let tag = header(&first, "etag");
+        assert_eq!(header(&first, "cache-control"), "public, no-cache", "{path}: whoever votes finds the vote");
+        assert!(header(&first, "vary").contains("Authorization"), "{path}");
+        let second = anybody(path, &tag).await;
+        assert_eq!((second.status().as_u16(), header(&second, "etag")), (304, tag.clone()), "{path}");
+        assert_eq!(second.text().await.unwrap(), "");
+        tags.push(tag);
+    }
+    assert_eq!(server.json(&json!({"jeu_id": 1, "fun": 1})).await.0, 200);
+    for (path, tag) in paths.iter().zip(&tags) {
+        eventually("another tag", async || (anybody(path, tag).await.status() == 200).then_some(())).await;
+        let url = format!("{}{path}", server.base);
+        let admin =
+            server.client.get(url).bearer_auth(&server.token).header("If-None-Match", tag).send().await.unwrap();
+        assert_eq!((admin.status().as_u16(), header(&admin, "etag")), (200, String::new()), "{path}");
+        assert_eq!(header(&admin, "cache-control"), "private, no-store");
+    }
+    assert_eq!(server.post(&format!("/api/admin/lives/{live}/close"), json!({"delay_ms": 0})).await.0, 200);
+    for path in &paths {
+        assert_eq!(header(&anybody(path, "\"none\"").await, "cache-control"), "public, max-age=2", "{path}");
+    }
+}
