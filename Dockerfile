@@ -2,7 +2,7 @@
 # docker build -t bareme:0.1.0 .
 # docker run --read-only -v bareme:/data -p 8080:8080 bareme:0.1.0
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
 # The caches outlive the layer: what did not change is not built again.

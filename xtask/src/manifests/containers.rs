@@ -1,6 +1,7 @@
 //! The Dockerfile, the Compose files, and what these mount: read as Docker reads them, held against the program.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -303,6 +304,39 @@ fn start_script(steps: &Steps) -> Result<()> {
     std::fs::write(&file, "cluster_name: x\n")?;
     if run("db").is_ok() {
         bail!("start.sh starts a node whose commit log it could not set");
+    }
+    guarded(&folder, &script)
+}
+
+/// With certificates, a node asks for passwords and speaks TLS alone, whatever the image's file says.
+fn guarded(folder: &Path, script: &Path) -> Result<()> {
+    let (file, tls) = (folder.join("cassandra.yaml"), folder.join("tls"));
+    std::fs::create_dir_all(&tls)?;
+    std::fs::write(tls.join("password"), "0123abcd")?;
+    std::fs::write(
+        &file,
+        "commitlog_sync: periodic\nauthenticator:\n  class_name: AllowAllAuthenticator\n#  parameters:\nauthorizer:\n  \
+         class_name: AllowAllAuthorizer\nclient_encryption_options:\n  enabled: false\n#  x\n  optional: true\n\
+         partitioner: Murmur3\nserver_encryption_options:\n  internode_encryption: none\n",
+    )?;
+    for _ in 0..2 {
+        let mut bash = Command::new("bash");
+        bash.arg(script).env("CASSANDRA_CONF", folder).env("CASSANDRA_ENTRYPOINT", "true");
+        output(bash.env("CASSANDRA_TLS", &tls).env("HOSTNAME", "cassandra-0"))?;
+        let text = std::fs::read_to_string(&file)?;
+        let count = |line: &str| text.lines().filter(|each| each.trim() == line).count();
+        let once = [
+            "class_name: PasswordAuthenticator",
+            "class_name: CassandraAuthorizer",
+            "internode_encryption: all",
+            "require_client_auth: true",
+            "enabled: true",
+            "partitioner: Murmur3",
+        ];
+        let wrong = ["AllowAll", "optional: true", "enabled: false", "internode_encryption: none"];
+        if once.iter().any(|line| count(line) != 1) || wrong.iter().any(|word| text.contains(word)) {
+            bail!("start.sh leaves a node open:\n{text}");
+        }
     }
     Ok(())
 }

@@ -315,6 +315,8 @@ pub(super) fn database(set: &Set, all: &[Set]) -> Vec<String> {
             }
         }
     }
+    found.extend(signed_in(set));
+    found.extend(guarded(set));
     for cluster in set.kind("ScyllaCluster") {
         let racks = list(cluster, "/spec/datacenter/racks");
         if racks.len() != 3 || racks.iter().any(|rack| rack["members"] != racks[0]["members"]) {
@@ -329,6 +331,80 @@ pub(super) fn database(set: &Set, all: &[Set]) -> Vec<String> {
                     title(cluster),
                     text(rack, "/name")
                 ));
+            }
+        }
+    }
+    found
+}
+
+/// Servers of the Cassandra here sign in over TLS, with files that are mounted where the address says.
+fn signed_in(set: &Set) -> Vec<String> {
+    let mut found = Vec::new();
+    let addresses = set.kind("ConfigMap").map(|map| text(map, "/data/BAREME_STORE"));
+    for address in addresses.filter(|address| address.starts_with("cql://cassandra.")) {
+        let value = |name: &str| address.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap_or_default();
+        if value("user=").is_empty() {
+            found.push("BAREME_STORE names no user".to_owned());
+        }
+        for name in ["password_file=", "tls="] {
+            let Some((folder, _)) = value(name).rsplit_once('/') else {
+                found.push(format!("BAREME_STORE has no {name}"));
+                continue;
+            };
+            for template in templates(set) {
+                let mounts = list(template.spec, "/containers").iter().flat_map(|each| list(each, "/volumeMounts"));
+                let mount = mounts.into_iter().find(|mount| text(mount, "/mountPath") == folder);
+                let volumes = list(template.spec, "/volumes");
+                let is_secret = mount.is_some_and(|mount| {
+                    let of_mount = volumes.iter().find(|volume| volume["name"] == mount["name"]);
+                    of_mount.is_some_and(|volume| !text(volume, "/secret/secretName").is_empty())
+                });
+                if !is_secret {
+                    found.push(format!("{}: no secret is mounted at {folder}, where {name} is", template.owner));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Nodes of Cassandra here ask for passwords, speak TLS, and are reached by those who have to only.
+fn guarded(set: &Set) -> Vec<String> {
+    let mut found = Vec::new();
+    for node in set.kind("StatefulSet").filter(|node| text(node, "/metadata/name") == "cassandra") {
+        let templates = templates(set);
+        let Some(template) = templates.iter().find(|template| template.owner == title(node)) else { continue };
+        let main = &template.spec["containers"][0];
+        // start.sh does the rest where this is set.
+        let tls = list(main, "/env").iter().find(|each| text(each, "/name") == "CASSANDRA_TLS");
+        let folder = tls.map_or("", |variable| text(variable, "/value"));
+        let writes = |container: &Value| {
+            list(container, "/volumeMounts").iter().any(|mount| text(mount, "/mountPath") == folder)
+        };
+        let makes = list(template.spec, "/initContainers").iter().any(writes);
+        if folder.is_empty() || !writes(main) || !makes {
+            found.push(format!("{}: has no certificates in CASSANDRA_TLS", title(node)));
+        }
+        if writes(main) && list(main, "/volumeMounts").iter().any(|mount| text(mount, "/name") == "authority") {
+            found.push(format!("{}: the database sees the key of the authority", title(node)));
+        }
+        let policy = set
+            .kind("NetworkPolicy")
+            .find(|policy| selects(&policy["spec"]["podSelector"]["matchLabels"], template.labels));
+        let Some(policy) = policy else {
+            found.push(format!("{}: no NetworkPolicy is of its pods", title(node)));
+            continue;
+        };
+        for direction in ["Ingress", "Egress"] {
+            if !list(policy, "/spec/policyTypes").iter().any(|each| each == direction) {
+                found.push(format!("{}: is not about {direction}", title(policy)));
+            }
+        }
+        for rule in list(policy, "/spec/ingress") {
+            if list(rule, "/from").is_empty()
+                || list(rule, "/from").iter().any(|from| from.get("podSelector").is_none())
+            {
+                found.push(format!("{}: lets in more than named pods", title(policy)));
             }
         }
     }
