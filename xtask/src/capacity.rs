@@ -63,7 +63,7 @@ fn need(viewers: f64, inputs: &BTreeMap<String, f64>) -> Result<Need> {
     // One more than needed, where there are several: one may fail.
     let servers = if needed > 1.0 { needed + 1.0 } else { 1.0 };
     let others = servers - 1.0;
-    let statements_per_s = if others > 0.0 { servers * (10.0 * (2.0 + others) + 6.0) } else { 0.0 };
+    let statements_per_s = if others > 0.0 { statements(servers) } else { 0.0 };
     Ok(Need {
         viewers,
         votes_per_s,
@@ -76,6 +76,18 @@ fn need(viewers: f64, inputs: &BTreeMap<String, f64>) -> Result<Need> {
         journal_mb_per_s: votes_per_s * input("journal_bytes")? * others / 1e6,
         statements_per_s,
     })
+}
+
+/// Readings a second of what other servers write: `poll_interval` of `Cadence::shared`.
+const POLLS_PER_S: f64 = 14.0;
+/// Looks a second for lanes of other servers: `lanes_interval`, same place.
+const LANE_LISTS_PER_S: f64 = 5.0;
+/// Heartbeats and documents of one live, and what a server asks without one: the table of `docs/cluster.md`.
+const OTHERS_PER_S: f64 = 6.0;
+
+/// Statements a second of so many servers with one live on air, one jeu of it open and nobody voting.
+fn statements(servers: f64) -> f64 {
+    servers * (POLLS_PER_S + LANE_LISTS_PER_S + POLLS_PER_S * (servers - 1.0) + OTHERS_PER_S)
 }
 
 /// With commas, and as many digits as mean something.
@@ -186,6 +198,24 @@ mod tests {
         );
         inputs.remove("burst_s");
         assert!(need(1.0, &inputs).err().unwrap().to_string().contains("`burst_s`"));
+    }
+
+    #[test]
+    fn the_documents_count_statements_as_the_engine_makes_them() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let engine = std::fs::read_to_string(root.join("server/src/cluster/engine.rs")).unwrap();
+        let shared = engine.split("pub const fn shared").nth(1).unwrap();
+        let a_second = |name: &str| {
+            let text = shared.split(&format!("{name}: Duration::from_millis(")).nth(1).unwrap();
+            1000.0 / text.split(')').next().unwrap().parse::<f64>().unwrap()
+        };
+        assert_eq!((a_second("  poll_interval").floor(), a_second("lanes_interval")), (POLLS_PER_S, LANE_LISTS_PER_S));
+        let cluster = std::fs::read_to_string(root.join("docs/cluster.md")).unwrap();
+        let said = [1.0, 3.0, 10.0].map(|servers| number(statements(servers)));
+        let line = format!("{} for one server, {} for three, {} for", said[0], said[1], said[2]);
+        assert!(cluster.contains(&line), "{line}");
+        let drawn = std::fs::read_to_string(root.join(DOCUMENT)).unwrap();
+        assert!(drawn.contains(&format!("other's journal, {POLLS_PER_S} times a s")), "the drawing");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod capacity;
 mod cluster;
 mod conformance;
 mod control_plane;
+mod deny;
 mod drill;
 mod faults;
 mod fuzz;
@@ -46,6 +47,12 @@ enum Command {
     Test,
     /// Install what the tests need (Debian, npm and PyPI packages), and nothing else
     Setup,
+    /// Licences, sources and bans of all packages, by deny.toml; and by cargo-deny where it is installed
+    Deny {
+        /// Security advisories, too: needs cargo-deny, and its database from the network
+        #[arg(long)]
+        advisories: bool,
+    },
     /// Format, lints and Rust tests: the quick round while working
     Quick,
     /// Pages in Chromium, against a release build
@@ -190,8 +197,10 @@ fn main() -> Result<()> {
     let steps = Steps::new(profile)?;
     match command {
         Command::Setup => setup::all(&steps),
+        Command::Deny { advisories } => deny::run(&steps, advisories),
         Command::Quick => {
             steps.lint()?;
+            deny::check(&steps)?;
             steps.rust_tests()
         }
         Command::Browser { sockets } => {
@@ -297,6 +306,7 @@ fn main() -> Result<()> {
 fn test(steps: &Steps) -> Result<()> {
     setup::all(steps)?;
     steps.lint()?;
+    deny::run(steps, false)?;
     steps.rust_tests()?;
     simulate::seeds(steps, 0, simulate::SEEDS, None)?;
     let cluster = Cluster::new(steps);
