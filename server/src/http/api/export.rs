@@ -120,7 +120,7 @@ pub(super) async fn live_notes(
     }
     let turn = state.exports.begin().await?;
     let (pieces, mut read) = mpsc::channel(PIECES_AHEAD);
-    state.conductor.spawn(export(state.conductor.clone(), live, jeux, pieces, turn));
+    state.conductor.spawn("notes_export", export(state.conductor.clone(), live, jeux, pieces, turn));
     // What fails before the answer begins fails with a status.
     let first = match read.recv().await {
         Some(Piece::Failed(error)) => return Err(error.into()),
