@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::env::{Env, Tasks};
@@ -172,13 +172,30 @@ impl Engine {
             self.registry.get_or_start(item, (self.writer, &self.env), |revision| {
                 let (votes, vote_inbox) = inbox::new();
                 let (controls, control_inbox) = mpsc::channel(MAX_WAITING_CONTROLS);
-                let (unfolded, ranks) = (Unfolded::default(), self.ranks.of(item.live));
-                let inboxes = (vote_inbox, control_inbox);
-                let (task, view) =
-                    item::Item::new(self.clone(), item, ballot, ranks, inboxes, unfolded.clone(), revision);
-                // What the task says in the log carries these ids.
-                let span = tracing::info_span!("item", live = %item.live, jeu = %item.jeu);
-                self.spawn("item", task.run().instrument(span));
+                let unfolded = Unfolded::default();
+                let unread = item::Item::unread_view(self, &*ballot, &revision);
+                let (sender, view) = watch::channel(Arc::new(unread));
+                let ports = item::Ports { votes: vote_inbox, controls: control_inbox };
+                let (sender, ports) = (Arc::new(sender), Arc::new(Mutex::new(ports)));
+                let (engine, noted) = (self.clone(), unfolded.clone());
+                // A task that died has given its lanes up; the next one reads what is stored and is given others.
+                let make = move || {
+                    let (view, ranks) = (Arc::clone(&sender), engine.ranks.of(item.live));
+                    let task = item::Item::new(
+                        engine.clone(),
+                        item,
+                        Arc::clone(&ballot),
+                        ranks,
+                        view,
+                        noted.clone(),
+                        Arc::clone(&revision),
+                    );
+                    let ports = Arc::clone(&ports);
+                    // What the task says in the log carries these ids.
+                    let span = tracing::info_span!("item", live = %item.live, jeu = %item.jeu);
+                    async move { task.run(ports.lock_owned().await).await }.instrument(span)
+                };
+                self.keep(Scope::Part, "item", make);
                 if self.store.is_shared() {
                     self.pulses.follow(self, item, controls.downgrade());
                 }

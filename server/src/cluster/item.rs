@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use self::checkpoint::{Batch, Dirty, Unfolded};
@@ -150,6 +150,23 @@ pub enum Control {
     Peers(Peers),
 }
 
+/// Where an item's task hears from its handles. They outlive a task that dies: the next one goes on with them.
+pub(super) struct Ports {
+    pub(super) votes: inbox::Receiver,
+    pub(super) controls: mpsc::Receiver<Control>,
+}
+
+/// Votes that were taken from the inbox and are not looked at yet: a task that dies owes them an outcome.
+struct InHand(Vec<Submission>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        for submission in self.0.drain(..) {
+            (submission.on_outcome)(Outcome::RetryAfter { ms: TROUBLE_RETRY_MS });
+        }
+    }
+}
+
 /// What the store held of an item when it was read.
 struct Stored<B: Ballot> {
     /// When the reading began, by the clock since boot.
@@ -182,9 +199,7 @@ pub struct Item<B: Ballot> {
     id: ItemId,
     ballot: Arc<B>,
     ranks: Arc<LiveRanks>,
-    votes: inbox::Receiver,
-    controls: mpsc::Receiver<Control>,
-    view: watch::Sender<Arc<ItemView<B::Tally>>>,
+    view: Arc<watch::Sender<Arc<ItemView<B::Tally>>>>,
     /// The last revision that numbers of this item had, of whichever task.
     revision: Arc<AtomicU64>,
     work: FuturesUnordered<BoxFuture<'static, Done<B>>>,
@@ -238,39 +253,40 @@ pub struct Item<B: Ballot> {
 }
 
 impl<B: Ballot> Item<B> {
-    /// The task, and what it publishes.
-    pub(super) fn new(
-        engine: Engine,
-        id: ItemId,
-        ballot: Arc<B>,
-        ranks: Arc<LiveRanks>,
-        (votes, controls): (inbox::Receiver, mpsc::Receiver<Control>),
-        unfolded: Unfolded,
-        revision: Arc<AtomicU64>,
-    ) -> (Self, watch::Receiver<Arc<ItemView<B::Tally>>>) {
-        let notebook = Notebook::new(Arc::clone(&ballot));
-        let view = ItemView {
+    /// What is shown of an item that has not read its store. `revision`: the greatest that was shown before.
+    pub(super) fn unread_view(engine: &Engine, ballot: &B, revision: &AtomicU64) -> ItemView<B::Tally> {
+        ItemView {
             rank: Rank::default(),
             tally: ballot.empty(),
             // Whoever watches has seen the numbers of an earlier task, or fixed ones, which begin at 1.
-            revision: next_revision(&revision),
+            revision: next_revision(revision),
             as_of_us: engine.env.now_us(),
             made_at_us: None,
             loaded: false,
             stale: true,
             unreadable: false,
-        };
-        let (view, receiver) = watch::channel(Arc::new(view));
+        }
+    }
+
+    /// The task, which publishes to `view`.
+    pub(super) fn new(
+        engine: Engine,
+        id: ItemId,
+        ballot: Arc<B>,
+        ranks: Arc<LiveRanks>,
+        view: Arc<watch::Sender<Arc<ItemView<B::Tally>>>>,
+        unfolded: Unfolded,
+        revision: Arc<AtomicU64>,
+    ) -> Self {
+        let notebook = Notebook::new(Arc::clone(&ballot));
         #[cfg(test)]
         super::simulation::probe::started(id, engine.writer);
         let now = Instant::now();
-        let task = Self {
+        Self {
             engine,
             id,
             ballot,
             ranks,
-            votes,
-            controls,
             view,
             revision,
             work: FuturesUnordered::new(),
@@ -313,13 +329,13 @@ impl<B: Ballot> Item<B> {
             finalising: false,
             settled: Vec::new(),
             changed: false,
-        };
-        (task, receiver)
+        }
     }
 
     /// Runs until every handle is gone.
-    pub(super) async fn run(mut self) {
-        let mut votes = Vec::with_capacity(64);
+    pub(super) async fn run(mut self, mut ports: OwnedMutexGuard<Ports>) {
+        let ports = &mut *ports;
+        let mut votes = InHand(Vec::with_capacity(64));
         // One timer that is set anew, since this loop goes round for every batch of votes.
         let mut tick = pin!(sleep(Duration::ZERO));
         self.start_loading(Duration::ZERO);
@@ -327,7 +343,7 @@ impl<B: Ballot> Item<B> {
             tokio::select! {
                 biased;
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
-                control = self.controls.recv() => match control {
+                control = ports.controls.recv() => match control {
                     Some(control) => self.on_control(control),
                     None => return,
                 },
@@ -336,9 +352,12 @@ impl<B: Ballot> Item<B> {
                     self.on_tick();
                     tick.as_mut().reset(self.next_look(Instant::now()));
                 }
-                Some(()) = self.votes.take(&mut votes), if self.votes.is_open() => {
+                Some(()) = ports.votes.take(&mut votes.0), if ports.votes.is_open() => {
                     let now_us = self.engine.env.now_us();
-                    votes.drain(..).for_each(|submission| self.on_vote(submission, now_us));
+                    votes.0.reverse();
+                    while let Some(submission) = votes.0.pop() {
+                        self.on_vote(submission, now_us);
+                    }
                 }
             }
             self.start_chunks();

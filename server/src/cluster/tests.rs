@@ -701,3 +701,38 @@ fn an_item_outlives_the_thread_of_the_request_that_started_it() {
     });
     assert_eq!(outcome, Outcome::Ok);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_item_whose_task_dies_is_read_again_and_goes_on_with_nothing_lost() {
+    for operation in ["append", "write_notes", "raise_rank", "put_result"] {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        // Of what it asks of the store, the second of one kind kills it.
+        let plan = Arc::new(move |asked: &'static str| {
+            let is_second =
+                asked == operation && counted.fetch_add(1, Ordering::Relaxed) == u32::from(asked != "put_result");
+            if is_second { Fault::Panic } else { Fault::None }
+        });
+        let store: Arc<dyn Store> = Arc::new(FaultyStore::new(exclusive(), plan));
+        let engine = Engine::new(Arc::clone(&store), test_env(1));
+        let handle = engine.start(item(), ballot());
+        handle.open().await.unwrap();
+        for who in 0..20 {
+            assert_eq!(vote_until_final(&handle, who, 1, 4).await, Outcome::Ok, "{operation}");
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        // Whoever asks while it dies hears that it is not ready, and asks again.
+        while handle.close().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        handle.reached(Phase::Final).await;
+        assert_eq!(fun(&handle).iter().sum::<u64>(), 20, "{operation}");
+        assert!(calls.load(Ordering::Relaxed) > 1, "{operation}");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(engine.supervisor().down(), [], "{operation}");
+        // What is stored says the same.
+        let again = pod(&store, 2);
+        again.reached(Phase::Final).await;
+        assert_eq!(again.view().tally, handle.view().tally, "{operation}");
+    }
+}
