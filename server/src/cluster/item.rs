@@ -618,9 +618,8 @@ impl<B: Ballot> Item<B> {
     fn publish(&mut self) {
         let heard =
             !self.is_shared() || self.heard_until.is_some_and(|until| self.engine.env.clock.since_boot() <= until);
-        // One that cannot be read says so itself; the others of its live are as new as ever.
         let is_old = !self.loaded || self.degraded || self.trouble_until.is_some() || !heard;
-        let stale = is_old && !self.unreadable && !mutant!(NeverStale);
+        let stale = is_old && !mutant!(NeverStale);
         let before = self.view.borrow().clone();
         if !self.changed && stale == before.stale {
             return;

@@ -114,11 +114,13 @@ impl Registry {
         LaneId { writer: entry.writer, lane }
     }
 
-    /// A revision for numbers of an item that has no task: not less than any before. The first is 1.
+    /// A revision for stored numbers of an item: not less than any before. The first is 1. While a task runs, which may be
+    /// shown next, it is that of the task's numbers: a greater one would fall then.
     pub(super) fn fixed_revision(&self, item: ItemId) -> u64 {
         let state = self.state();
-        let least = state.least_revision;
-        state.items.get(&item).map_or(least, |entry| entry.revision.load(Ordering::Acquire)) + 1
+        let Some(entry) = state.items.get(&item) else { return state.least_revision + 1 };
+        let runs = entry.running.as_ref().is_some_and(|running| running.senders().is_some());
+        entry.revision.load(Ordering::Acquire) + u64::from(!runs)
     }
 }
 

@@ -264,7 +264,7 @@ impl Conductor {
             vigour.unreadable += u32::from(view.unreadable);
             if matches!(view.rank.phase(), Phase::Open | Phase::Closing) || !view.loaded {
                 vigour.running += 1;
-                vigour.stale += u32::from(view.stale);
+                vigour.stale += u32::from(view.stale && !view.unreadable);
             }
         }
         vigour

@@ -398,30 +398,35 @@ impl Conductor {
                     self.keep(Scope::Part, "close", move || close_again(item.clone(), rank.epoch()));
                 }
                 unfinished = true;
-                items.push(item);
+                items.push(Ok(item));
                 continue;
             }
-            let stored = stored_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, rank).await?;
-            let revision = self.inner.engine.fixed_revision(id);
-            items.push(ItemHandle::fixed(id, ItemView { revision, ..stored }));
+            let view = stored_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, rank).await?;
+            items.push(Err((id, view)));
         }
-        let view = Arc::new(LiveView {
-            live: Arc::new(live),
-            items,
-            ballot,
-            accepted: Arc::default(),
-            unshown: Arc::default(),
-            is_test: false,
-        });
-        {
+        // Revisions are taken once nothing is waited for any more: tasks of the view before publish meanwhile.
+        let fixed = |(id, view)| {
+            let revision = self.inner.engine.fixed_revision(id);
+            ItemHandle::fixed(id, ItemView { revision, ..view })
+        };
+        let view = {
             let mut lives = self.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
             // Shown by somebody else while this was read, and perhaps on air again.
             if let Some(known) = lives.get(&live_id).filter(|known| known.revision >= stored.revision) {
                 return Ok(Some(Arc::clone(&known.view)));
             }
+            let view = Arc::new(LiveView {
+                live: Arc::new(live),
+                items: items.into_iter().map(|item| item.unwrap_or_else(fixed)).collect(),
+                ballot,
+                accepted: Arc::default(),
+                unshown: Arc::default(),
+                is_test: false,
+            });
             let running = Running { revision: stored.revision, view: Arc::clone(&view), keeper: Arc::default() };
             lives.insert(live_id, running);
-        }
+            view
+        };
         if unfinished {
             self.retire(live_id);
         }

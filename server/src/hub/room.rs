@@ -140,7 +140,7 @@ fn next_of(
     views: &[Arc<ItemView<Tally>>],
     again: Option<u64>,
 ) -> Option<Frames> {
-    let stale = views.iter().any(|view| view.stale);
+    let stale = views.iter().any(|view| view.stale && !view.unreadable);
     let title = channel.map(|channel| channel.title.clone()).unwrap_or_default();
     let rev = before.state.value.rev;
     let mut state = State { rev, channel_title: title, live: live.map(|live| live.state()), stale };

@@ -222,7 +222,10 @@ impl<B: Ballot> Item<B> {
             let lacks_chunks = !self.acknowledged.iter().all(covers);
             match &covered {
                 Some(covered) => self.compare(covered, ours == result.digest),
-                None => self.start_checking(),
+                None => {
+                    let covered = |lane: &Lane| chunks.get(&lane.id).copied().unwrap_or(0) >= lane.next_seq;
+                    self.start_checking(self.lanes.iter().all(covered));
+                }
             }
             if lacks_chunks {
                 self.misses(1, "chunks of this server's journal");
@@ -270,12 +273,14 @@ impl<B: Ballot> Item<B> {
     }
 
     /// Looks for what was acknowledged here at the end in `notes`, which another pod has completed from the result. What
-    /// came before, this pod wrote there itself.
-    fn start_checking(&mut self) {
-        let mut rows = std::mem::take(&mut self.dirty);
-        self.unfolded.note(false, 0);
-        rows.retain(|dirty| dirty.counts);
-        rows.truncate(MAX_CHECKED_ROWS);
+    /// came before, this pod wrote there itself. Unless the result covers all chunks of this pod's lanes, rows of a later
+    /// one still have to be written before the lane may be called materialised so far.
+    fn start_checking(&mut self, is_whole: bool) {
+        let rows: Vec<_> = self.dirty.iter().filter(|dirty| dirty.counts).take(MAX_CHECKED_ROWS).cloned().collect();
+        if is_whole {
+            self.dirty.clear();
+            self.unfolded.note(false, 0);
+        }
         if rows.is_empty() {
             return;
         }
