@@ -63,13 +63,17 @@ async fn a_wrong_field_names_its_rule_and_the_numbers_that_would_do() {
         (json!({"jeu_id": 1}), "no_score", none.clone()),
         (json!({"fun": 3}), "required", none.clone()),
         (json!({"jeu_id": 9, "fun": 3}), "unknown_jeu", none.clone()),
-        (json!({"jeu_id": 1, "fun": 3, "v": 9_000_000_000_000_000_u64}), "version_ahead", json!({"max_s": 60})),
         (json!({"jeu_id": 1, "fun": 3, "viewer": "x"}), "invalid_viewer", none.clone()),
         (json!({"jeu_id": 1, "fun": 3, "live_id": "x"}), "not_an_id", none.clone()),
     ] {
         let answer = server.json(&body).await;
         assert_eq!(rule(&answer), (word, &params), "{body}: {}", answer.1);
     }
+    let ahead = server.json(&json!({"jeu_id": 1, "fun": 3, "v": 9_000_000_000_000_000_u64})).await;
+    let (word, params) = rule(&ahead);
+    assert_eq!((word, &params["max_s"]), ("version_ahead", &json!(60)), "{}", ahead.1);
+    let named = json!({"jeu_id": 1, "fun": 3, "v": params["next_v"]});
+    assert_eq!(server.json(&named).await.0, 200, "the version that a refusal names is taken");
     assert_eq!(rule(&server.vote("application/json", "{").await), ("unreadable", &none));
     let drive = |path: &str| format!("/api/admin/lives/{live}/{path}");
     assert_eq!(rule(&server.post(&drive("jeux/1/close"), json!({"delay_ms": -1})).await).0, "wrong_value");

@@ -54,7 +54,9 @@ async fn counted(sockets: &str) {
     };
     let shown = tokio::task::block_in_place(|| status(&[]));
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
-    assert!(shown.stdout.contains("ready          yes") && shown.stdout.contains("connections    5 of 100,000"));
+    // Of how many depends on what the system allows to have open.
+    assert!(shown.stdout.contains("ready          yes"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("connections    5 of "), "{}", shown.stdout);
     assert!(shown.stdout.contains("autre") && !shown.stdout.contains('\x1b'), "{}", shown.stdout);
     let as_json = tokio::task::block_in_place(|| status(&["--json"]));
     assert_eq!(serde_json::from_str::<Value>(&as_json.stdout).unwrap()["connections"], 5);
