@@ -101,6 +101,8 @@ test("an overlay shows one critere at least", async (t) => {
   const { slug } = await server.seed({ slug: "criteres" });
   const page = await builder(t, slug);
   const boxes = page.getByRole("group", { name: "Critères montrés" }).getByRole("checkbox");
+  // `all` does not wait: before the live is read there are none.
+  await boxes.first().waitFor();
   for (const box of await boxes.all()) await box.click();
   await page.getByText("Il en faut au moins un.").waitFor();
   assert.equal((await Promise.all((await boxes.all()).map((box) => box.isChecked()))).filter(Boolean).length, 1);
