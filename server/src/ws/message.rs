@@ -23,6 +23,9 @@ struct PlainNote<'a> {
     scores: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Greatest whole number that every JSON reader holds exactly: 2^53 − 1.
+const MAX_EXACT: u64 = (1 << 53) - 1;
+
 /// A client's message.
 ///
 /// # Errors
@@ -47,10 +50,18 @@ pub(super) fn parse(text: &str) -> Result<ClientMessage, Invalid> {
     if let Ok(Object(PlainNote { t: "note", live, jeu, v, scores })) = serde_json::from_str(text) {
         return Ok(ClientMessage::Note { live, jeu, v, scores });
     }
-    serde_json::from_str(text).map(|Object(message)| message).map_err(|error| {
-        let reason = format!("cannot be read: {error}");
+    let unreadable = |reason: String| {
+        let reason = format!("cannot be read: {reason}");
         Invalid::new("message", Rule::Unreadable, reason, "send hello, note, withdraw or ping as in docs/protocol.md")
-    })
+    };
+    match serde_json::from_str(text) {
+        // It comes back in the pong, where a JSON reader has to hold it exactly.
+        Ok(Object(ClientMessage::Ping { id })) if id > MAX_EXACT => {
+            Err(unreadable(format!("the id {id} is above {MAX_EXACT}")))
+        }
+        Ok(Object(message)) => Ok(message),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +109,9 @@ mod tests {
     #[test]
     fn a_message_is_an_object_and_nothing_else() {
         assert_eq!(parse(r#"{"t":"ping","id":7}"#), Ok(ClientMessage::Ping { id: 7 }));
+        let ping = |id: u64| parse(&format!(r#"{{"t":"ping","id":{id}}}"#));
+        assert_eq!(ping(MAX_EXACT), Ok(ClientMessage::Ping { id: MAX_EXACT }));
+        assert!(ping(MAX_EXACT + 1).unwrap_err().reason.contains("above"));
         for text in [r#"["ping",7]"#, r#"["ping",{"id":7}]"#, r#""ping""#, "7", "null", r#"{"ping":{"id":7}}"#] {
             assert!(parse(text).unwrap_err().reason.contains("cannot be read"), "{text}");
         }

@@ -309,7 +309,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake(
         "overlays/minikube",
         "Deployment/bareme",
-        "/spec/template/spec/volumes/1/persistentVolumeClaim/claimName",
+        "/spec/template/spec/volumes/2/persistentVolumeClaim/claimName",
         || json!("dumps"),
         "PersistentVolumeClaim dumps",
     ),
