@@ -26,6 +26,7 @@ const MAX_TEXT_BYTES: usize = 200;
 struct AuditQuery {
     /// Only these: `all`, `sign_in`, `change` or `refused`.
     #[serde(default)]
+    #[param(inline)]
     kind: Kind,
     /// Only those with this text in the name, the action or the object.
     #[serde(default)]
