@@ -16,24 +16,18 @@ use super::error::{PROBLEM_JSON, Problem, ProblemBody};
 use super::health::{Ready, Version};
 use super::{State, configure_api, health};
 
-/// Ranges of characters that a text does not have; planes above 13 hold nothing that is seen.
-macro_rules! unseen {
-    () => {
-        concat!(
-            "\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f",
-            "\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufdd0-\\ufdef\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb\\ufffe\\uffff",
-            "\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{1fffe}-\u{1ffff}\u{2fffe}-\u{2ffff}\u{3fffe}-\u{10ffff}"
-        )
-    };
-}
-
 /// Patterns by the name that the handlers' schemas use, because an attribute takes no constant.
 ///
-/// Texts on one line: not only spaces, and none of the characters that nobody sees. What passes here is taken; a few more
-/// are, since joiners and selectors belong to some emoji and scripts (`domain/text.rs`).
+/// Texts on one line: not only spaces, no control characters, no direction overrides. The rule (`domain/text.rs`) refuses
+/// more, which a pattern says at a price: generators of test data take minutes for classes of many ranges.
 const PATTERNS: [(&str, &str); 2] = [
-    ("@text", concat!("^[^", unseen!(), "]*[^\\s\\u2800", unseen!(), "][^", unseen!(), "]*$")),
-    ("@optional_text", concat!("^$|^[^", unseen!(), "]*[^\\s\\u2800", unseen!(), "][^", unseen!(), "]*$")),
+    (
+        "@text",
+        "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]*\
+         [^\\s\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]\
+         [^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]*$",
+    ),
+    ("@optional_text", "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]*$"),
 ];
 
 /// What is not collected from the handlers.
