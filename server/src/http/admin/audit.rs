@@ -30,7 +30,7 @@ struct AuditQuery {
     kind: Kind,
     /// Only those with this text in the name, the action or the object.
     #[serde(default)]
-    #[param(max_length = 100)]
+    #[param(max_length = 200)]
     text: String,
     /// `next` of the page before.
     #[param(max_length = 64)]

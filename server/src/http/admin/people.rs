@@ -24,7 +24,7 @@ struct NewTokenBody {
     /// What it may do, in one word: a moderator's token reads and drives, an admin's also manages. Either this or `scopes`.
     role: Option<Role>,
     /// What it may do. `accounts` has to be asked for here.
-    #[schema(min_items = 1, max_items = 4)]
+    #[schema(min_items = 1)]
     scopes: Option<Vec<Scope>>,
     /// When it ends by itself; left out: when it is revoked.
     #[schema(minimum = 1, maximum = 3650)]
