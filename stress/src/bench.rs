@@ -86,6 +86,9 @@ pub struct Request {
     /// The server [default: `bareme` beside this program]
     #[arg(long, value_name = "PROGRAM")]
     server: Option<PathBuf>,
+    /// Another build of the server, measured in the same rounds on the fast path
+    #[arg(long, value_name = "PROGRAM")]
+    before: Option<PathBuf>,
     /// Folder of the programs on Node
     #[arg(long, value_name = "FOLDER", default_value = "stress/others")]
     others: PathBuf,
@@ -133,7 +136,12 @@ impl Request {
             bail!("there is no server at {}: build it, or name one with --server", server.display());
         }
         std::fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
-        Ok(Place { server: std::path::absolute(server)?, others: self.others.clone(), folder: self.work.clone() })
+        Ok(Place {
+            server: std::path::absolute(server)?,
+            before: self.before.as_ref().map(std::path::absolute).transpose()?,
+            others: self.others.clone(),
+            folder: self.work.clone(),
+        })
     }
 
     /// What is compared: what was named, else all paths that the server has.
@@ -146,6 +154,9 @@ impl Request {
             subjects.push(Subject::Fast);
         } else {
             progress("this server has no fast path: the portable one is measured alone");
+        }
+        if self.before.is_some() {
+            subjects.push(Subject::Before);
         }
         if self.with_others {
             subjects.extend([Subject::Ws, Subject::SocketIo]);

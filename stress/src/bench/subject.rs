@@ -29,6 +29,8 @@ pub enum Subject {
     Floor,
     /// This project's server, portable path.
     Portable,
+    /// Another build of this project's server, fast path.
+    Before,
     /// This project's server, fast path.
     Fast,
     /// `ws` on Node.
@@ -43,6 +45,7 @@ impl Subject {
         match self {
             Self::Floor => "floor",
             Self::Portable => "portable",
+            Self::Before => "before",
             Self::Fast => "fast",
             Self::Ws => "Node ws",
             Self::SocketIo => "Socket.IO 4",
@@ -51,7 +54,7 @@ impl Subject {
 
     /// Whether its votes are on disk when they are acknowledged.
     pub(super) fn is_durable(self) -> bool {
-        matches!(self, Self::Portable | Self::Fast)
+        matches!(self, Self::Portable | Self::Before | Self::Fast)
     }
 }
 
@@ -60,6 +63,8 @@ impl Subject {
 pub(super) struct Place {
     /// This project's server.
     pub server: PathBuf,
+    /// The build it is compared with, if any.
+    pub before: Option<PathBuf>,
     /// The Node programs.
     pub others: PathBuf,
     /// Where data may be written; its disk is measured.
@@ -140,7 +145,7 @@ impl Subject {
     /// The arguments that choose the path; none for a server that has only one.
     fn path_arguments(self, server: &Path) -> Result<&'static [&'static str]> {
         let (asked, is_default): (&[&str], _) = match self {
-            Self::Fast => (&["--sockets", "fast"], false),
+            Self::Before | Self::Fast => (&["--sockets", "fast"], false),
             _ => (&["--sockets", "portable"], true),
         };
         if takes(server, asked) {
@@ -175,19 +180,23 @@ impl Subject {
                 command.arg(place.others.join(script)).arg(address.port().to_string()).args(numbers);
                 (Process::start(&mut command, address)?, vec![shared])
             }
-            Self::Portable | Self::Fast => {
+            Self::Portable | Self::Before | Self::Fast => {
+                let server = match self {
+                    Self::Before => place.before.as_ref().context("name the other build with --before")?,
+                    _ => &place.server,
+                };
                 let data = folder.path().join("data");
                 let tick_ms = if tick_ms == 0 { 3_600_000 } else { tick_ms };
-                let mut command = quiet(&place.server);
+                let mut command = quiet(server);
                 let rate = wanted.socket_rate.unwrap_or(1_000_000).to_string();
                 command.args(["serve", "--workers", "1", "--log", "error", "--socket-rate", &rate]);
                 command.args(["--tick-ms", &tick_ms.to_string(), "--listen", &address.to_string(), "--data-dir"]);
-                command.arg(&data).args(self.path_arguments(&place.server)?).stderr(Stdio::inherit());
+                command.arg(&data).args(self.path_arguments(server)?).stderr(Stdio::inherit());
                 if wanted.behind_proxy {
                     command.args(["--trusted-proxies", "127.0.0.0/8"]);
                 }
                 let process = Process::start(&mut command, address)?;
-                let rooms = rooms(&place.server, &data, address, wanted.rooms)?;
+                let rooms = rooms(server, &data, address, wanted.rooms)?;
                 (process, rooms)
             }
         };
