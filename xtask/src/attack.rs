@@ -4,11 +4,15 @@
 //! The server has few descriptors, so that what takes a crowd elsewhere takes a thousand connections here. Between two
 //! attacks, probes and admins have to be served as before.
 
+mod voters;
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::paths::SocketPath;
 use crate::served::{Server, knock, wait};
@@ -24,6 +28,9 @@ const AT_ONCE: usize = 100;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Pings that are sent at most.
 const PINGS: usize = 5_000_000;
+
+/// Notes of the live that is exported while viewers vote.
+const EXPORTED_NOTES: &str = "100000";
 
 /// What makes a server take a request for a handshake.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -43,15 +50,44 @@ const ATTACKS: &[(&str, Attack)] = &[
     ("bodies that do not come", bodies),
     ("sockets beyond the descriptors", sockets),
     ("control pings", pings),
+    ("votes of viewers that one address makes up", voters::stuffing),
+    ("votes from more networks than are kept apart", voters::networks),
 ];
 
 /// The server that is attacked.
 struct Target {
     server: Server,
     address: String,
+    /// The live on air, and its jeu that takes votes.
+    live: String,
+    jeu: u64,
 }
 
 impl Target {
+    fn new(server: Server) -> Result<Self> {
+        let address = server.url().trim_start_matches("http://").to_owned();
+        let lives = server.get("/api/lives", None)?;
+        let live = lives[0]["live_id"].as_str().context("no live is on air")?.to_owned();
+        let mut target = Self { server, address, live, jeu: 0 };
+        let results = target.results()?;
+        let jeux = results["jeux"].as_array().into_iter().flatten();
+        let mut open = jeux.filter(|jeu| jeu["phase"] == "open").filter_map(|jeu| jeu["jeu_id"].as_u64());
+        target.jeu = open.next().context("no jeu is open")?;
+        Ok(target)
+    }
+
+    fn results(&self) -> Result<Value> {
+        self.server.get(&format!("/api/lives/{}/results", self.live), None)
+    }
+
+    /// Voters that the results show of the jeu.
+    fn voters(&self) -> Result<u64> {
+        let results = self.results()?;
+        let mut jeux = results["jeux"].as_array().into_iter().flatten();
+        let jeu = jeux.find(|jeu| jeu["jeu_id"] == self.jeu).context("results without the jeu")?;
+        jeu["voters"].as_u64().context("a jeu without voters")
+    }
+
     fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(&self.address).context("the server takes no connection")?;
         stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
@@ -193,9 +229,9 @@ fn pings(target: &Target) -> Result<Outcome> {
 pub(crate) fn run(steps: &Steps) -> Result<()> {
     let mut failed = Vec::new();
     for path in SocketPath::of(&steps.binary()) {
-        let server = Server::start_limited(&steps.binary(), &steps.target(), FILES, path.arguments())?;
-        let address = server.url().trim_start_matches("http://").to_owned();
-        let target = Target { server, address };
+        // What comes from this machine is exempt unless a proxy on it says whom it is from.
+        let arguments = [path.arguments(), &["--trusted-proxies", "127.0.0.0/8"]].concat();
+        let target = Target::new(Server::start_limited(&steps.binary(), &steps.target(), FILES, &arguments)?)?;
         say(&format!(
             "\nattacks on a server with {FILES} files, path {path}\n\n| attack | held | |\n| --- | --- | --- |"
         ));
@@ -212,6 +248,9 @@ pub(crate) fn run(steps: &Steps) -> Result<()> {
         }
         target.server.check_and_stop()?;
     }
+    steps.it_tests("dumps that somebody made up", "archive::forged::", &[], false)?;
+    let notes: &[(&str, &Path)] = &[("BAREME_BIN", &steps.binary()), ("BAREME_DUMP_NOTES", Path::new(EXPORTED_NOTES))];
+    steps.it_tests("exports and readers beside votes", "archive::measure::what_exports_and", notes, true)?;
     match failed.is_empty() {
         true => Ok(()),
         false => bail!("the server did not hold against: {}", failed.join(", ")),

@@ -49,10 +49,15 @@ pub(crate) fn wait(what: &str, within: Duration, mut is_so: impl FnMut() -> Resu
 
 /// Asks for a WebSocket, as plainly as can be: the connection, and the head of the answer.
 pub(crate) fn knock(address: &str, path: &str) -> Result<(TcpStream, String)> {
+    knock_from(address, path, "")
+}
+
+/// The same with headers beside the usual ones.
+pub(crate) fn knock_from(address: &str, path: &str, headers: &str) -> Result<(TcpStream, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
     let head = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;

@@ -230,6 +230,7 @@ async fn what_is_wrong_with_a_dump_is_said_and_nothing_of_it_is_stored() {
         }
     }
     assert_eq!(passed, Vec::<String>::new());
+    println!("{} of {} made-up dumps refused, nothing of them stored", FORGERIES.len(), FORGERIES.len());
     // And a dump that was taken apart and put together again is as good as it was.
     let (folder, store) = (copy(&dump), data_dir());
     Forgery::of(folder.path()).write(folder.path());

@@ -122,6 +122,9 @@ async fn what_each_command_costs() {
 const VOTERS: usize = 4;
 const PART: Duration = Duration::from_secs(15);
 
+/// What six exports and those who read may take of memory.
+const EXPORTS_KILOBYTES: u64 = 150_000;
+
 /// New viewers vote one after the other for a while; how long each vote took, in order.
 async fn votes(base: &str, live: &str, jeu: u32) -> Vec<Duration> {
     let until = Instant::now() + PART;
@@ -172,7 +175,8 @@ async fn again_and_again(
     counts
 }
 
-fn told(what: &str, took: &[Duration], pid: u32) {
+/// Prints what votes and memory were; the p99, and the peak of memory in kB.
+fn told(what: &str, took: &[Duration], pid: u32) -> (Duration, u64) {
     let at = |share: usize| took[(took.len() * share / 1000).min(took.len() - 1)];
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let peak = peak_in(&status).unwrap_or_default();
@@ -183,6 +187,8 @@ fn told(what: &str, took: &[Duration], pid: u32) {
         at(990),
         at(1000)
     );
+    let kilobytes = peak.split(' ').next().and_then(|number| number.parse().ok());
+    (at(990), kilobytes.unwrap_or_else(|| panic!("no peak of memory in {peak:?}")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +218,7 @@ async fn what_exports_and_readers_cost_those_who_vote() {
     .await;
     println!("{} notes, {VOTERS} voters, {PART:?} each", asked());
     let pid = server.id();
-    told("calm", &votes(&base, &live_id, item.jeu.0).await, pid);
+    let (calm, before) = told("calm", &votes(&base, &live_id, item.jeu.0).await, pid);
     let lives = format!("{base}/api/channels/max/lives");
     let exports = format!("{base}/api/lives/{live_id}/notes");
     for (what, url, token, readers, every) in [
@@ -222,14 +228,18 @@ async fn what_exports_and_readers_cost_those_who_vote() {
         let stop = Arc::new(tokio::sync::Notify::new());
         let asking = |_| tokio::spawn(again_and_again(url.clone(), token.clone(), every, Arc::clone(&stop)));
         let asking: Vec<_> = (0..readers).map(asking).collect();
-        told(what, &votes(&base, &live_id, item.jeu.0).await, pid);
+        let (p99, peak) = told(what, &votes(&base, &live_id, item.jeu.0).await, pid);
         stop.notify_waiters();
         let mut counts = [0, 0];
         for one in asking {
             let [taken, refused] = one.await.unwrap();
             counts = [counts[0] + taken, counts[1] + refused];
         }
-        println!("{:>22}  {} answers in whole, {} refusals", "", counts[0], counts[1]);
+        let ratio = p99.as_secs_f64() / calm.as_secs_f64();
+        println!("{:>22}  {} answers in whole, {} refusals; p99 {ratio:.2} x calm", "", counts[0], counts[1]);
+        assert!(counts[0] + counts[1] > 0, "nobody was answered");
+        // An export holds pages of a store, not the notes of a live.
+        assert!(peak < before + EXPORTS_KILOBYTES, "{what} took {} kB", peak - before);
     }
     server.kill().unwrap();
     server.wait().unwrap();
