@@ -63,7 +63,7 @@ export class Api {
     const answer = text === "" ? null : parse(text);
     if (response.ok) return answer;
     const error = new ApiError(response.status, answer ?? {});
-    if (error.status === 401 && path.startsWith("admin/") && !/^admin\/(login|setup|session)/.test(path)) this.onSignedOut();
+    if (error.status === 401 && path.startsWith("admin/") && !/^admin\/(login|setup|session)(\/|$)/.test(path)) this.onSignedOut();
     if (error.code === "confirm_required" && !isAgain && (await this.onConfirm())) return this.call(method, path, body, true);
     throw error;
   }

@@ -1,7 +1,10 @@
 // @ts-check
 /** What a page does where WebSocket is blocked: asks for the state every two seconds, and posts its notes. */
+import { retryDelayMs } from "./backoff.js";
+
 /** @import { Wish, Reply, Status } from "./types.js" */
 
+/** Between two questions; moved by a quarter either way, so that pages which lost a server together spread out. */
 const EVERY_MS = 2_000;
 const TIMEOUT_MS = 5_000;
 
@@ -22,6 +25,9 @@ export class Polling {
     this.timer = undefined;
     this.running = false;
     this.asking = false;
+    /** Questions in a row without an answer, and since when. */
+    this.failures = 0;
+    this.failingSince = 0;
     /** Something happened that the answer on its way may not know. */
     this.askAgain = false;
   }
@@ -43,12 +49,14 @@ export class Polling {
     this.askAgain = this.asking;
     if (this.asking) return;
     this.asking = true;
+    let wait = EVERY_MS * (0.75 + Math.random() / 2);
     try {
       const response = await fetch(this.urls.stateUrl, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
       const { state, tallies, mine, now_us, code } = await response.json();
       if (!this.running) return;
       if (code === "unknown_channel") return connection.giveUp("gone");
       if (!response.ok) throw new Error(`status ${response.status}`);
+      this.failures = 0;
       connection.clock.greet(now_us);
       const { snapshot } = connection;
       snapshot.forgetRevs();
@@ -60,9 +68,13 @@ export class Polling {
       connection.sendWishes();
     } catch {
       if (this.running) connection.setLink("lost");
+      if (this.failures === 0) this.failingSince = Date.now();
+      wait += retryDelayMs(this.failures, Date.now() - this.failingSince, 0, Math.random);
+      this.failures += 1;
+      this.askAgain = false;
     } finally {
       this.asking = false;
-      if (this.running) this.timer = setTimeout(() => this.#ask(), this.askAgain ? 0 : EVERY_MS);
+      if (this.running) this.timer = setTimeout(() => this.#ask(), this.askAgain ? 0 : wait);
     }
   }
 

@@ -177,7 +177,11 @@ impl App {
             }),
             newcomers,
             connections: Connections::new(limits, settings.trusted_proxies.clone()),
-            admission: Admission::new(limits.ordinary, settings.sockets_per_address),
+            // The reserve is for the sockets of admins, too: those of viewers are refused once connections are short.
+            admission: Admission::new(
+                limits.ordinary.saturating_add(connections::RESERVE),
+                settings.sockets_per_address,
+            ),
             loops,
             hosts: Arc::new(Hosts::new(&settings)),
             settings: Arc::new(settings),

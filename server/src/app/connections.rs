@@ -7,12 +7,12 @@
 //!
 //! **Invariants**
 //! - A [`Descriptor`] is one of the system's: it is held for as long as the connection is, also by an event loop.
-//! - An address is remembered for as long as it has a connection or a request, so the table is never larger than these.
+//! - An address, and the networks around it, are remembered for as long as it has a connection or a request, so the table
+//!   is never larger than three times the number of these.
 //! - Nothing here is shared with the path of a message: a socket of an event loop only counts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::auth::limits::ClientKey;
+use crate::auth::limits::{ClientKey, Counts};
 use crate::metrics::{CONNECTIONS_REFUSED, HTTP_MALFORMED, HTTP_TIMEOUTS};
 use crate::ws::admission::Full;
 
@@ -119,7 +119,7 @@ struct Waiting {
 #[derive(Default)]
 struct Table {
     /// Connections with requests, and requests that a proxy brings, by address.
-    by_address: HashMap<ClientKey, u32>,
+    by_address: Counts,
     /// Those that came when ordinary places were taken, the oldest first.
     spare: VecDeque<Waiting>,
     next_number: usize,
@@ -143,22 +143,11 @@ impl Inner {
     }
 
     fn count(&self, client: ClientKey) -> Result<(), Full> {
-        let mut table = self.table();
-        let count = table.by_address.entry(client).or_insert(0);
-        if *count >= self.limits.per_address {
-            return Err(Full::Address);
-        }
-        *count += 1;
-        Ok(())
+        self.table().by_address.add(client, self.limits.per_address).then_some(()).ok_or(Full::Address)
     }
 
     fn forget(&self, client: ClientKey) {
-        if let Entry::Occupied(mut count) = self.table().by_address.entry(client) {
-            *count.get_mut() = count.get().saturating_sub(1);
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.table().by_address.remove(client);
     }
 }
 
@@ -610,6 +599,16 @@ mod tests {
         drop((taken, connection));
         let table = connections.inner.table();
         assert_eq!((table.by_address.len(), connections.inner.open.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_network_of_ipv6_has_a_limit_however_many_addresses_connect() {
+        let connections = Connections::new(Limits { ordinary: 1000, per_address: 2 }, Vec::new());
+        let address = |subnet: u16| Some(IpAddr::from([0x2001, 0xdb8, 1, subnet, 0, 0, 0, 1]));
+        let tickets: Vec<_> = (0..100).filter_map(|subnet| connections.admit(address(subnet)).ok()).collect();
+        assert_eq!(tickets.len(), 16, "one /48");
+        drop(tickets);
+        assert!(connections.inner.table().by_address.is_empty());
     }
 
     #[tokio::test]

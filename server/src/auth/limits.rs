@@ -10,6 +10,7 @@
 //! bound, and cannot tell a key it knows from a new one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -110,6 +111,48 @@ impl Key for ClientKey {
     /// with each other.
     fn is_cheap(&self) -> bool {
         matches!(self, Self::V6(_) | Self::V6Site(_))
+    }
+}
+
+/// What clients have at once of something, such as connections: for each, and for the networks that count beside it.
+#[derive(Debug, Default)]
+pub struct Counts(HashMap<ClientKey, u32>);
+
+impl Counts {
+    /// One more for a client, unless it or a network around it has `most` times its worth; says whether it was counted.
+    #[must_use]
+    pub fn add(&mut self, client: ClientKey, most: u32) -> bool {
+        let is_full =
+            |key: ClientKey| self.0.get(&key).is_some_and(|count| *count >= most.saturating_mul(key.weight()));
+        if most == 0 || client.counted().any(is_full) {
+            return false;
+        }
+        for key in client.counted() {
+            *self.0.entry(key).or_insert(0) += 1;
+        }
+        true
+    }
+
+    /// One less.
+    pub fn remove(&mut self, client: ClientKey) {
+        for key in client.counted() {
+            if let Entry::Occupied(mut count) = self.0.entry(key) {
+                *count.get_mut() = count.get().saturating_sub(1);
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+
+    /// Clients and networks that have something.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nobody has anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

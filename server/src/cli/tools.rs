@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Failure, TokenCommand, ViewersCommand, announce, open_cluster, open_file, store_failure};
+use super::archive::open_beside;
+use super::{Failure, TokenCommand, ViewersCommand, announce, store_failure};
 use crate::audit::{Audit, Entry};
 use crate::auth::Auth;
 use crate::catalogue::{Catalogue, Refused, Token};
@@ -16,7 +17,6 @@ use crate::http::admin::audit::time_of;
 use crate::records::Records;
 use crate::settings::{Settings, SettingsError, Shown, StoreKind};
 use crate::store::cql::CqlStore;
-use crate::store::sqlite::SqliteStore;
 
 const DAY_US: u64 = 24 * 3_600 * 1_000_000;
 /// How long a health check may take.
@@ -42,27 +42,10 @@ pub(super) fn refused(refused: Refused) -> Failure {
     }
 }
 
-/// What admins keep, beside a server that may be running. `remedy` is for a store that another process cannot see.
-async fn records_beside(settings: &Settings, remedy: &str) -> Result<Records, Failure> {
-    let store = match &settings.store {
-        StoreKind::Sqlite => open_file(settings, SqliteStore::open_beside).await?,
-        StoreKind::Cql(url) => open_cluster(settings, url).await?,
-        StoreKind::Memory => {
-            return Err(SettingsError {
-                setting: "store".to_owned(),
-                reason: "`memory` keeps nothing for another process to see".to_owned(),
-                remedy: remedy.to_owned(),
-            }
-            .into());
-        }
-    };
-    Ok(Records::new(store))
-}
-
 /// Makes a new secret for viewer tokens, beside a server that may be running.
 pub(super) async fn viewers(settings: &Settings, command: &ViewersCommand) -> Result<(), Failure> {
-    let records = records_beside(settings, "restart the server: it makes a new secret at each start").await?;
-    let catalogue = Catalogue::new(records);
+    let records = Records::new(open_beside(settings, false).await?);
+    let (catalogue, audit) = (Catalogue::new(records.clone()), Audit::new(records));
     let ViewersCommand::Rotate { force } = command;
     let channels = catalogue.channels().await.map_err(refused)?;
     if let Some(channel) = channels.iter().find(|channel| channel.open_live.is_some() && !force) {
@@ -72,13 +55,15 @@ pub(super) async fn viewers(settings: &Settings, command: &ViewersCommand) -> Re
         )));
     }
     Auth::new(catalogue).rotate_viewer_secret().await.map_err(refused)?;
+    audit.keep(Entry::of_command(Env::system().now_us(), "rotate_viewers", &[])).await;
     writeln!(std::io::stdout(), "every browser is a new viewer from now on")?;
     Ok(())
 }
 
 /// Makes, lists or revokes tokens, beside a server that may be running.
 pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result<(), Failure> {
-    let records = records_beside(settings, "use the admin page of the running server").await?;
+    let may_make = matches!(command, TokenCommand::New { .. });
+    let records = Records::new(open_beside(settings, may_make).await?);
     let (catalogue, audit, now_us) = (Catalogue::new(records.clone()), Audit::new(records), Env::system().now_us());
     let mut out = Vec::new();
     match command {

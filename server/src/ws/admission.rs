@@ -3,11 +3,9 @@
 //! **Invariant**: an address, and the networks around it, are remembered for as long as it has a socket, so the table is
 //! never larger than three times the number of sockets, which is limited.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::auth::limits::{ClientKey, Key as _};
+use crate::auth::limits::{ClientKey, Counts};
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl Full {
 #[derive(Default)]
 struct Taken {
     sockets: usize,
-    by_address: HashMap<ClientKey, u32>,
+    by_address: Counts,
 }
 
 struct Inner {
@@ -67,17 +65,8 @@ impl Admission {
         if taken.sockets >= self.inner.most {
             return Err(Full::Server);
         }
-        if let Some(client) = client {
-            let is_full = |key: ClientKey| {
-                let most = self.inner.most_per_address.saturating_mul(key.weight());
-                taken.by_address.get(&key).is_some_and(|count| *count >= most)
-            };
-            if client.counted().any(is_full) {
-                return Err(Full::Address);
-            }
-            for key in client.counted() {
-                *taken.by_address.entry(key).or_insert(0) += 1;
-            }
+        if client.is_some_and(|client| !taken.by_address.add(client, self.inner.most_per_address)) {
+            return Err(Full::Address);
         }
         taken.sockets += 1;
         Ok(Ticket { inner: Arc::clone(&self.inner), client })
@@ -88,13 +77,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.sockets = taken.sockets.saturating_sub(1);
-        for key in self.client.into_iter().flat_map(ClientKey::counted) {
-            if let Entry::Occupied(mut count) = taken.by_address.entry(key) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
-                }
-            }
+        if let Some(client) = self.client {
+            taken.by_address.remove(client);
         }
     }
 }

@@ -28,8 +28,10 @@ use crate::traces::Joined;
 /// Votes of one socket waiting for their answer.
 const MAX_PENDING_REPLIES: usize = 64;
 
-/// Refused messages after which a socket is closed, if none was in order meanwhile.
+/// Refused messages after which a socket is closed.
 const MAX_EXCESS: u32 = 500;
+/// Refused messages that one in order makes up for: a client may be eleven times as fast as it should for ever.
+const FORGIVEN: u32 = 10;
 
 /// Who is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,7 +320,7 @@ impl Session {
         let allowed = self.tokens >= 1.0;
         if allowed {
             self.tokens -= 1.0;
-            self.excess = 0;
+            self.excess = self.excess.saturating_sub(FORGIVEN);
         }
         allowed
     }

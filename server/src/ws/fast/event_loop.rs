@@ -86,6 +86,7 @@ impl EventLoop {
     ) -> std::io::Result<Self> {
         let epoll: OwnedFd = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, inbox.bell(), EventData::new_u64(BELL), EventFlags::IN)?;
+        inbox.ring_again();
         Ok(Self {
             // Answers to sockets of the earlier loops may still be on their way, in the same inbox.
             table: Table::after(earlier),

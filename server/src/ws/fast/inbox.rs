@@ -101,6 +101,12 @@ impl Inbox {
         }
     }
 
+    /// Rings for a loop that takes the place of one that died: the bell may have been silenced, and what waits not taken.
+    pub(super) fn ring_again(&self) {
+        self.is_rung.store(false, Ordering::Release);
+        self.ring();
+    }
+
     /// Stops the bell, after a wait that it ended. What comes from now on rings it again.
     pub(super) fn hush(&self) {
         let mut count = [0; 8];
@@ -112,5 +118,25 @@ impl Inbox {
         // Before the lock: whoever puts something in after it rings.
         self.is_rung.store(false, Ordering::Release);
         std::mem::swap(&mut *self.batch(), batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bell_rings_for_a_loop_whose_forerunner_died_between_silencing_it_and_taking_what_was_there() {
+        let inbox = Inbox::new().unwrap();
+        inbox.send(Command::Drain);
+        inbox.hush();
+        inbox.ring_again();
+        let mut count = [0; 8];
+        assert_eq!(rustix::io::read(inbox.bell(), &mut count), Ok(8), "the bell rings for what waits");
+        let mut batch = Batch::default();
+        inbox.take(&mut batch);
+        assert_eq!(batch.len(), 1);
+        inbox.send(Command::Drain);
+        assert_eq!(rustix::io::read(inbox.bell(), &mut count), Ok(8), "and for what comes later");
     }
 }

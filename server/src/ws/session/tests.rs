@@ -180,6 +180,24 @@ fn a_socket_above_its_rate_is_told_so_and_one_that_goes_on_is_closed() {
     assert!(matches!(actions[..], [Action::Submit(_)]), "after a second there is room again");
 }
 
+/// Sends so many votes a second for ten seconds; whether the socket is closed for it.
+fn is_closed_at(messages_per_second: u64) -> bool {
+    let (mut socket, _) = session();
+    socket.on_frames(&frames(1, false), &mut Vec::new());
+    (0..10 * messages_per_second).any(|number| {
+        let now = Duration::from_micros(number * 1_000_000 / messages_per_second);
+        let mut actions = Vec::new();
+        socket.on_text(&note(1, 5 + number), now, 1_000_000, &mut actions);
+        actions.contains(&Action::Close(close::FLOOD))
+    })
+}
+
+#[test]
+fn a_socket_far_above_its_rate_is_closed_although_some_of_what_it_sends_is_in_order() {
+    assert!(!is_closed_at(50), "five times its rate");
+    assert!(is_closed_at(400), "forty times its rate");
+}
+
 #[test]
 fn hello_makes_the_socket_speak_for_an_earlier_viewer_but_not_after_a_note() {
     let (mut session, secret) = session();

@@ -172,7 +172,9 @@ async fn the_demo_prints_its_addresses_and_goes_on_with_its_live() {
 #[test]
 fn a_damaged_database_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(run(folder.path(), &["token", "list", "--data-dir", "data"]).status.success());
+    assert!(
+        run(folder.path(), &["token", "new", "--name", "n", "--role", "admin", "--data-dir", "data"]).status.success()
+    );
     let database = std::fs::read_dir(folder.path().join("data"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -183,4 +185,15 @@ fn a_damaged_database_is_refused_with_what_to_do() {
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
     assert!(said.contains("data") && said.lines().count() <= 2, "{said}");
+}
+
+#[test]
+fn a_command_in_a_folder_without_a_database_says_so_and_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["viewers", "rotate"][..], &["token", "list"], &["token", "revoke", "abc"]] {
+        let refused = run(folder.path(), command);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && said.contains("--data-dir"), "{command:?}: {said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{command:?} leaves something");
+    }
 }
