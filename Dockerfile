@@ -22,6 +22,7 @@ COPY --from=build --chown=10001:10001 /out/data /dumps
 ENV BAREME_LISTEN=0.0.0.0:8080 BAREME_DATA_DIR=/data
 USER 10001:10001
 VOLUME /data
+# That for operators (9080) is on the container's loopback, unless BAREME_OPS_LISTEN says otherwise.
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["bareme", "healthcheck"]

@@ -8,7 +8,7 @@ mod cut_off;
 pub(crate) mod http_server;
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use crate::conductor::{ConductError, Conductor};
 use crate::http::api::Exports;
 use crate::http::hosts::{self, Hosts};
 use crate::http::openapi::Api;
-use crate::http::{AppState, State, assets, configure, not_found, request_id, security};
+use crate::http::{AppState, State, assets, configure, not_found, ops, request_id, security};
 use crate::hub::Hub;
 use crate::metrics;
 use crate::records::Records;
@@ -108,9 +108,20 @@ impl AppError {
 pub struct App {
     state: State,
     server: Server,
+    ops_server: Server,
     address: SocketAddr,
+    ops_address: SocketAddr,
     alive: Arc<()>,
     setup: Option<Secret>,
+}
+
+/// Where a server listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For viewers, overlays and admins.
+    pub public: TcpListener,
+    /// For operators' programs.
+    pub ops: TcpListener,
 }
 
 /// Opens the address that settings name.
@@ -134,12 +145,22 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
 }
 
+/// An address under which this machine reaches its own server.
+pub fn own_address(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 impl App {
     /// Reads what the store holds, goes on with the lives that are on air, and gets ready to serve.
     ///
     /// # Errors
     /// [`AppError`].
-    pub async fn build(settings: Settings, store: Arc<dyn Store>, listener: TcpListener) -> Result<Self, AppError> {
+    pub async fn build(settings: Settings, store: Arc<dyn Store>, listeners: Listeners) -> Result<Self, AppError> {
         // First of all: what wants to be counted asks for its counter when it is made.
         let recorder = metrics::install().map_err(|error| AppError::Metrics(error.to_string()))?;
         let starting = Arc::new(PatientStore::new(store));
@@ -164,7 +185,7 @@ impl App {
         };
         let hub = Hub::new(conductor.clone(), Duration::from_millis(settings.tick_ms));
         let loops = loops(&settings, &hub)?;
-        let address = listener.local_addr()?;
+        let (address, ops_address) = (listeners.public.local_addr()?, listeners.ops.local_addr()?);
         let limits = limits(&settings);
         let newcomers = Arc::new(Newcomers::new(settings.new_viewers_per_address));
         let state = web::Data::new(AppState {
@@ -178,11 +199,9 @@ impl App {
             newcomers,
             connections: Connections::new(limits, settings.trusted_proxies.clone()),
             // The reserve is for the sockets of admins, too: those of viewers are refused once connections are short.
-            admission: Admission::new(
-                limits.ordinary.saturating_add(connections::RESERVE),
-                settings.sockets_per_address,
-            ),
+            admission: Admission::new(limits.ordinary.saturating_add(limits.reserve), settings.sockets_per_address),
             loops,
+            address: own_address(address),
             hosts: Arc::new(Hosts::new(&settings)),
             settings: Arc::new(settings),
             store,
@@ -226,9 +245,10 @@ impl App {
         if let Err(error) = assets::warm_up() {
             tracing::warn!(%error, "each file is compressed when it is first asked for");
         }
-        let server = serve(&state, listener)?;
+        let server = serve(&state, listeners.public)?;
+        let ops_server = serve_ops(&state, listeners.ops)?;
         starting.started();
-        Ok(Self { state, server, address, alive, setup })
+        Ok(Self { state, server, ops_server, address, ops_address, alive, setup })
     }
 
     /// What makes the first account, while there is none. It was made when the app was, and made earlier ones worthless.
@@ -246,6 +266,11 @@ impl App {
         self.address
     }
 
+    /// The address it listens on for operators.
+    pub fn ops_address(&self) -> SocketAddr {
+        self.ops_address
+    }
+
     /// What its handlers can reach.
     pub fn state(&self) -> State {
         self.state.clone()
@@ -257,13 +282,12 @@ impl App {
     /// # Errors
     /// [`AppError`].
     pub async fn run(self, stop: impl Future<Output = ()>, abort: impl Future<Output = ()>) -> Result<(), AppError> {
-        let Self { state, server, alive, .. } = self;
-        let handle = server.handle();
-        let mut serving = tokio::spawn(server);
+        let Self { state, server, ops_server, alive, .. } = self;
+        let (handle, ops_handle) = (server.handle(), ops_server.handle());
+        let (mut serving, mut serving_ops) = (tokio::spawn(server), tokio::spawn(ops_server));
         tokio::select! {
-            ended = &mut serving => {
-                return Ok(ended.map_err(std::io::Error::other)??);
-            }
+            ended = &mut serving => return Ok(ended.map_err(std::io::Error::other)??),
+            ended = &mut serving_ops => return Ok(ended.map_err(std::io::Error::other)??),
             () = stop => {}
         }
         tracing::info!("stopping");
@@ -275,6 +299,9 @@ impl App {
         if outcome.is_ok() {
             // It was told to stop; what it says about that is of no interest any more.
             let _ = serving.await;
+            // Operators hear that it stops for as long as anybody is served.
+            ops_handle.stop(false).await;
+            let _ = serving_ops.await;
             state.traces.stop().await;
             tracing::info!("stopped");
         }
@@ -414,11 +441,33 @@ fn serve(state: &State, listener: TcpListener) -> std::io::Result<Server> {
     })
 }
 
+/// What operators ask is answered by one thread of its own: however busy those of viewers are.
+fn serve_ops(state: &State, listener: TcpListener) -> std::io::Result<Server> {
+    let connections = Connections::new(Limits::of_operators(), Vec::new());
+    let state = state.clone();
+    http_server(
+        listener,
+        Size { workers: 1 },
+        connections,
+        None,
+        |_| false,
+        move || {
+            let state = state.clone();
+            ActixApp::new()
+                .wrap(Compress::default())
+                .wrap(from_fn(hosts::check_ops))
+                .wrap(from_fn(ops::secure))
+                .wrap(from_fn(request_id::identify))
+                .configure(|config| ops::configure(&state, config))
+        },
+    )
+}
+
 /// How many connections there may be; says so once.
 fn limits(settings: &Settings) -> Limits {
     let files = file_limit();
     let limits = Limits::new(files, settings.max_connections, settings.sockets_per_address);
-    let Limits { ordinary, per_address } = limits;
+    let Limits { ordinary, per_address, .. } = limits;
     match ordinary < settings.max_connections {
         true => tracing::info!(
             files,
@@ -470,6 +519,15 @@ pub async fn signal() {
 }
 
 #[cfg(test)]
+impl Listeners {
+    /// On ports that the system chooses.
+    pub(crate) fn any() -> Self {
+        let any = || listen(([127, 0, 0, 1], 0).into()).unwrap();
+        Self { public: any(), ops: any() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -502,9 +560,8 @@ mod tests {
     async fn each_statement_of_a_start_may_fail_once() {
         let inside: Arc<dyn Store> = Arc::new(MemoryStore::exclusive());
         let settings = Settings::default();
-        let listener = || listen(([127, 0, 0, 1], 0).into()).unwrap();
         // A live that is on air: a start reads all of it.
-        let app = App::build(settings.clone(), Arc::clone(&inside), listener()).await.unwrap();
+        let app = App::build(settings.clone(), Arc::clone(&inside), Listeners::any()).await.unwrap();
         crate::demo::prepare(&app.state()).await.unwrap();
         drop(app);
         for kind in [ErrorKind::Unavailable, ErrorKind::Unknown] {
@@ -518,7 +575,7 @@ mod tests {
                 if *count % 2 == 1 { Fault::Refused(kind) } else { Fault::None }
             });
             let store = Arc::new(FaultyStore::new(Arc::clone(&inside), plan));
-            let app = App::build(settings.clone(), store, listener()).await.unwrap();
+            let app = App::build(settings.clone(), store, Listeners::any()).await.unwrap();
             let calls: u32 = calls.lock().unwrap().values().sum();
             assert!(calls > 8, "{kind:?}: {calls}");
             assert_eq!(app.state().conductor.open_lives().len(), 1);
@@ -535,7 +592,7 @@ mod tests {
             if is_first { Fault::Refused(ErrorKind::Unknown) } else { Fault::None }
         });
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::exclusive()), plan));
-        let app = App::build(Settings::default(), store, listen(([127, 0, 0, 1], 0).into()).unwrap()).await.unwrap();
+        let app = App::build(Settings::default(), store, Listeners::any()).await.unwrap();
         assert!(app.setup_secret().is_some());
         assert!(
             writes.load(Ordering::Relaxed) >= 4,

@@ -15,14 +15,14 @@ mod status;
 mod tools;
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, AppError, listen, signal};
+use crate::app::{App, AppError, Listeners, listen, own_address, signal};
 use crate::audit::{Filter, Kind};
 use crate::catalogue::{Role, Scope};
 use crate::settings::{LogFormat, Options, Settings, SettingsError, Shown, StoreKind, check_environment, resolve};
@@ -108,7 +108,7 @@ enum Command {
     Migrate,
     /// Prints the settings that would be used and where each comes from, and checks them
     Config,
-    /// Ends with 0 when the server at --listen answers, else with 1; for containers
+    /// Ends with 0 when the server at --ops-listen answers, else with 1; for containers
     Healthcheck {
         /// Asks whether it is ready for traffic, not only whether it runs
         #[arg(long)]
@@ -116,7 +116,7 @@ enum Command {
     },
     /// Shows how a running server is: ready or not, connections in all and by channel
     Status {
-        /// Its address, such as http://10.0.0.7:8080 [default: the server at --listen]
+        /// Its address for operators, such as http://10.0.0.7:9080 [default: the server at --ops-listen]
         #[arg(long, value_name = "URL")]
         url: Option<String>,
         /// Prints the JSON of /api/v1/monitoring/websocket/stats instead
@@ -248,8 +248,8 @@ fn run(command: Command, settings: &Settings, shown: &[Shown]) -> Result<(), Fai
         Command::Archive(command) => runtime()?.block_on(archive::run(settings, command)),
         Command::Repair { set_aside } => runtime()?.block_on(repair::repair(settings, set_aside)),
         Command::Migrate => runtime()?.block_on(tools::migrate(settings)),
-        Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.listen, ready)),
-        Command::Status { url, json } => status::status(url.as_deref(), settings.listen, json),
+        Command::Healthcheck { ready } => runtime()?.block_on(tools::healthcheck(settings.ops_listen, ready)),
+        Command::Status { url, json } => status::status(url.as_deref(), settings.ops_listen, json),
         Command::Bench { echo_ws: Some(port) } => {
             Ok(runtime()?.block_on(crate::bench::echo_ws::serve(port, settings.sockets))?)
         }
@@ -343,15 +343,18 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
     Ok(Arc::new(MeteredStore::new(store)))
 }
 
-fn listen_failure(address: SocketAddr, error: &std::io::Error) -> Failure {
+/// Opens the address that a flag is for.
+fn opened(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     use std::io::ErrorKind;
-    let reason = match error.kind() {
-        ErrorKind::AddrInUse => "another program uses this port; stop it, or choose another with --listen".to_owned(),
-        ErrorKind::AddrNotAvailable => "this machine does not have this address; correct --listen".to_owned(),
-        ErrorKind::PermissionDenied => "ports below 1024 need permission; choose another with --listen".to_owned(),
-        _ => error.to_string(),
-    };
-    Failure::running(format!("cannot listen on {address}: {reason}"))
+    listen(address).map_err(|error| {
+        let reason = match error.kind() {
+            ErrorKind::AddrInUse => format!("another program uses this port; stop it, or choose another with {flag}"),
+            ErrorKind::AddrNotAvailable => format!("this machine does not have this address; correct {flag}"),
+            ErrorKind::PermissionDenied => format!("ports below 1024 need permission; choose another with {flag}"),
+            _ => error.to_string(),
+        };
+        Failure::running(format!("cannot listen on {address}: {reason}"))
+    })
 }
 
 fn serve(settings: &Settings, demo_viewers: Option<u32>) -> Result<(), Failure> {
@@ -359,21 +362,23 @@ fn serve(settings: &Settings, demo_viewers: Option<u32>) -> Result<(), Failure> 
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         crate::app::connections::raise_file_limit();
-        // The port first: whoever starts the program twice shall not wait for the store to say so.
-        let listener = listen(settings.listen).map_err(|error| listen_failure(settings.listen, &error))?;
+        // The ports first: whoever starts the program twice shall not wait for the store to say so.
+        let public = opened(settings.listen, "--listen")?;
+        let listeners = Listeners { public, ops: opened(settings.ops_listen, "--ops-listen")? };
         // Before the store, which asks for its counters when it is made.
         crate::metrics::install().map_err(|error| Failure::running(error.to_string()))?;
         let store = open_store(settings).await?;
-        let app = App::build(settings.clone(), store, listener).await.map_err(|error| app_failure(settings, error))?;
+        let app = App::build(settings.clone(), store, listeners).await.map_err(|error| app_failure(settings, error))?;
         let state = app.state();
         let demo = match demo_viewers {
             Some(_) => Some(demo::prepare(&state).await?),
             None => None,
         };
-        let text = announce::text(&state.settings, app.address(), app.setup_secret(), demo.as_ref());
+        let addresses = (app.address(), app.ops_address());
+        let text = announce::text(&state.settings, addresses, app.setup_secret(), demo.as_ref());
         said.say(text.as_bytes());
         if let (Some(demo), Some(count @ 1..)) = (&demo, demo_viewers) {
-            let address = announce::own_address(app.address());
+            let address = own_address(app.address());
             let public = state.settings.public_url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
             let host = public.unwrap_or_else(|| address.to_string());
             state.conductor.spawn("demo", demo::simulate(address, host, demo.channel.to_string(), count));

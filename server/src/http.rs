@@ -1,4 +1,4 @@
-//! HTTP: the API, the pages, the files, health. Maps what the rooms below say to responses; decides nothing itself.
+//! HTTP: the API, the pages, the files, and on a listener of their own what operators ask. Maps what the rooms below say to responses; decides nothing itself.
 //!
 //! **Invariant**: every answer under `/api` that is not a success is `application/problem+json`, whoever made it.
 
@@ -13,10 +13,12 @@ pub mod hosts;
 pub mod identity;
 pub mod monitoring;
 pub mod openapi;
+pub mod ops;
 pub mod pages;
 pub mod request_id;
 pub mod security;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -69,6 +71,8 @@ pub struct AppState {
     pub audit: Audit,
     /// Passwords, sessions, tokens.
     pub auth: Auth,
+    /// Where this machine reaches the listener for viewers.
+    pub address: SocketAddr,
     /// Under which names it answers.
     pub hosts: Arc<Hosts>,
     /// Whether this pod should get traffic.
@@ -159,7 +163,6 @@ pub fn jeu_of(segment: &str) -> Result<JeuId, Problem> {
 /// Registers everything under `/api` except its documentation.
 pub fn configure_api(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
     api::configure(config);
-    config.service(monitoring::websocket_stats);
     admin::configure(config);
 }
 

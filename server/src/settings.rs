@@ -7,7 +7,7 @@ mod options;
 mod resolve;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -83,6 +83,8 @@ impl Sockets {
 pub struct Settings {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Address that operators' routes are on, and nothing else.
+    pub ops_listen: SocketAddr,
     /// Folder of the database file.
     pub data_dir: PathBuf,
     /// Which store.
@@ -132,10 +134,28 @@ const DUMPS: &str = "dumps";
 /// Most days that notes can be kept: a hundred years.
 const MAX_KEEP_DAYS: u32 = 36_500;
 
+/// Where a server listens unless it is told otherwise.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// How far above the port for viewers that for operators is, unless it is set: two servers of one machine that have
+/// different ports for viewers have different ones for operators.
+const OPS_PORTS_ABOVE: u16 = 1000;
+
+/// Where operators' routes are beside this address for viewers, unless it is set. A port that the system chooses (0) has
+/// another one that it chooses beside it.
+fn ops_beside(listen: SocketAddr) -> SocketAddr {
+    let port = match listen.port() {
+        0 => 0,
+        port => port.checked_add(OPS_PORTS_ABOVE).unwrap_or(port.saturating_sub(OPS_PORTS_ABOVE)),
+    };
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: DEFAULT_LISTEN,
+            ops_listen: ops_beside(DEFAULT_LISTEN),
             data_dir: PathBuf::from("bareme-data"),
             store: StoreKind::Sqlite,
             public_url: None,
@@ -161,8 +181,9 @@ impl Default for Settings {
 }
 
 /// Every setting's name in the file; the flag is the same with dashes, the variable in capitals after `BAREME_`.
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 22] = [
     "listen",
+    "ops_listen",
     "data_dir",
     "store",
     "public_url",
@@ -220,6 +241,11 @@ impl Settings {
     /// # Errors
     /// The first setting that is wrong.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        let (public, ops) = (self.listen, self.ops_listen);
+        let is_same_host = public.ip() == ops.ip() || public.ip().is_unspecified() || ops.ip().is_unspecified();
+        if public.port() == ops.port() && public.port() != 0 && is_same_host {
+            return Err(SettingsError::new("ops_listen", "is the port of `listen`", "use another port"));
+        }
         if self.data_dir.as_os_str().is_empty() {
             return Err(SettingsError::new("data_dir", "is empty", "name a folder"));
         }
@@ -292,6 +318,7 @@ impl Settings {
         let text = |text: String| Some(toml::Value::String(text).to_string());
         match name {
             "listen" => text(self.listen.to_string()),
+            "ops_listen" => text(self.ops_listen.to_string()),
             "data_dir" => text(self.data_dir.display().to_string()),
             "store" => text(self.store.to_string()),
             "public_url" => self.public_url.as_ref().and_then(|url| text(url.to_string())),

@@ -55,6 +55,9 @@ pub struct Config {
     pub scenario: Scenario,
     /// Servers; sockets are dealt out to them in turn.
     pub urls: Vec<String>,
+    /// Where the first server has its metrics; `None`: beside it, if it is of this machine.
+    #[serde(default)]
+    pub ops_url: Option<String>,
     /// Slug of the channel.
     pub channel: Option<String>,
     /// Whether it drives a live of its own, which needs an admin's token.

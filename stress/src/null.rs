@@ -69,8 +69,6 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
         r#"{"name":"null","version":"0"}"#.to_owned()
     } else if text.starts_with("GET /api/lives ") {
         r#"[{"channel":"null"}]"#.to_owned()
-    } else if text.starts_with("GET /metrics") {
-        String::new()
     } else {
         serde_json::json!({"live": live(), "jeux": []}).to_string()
     };

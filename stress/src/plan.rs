@@ -240,6 +240,7 @@ pub(crate) mod tests {
         Config {
             scenario,
             urls: Vec::new(),
+            ops_url: None,
             channel: None,
             drive: true,
             seed: 7,

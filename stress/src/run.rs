@@ -27,7 +27,7 @@ use crate::monitor::{self, SharedBoard};
 use crate::oracle::recount::{Counted, Source};
 use crate::plan;
 use crate::result::RunResult;
-use crate::sampler::{Sample, Sampler};
+use crate::sampler::{Sample, Sampler, metrics_beside};
 use crate::shape::Shape;
 use crate::stats::Second;
 use crate::terminal::{Progress, Screen, View};
@@ -107,6 +107,10 @@ pub async fn run(
         servers.push(server_at(url).await?);
     }
     let first = servers.first().context("--url is missing")?.clone();
+    let ops = match &config.ops_url {
+        Some(url) => Some(url.parse().with_context(|| format!("--ops-url {url} is no address"))?),
+        None => metrics_beside(first.address),
+    };
     let patient = if config.expect_restarts { RESTART_PATIENCE } else { PATIENCE };
     // The first question is answered now or never.
     let version = Api::new(&first.url, None, Duration::ZERO)?.version().await?;
@@ -152,7 +156,7 @@ pub async fn run(
         helpers.push(tokio::spawn(witness::watch(server, path.clone(), live.live_id, clock.clone(), seen)));
     }
     let samples = Arc::new(Mutex::new(Vec::new()));
-    let mut sampler = Sampler::new(api.clone(), first.address);
+    let mut sampler = Sampler::new(ops.as_ref(), first.address)?;
     let before = sampler.look(0.0).await;
     samples.lock().unwrap_or_else(PoisonError::into_inner).push(before);
     helpers.push(tokio::spawn(sample(sampler, clock.started(), Arc::clone(&samples))));

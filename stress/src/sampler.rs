@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::admin::Api;
 
@@ -90,22 +93,38 @@ pub fn listener(address: SocketAddr) -> Option<u32> {
     })
 }
 
+/// How far above a server's port that for operators is, where both are as they are by themselves.
+const OPS_PORTS_ABOVE: u16 = 1000;
+
+/// Where a server of this machine has its metrics unless it is told otherwise.
+pub fn metrics_beside(address: SocketAddr) -> Option<Url> {
+    let port = address.port().checked_add(OPS_PORTS_ABOVE).filter(|_| address.ip().is_loopback())?;
+    Url::parse(&format!("http://127.0.0.1:{port}")).ok()
+}
+
 /// Looks at a server again and again.
 pub struct Sampler {
-    api: Api,
+    ops: Option<Api>,
     address: SocketAddr,
     pid: Option<u32>,
 }
 
 impl Sampler {
-    /// For one server.
-    pub fn new(api: Api, address: SocketAddr) -> Self {
-        Self { api, address, pid: listener(address) }
+    /// For one server. Its metrics are asked for at `ops` once each time, and missing when nothing answers.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(ops: Option<&Url>, address: SocketAddr) -> Result<Self> {
+        let ops = ops.map(|url| Api::new(url, None, Duration::ZERO)).transpose()?;
+        Ok(Self { ops, address, pid: listener(address) })
     }
 
     /// One look.
     pub async fn look(&mut self, at_s: f64) -> Sample {
-        let metrics = self.api.text("/metrics").await.map(|text| sums(&text)).unwrap_or_default();
+        let metrics = match &self.ops {
+            Some(ops) => ops.text("/metrics").await.map(|text| sums(&text)).unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
         let mut cpu = self.pid.and_then(|pid| cpu_s(&pid.to_string()));
         if cpu.is_none() {
             // It was started again, perhaps.
@@ -126,6 +145,13 @@ mod tests {
         let text =
             "# HELP x\nnotes_refused_total{reason=\"stale\"} 3\nnotes_refused_total{reason=\"closed\"} 4\nother 1\n";
         assert_eq!(sums(text), BTreeMap::from([("notes_refused_total".to_owned(), 7.0)]));
+    }
+
+    #[test]
+    fn metrics_are_beside_a_server_of_this_machine_and_of_no_other() {
+        let beside = |address: &str| metrics_beside(address.parse().unwrap()).map(|url| url.to_string());
+        assert_eq!(beside("127.0.0.1:8080").as_deref(), Some("http://127.0.0.1:9080/"));
+        assert_eq!((beside("192.0.2.1:8080"), beside("127.0.0.1:65000")), (None, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The server has few descriptors, so that what takes a crowd elsewhere takes a thousand connections here. Between two
 //! attacks, probes and admins have to be served as before.
 
+mod disguises;
 mod voters;
 
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -15,7 +16,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::paths::SocketPath;
-use crate::served::{Server, knock, wait};
+use crate::pods::{Balance, PODS, haproxy};
+use crate::served::{Ends, Server, free_port, knock, wait};
 use crate::steps::{Steps, say};
 
 /// Open files of the server: what a shell gives a program by default.
@@ -52,23 +54,32 @@ const ATTACKS: &[(&str, Attack)] = &[
     ("control pings", pings),
     ("votes of viewers that one address makes up", voters::stuffing),
     ("votes from more networks than are kept apart", voters::networks),
+    ("operators' routes, by every spelling", disguises::disguises),
 ];
 
 /// The server that is attacked.
 struct Target {
     server: Server,
     address: String,
+    /// The shipped HAProxy before it.
+    balanced: String,
+    _balancer: Ends,
     /// The live on air, and its jeu that takes votes.
     live: String,
     jeu: u64,
 }
 
 impl Target {
-    fn new(server: Server) -> Result<Self> {
-        let address = server.url().trim_start_matches("http://").to_owned();
+    fn new(steps: &Steps, server: Server) -> Result<Self> {
+        let [address, ops] = [server.url(), server.ops_url()].map(|url| url.trim_start_matches("http://").to_owned());
+        let port = free_port()?;
+        // It knows three servers.
+        let servers = vec![[address.clone(), ops]; PODS];
+        let balancer = haproxy(steps, &steps.target(), Balance::RoundRobin, port, &servers)?;
+        let balanced = format!("127.0.0.1:{port}");
         let lives = server.get("/api/lives", None)?;
         let live = lives[0]["live_id"].as_str().context("no live is on air")?.to_owned();
-        let mut target = Self { server, address, live, jeu: 0 };
+        let mut target = Self { server, address, balanced, _balancer: balancer, live, jeu: 0 };
         let results = target.results()?;
         let jeux = results["jeux"].as_array().into_iter().flatten();
         let mut open = jeux.filter(|jeu| jeu["phase"] == "open").filter_map(|jeu| jeu["jeu_id"].as_u64());
@@ -89,30 +100,26 @@ impl Target {
     }
 
     fn connect(&self) -> Result<TcpStream> {
-        let stream = TcpStream::connect(&self.address).context("the server takes no connection")?;
-        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
-        stream.set_write_timeout(Some(ANSWERS_WITHIN))?;
-        Ok(stream)
+        connect(&self.address)
     }
 
     fn send(&self, request: &str) -> Result<TcpStream> {
-        let mut stream = self.connect()?;
-        stream.write_all(request.as_bytes())?;
-        Ok(stream)
+        send(&self.address, request)
     }
 
     /// The status of an address; `None` when it is not answered.
     fn status(&self, path: &str) -> Option<u16> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
-        status(self.send(&request).ok()?)
+        status_at(&self.address, path)
     }
 
     /// The longest that a probe or an admin waits, of some; fails when one is not served.
     fn probe(&self) -> Result<Duration> {
         let mut longest = Duration::ZERO;
-        for (path, expected) in [("/healthz", 200), ("/readyz", 200), ("/api/admin/session", 401)].repeat(5) {
+        let ops = self.server.ops_url().trim_start_matches("http://");
+        let asked = [(ops, "/healthz", 200), (ops, "/readyz", 200), (self.address.as_str(), "/api/admin/session", 401)];
+        for (address, path, expected) in asked.repeat(5) {
             let asked = Instant::now();
-            match self.status(path) {
+            match status_at(address, path) {
                 Some(status) if status == expected => longest = longest.max(asked.elapsed()),
                 other => bail!("{path} is answered {other:?} instead of {expected}"),
             }
@@ -122,10 +129,29 @@ impl Target {
 
     /// The value of a metric, all its labels together.
     fn metric(&self, name: &str) -> Result<f64> {
-        let text = String::from_utf8(self.server.curl("/metrics", None)?)?;
+        let text = String::from_utf8(self.server.curl_ops("/metrics")?)?;
         let samples = text.lines().filter(|line| line.starts_with(name));
         Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
+}
+
+fn connect(address: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).context("the server takes no connection")?;
+    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+    stream.set_write_timeout(Some(ANSWERS_WITHIN))?;
+    Ok(stream)
+}
+
+fn send(address: &str, request: &str) -> Result<TcpStream> {
+    let mut stream = connect(address)?;
+    stream.write_all(request.as_bytes())?;
+    Ok(stream)
+}
+
+/// The status of a path at an address; `None` when it is not answered.
+fn status_at(address: &str, path: &str) -> Option<u16> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    status(send(address, &request).ok()?)
 }
 
 /// The status of an answer that ends its connection; `None` when there is none, or no end.
@@ -231,7 +257,7 @@ pub(crate) fn run(steps: &Steps) -> Result<()> {
     for path in SocketPath::of(&steps.binary()) {
         // What comes from this machine is exempt unless a proxy on it says whom it is from.
         let arguments = [path.arguments(), &["--trusted-proxies", "127.0.0.0/8"]].concat();
-        let target = Target::new(Server::start_limited(&steps.binary(), &steps.target(), FILES, &arguments)?)?;
+        let target = Target::new(steps, Server::start_limited(&steps.binary(), &steps.target(), FILES, &arguments)?)?;
         say(&format!(
             "\nattacks on a server with {FILES} files, path {path}\n\n| attack | held | |\n| --- | --- | --- |"
         ));

@@ -229,6 +229,7 @@ fn main() -> Result<()> {
             steps.peers()
         }
         Command::Attack => {
+            setup::balancer(&steps)?;
             steps.build()?;
             attack::run(&steps)
         }

@@ -23,9 +23,6 @@ use crate::steps::{Steps, say};
 
 pub(crate) use self::tools::{Python, cache, crds, folders, kubectl, output};
 
-/// Paths that are the operator's: every way in keeps them from viewers.
-const PRIVATE: [&str; 4] = ["/metrics", "/readyz", "/healthz", "/api/v1/monitoring/"];
-
 /// What one folder of `k8s/` makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Set {

@@ -12,11 +12,13 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cluster;
 use crate::namespace::Namespace;
-use crate::served::{curl, program};
+use crate::served::{Ends, curl, program};
 use crate::steps::Steps;
 
 /// Where viewers come in; pod N listens N ports above.
 const BALANCER_PORT: u16 = 8100;
+/// Pod N listens N ports above for operators.
+const OPS_PORT: u16 = 9100;
 /// Pods.
 pub(crate) const PODS: usize = 3;
 
@@ -57,20 +59,13 @@ pub(crate) struct Pod {
 /// The pods and their balancer.
 pub(crate) struct Pods {
     pods: Vec<Pod>,
-    balancer: Child,
+    balancer: Ends,
     token: String,
 }
 
 impl Drop for Pod {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-impl Drop for Pods {
-    fn drop(&mut self) {
-        let _already_gone = self.balancer.kill();
-        let _reaped = self.balancer.wait();
     }
 }
 
@@ -91,14 +86,27 @@ impl Pod {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> String {
-        let port = usize::from(BALANCER_PORT) + self.number;
+        self.at(BALANCER_PORT)
+    }
+
+    /// Where it listens for operators.
+    fn ops_address(&self) -> String {
+        self.at(OPS_PORT)
+    }
+
+    fn at(&self, below: u16) -> String {
         let host = self.namespace.as_ref().map_or("127.0.0.1", Namespace::host);
-        format!("{host}:{port}")
+        format!("{host}:{}", usize::from(below) + self.number)
     }
 
     /// The same for people and their programs.
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://{}", self.address())
+    }
+
+    /// The same for operators.
+    fn ops_url(&self) -> String {
+        format!("http://{}", self.ops_address())
     }
 
     /// Starts it, without waiting.
@@ -125,7 +133,8 @@ impl Pod {
         // The load of a whole audience comes from this machine, through the balancer, which exempts nobody.
         command.args(["--vote-rate", "1000000", "--new-viewers-per-address", "1000000"]);
         command.args(["--sockets-per-address", "1000000"]);
-        command.args(["--listen", &self.address(), "--store", &self.store, "--data-dir"]);
+        command.args(["--listen", &self.address(), "--ops-listen", &self.ops_address()]);
+        command.args(["--store", &self.store, "--data-dir"]);
         command.arg(self.folder.join(format!("pod-{}", self.number))).args(self.sockets);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.binary.display()))?);
@@ -144,7 +153,7 @@ impl Pod {
     /// Waits until it takes viewers.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        while curl(&self.url(), "/readyz", None).is_err() {
+        while curl(&self.ops_url(), "/readyz", None).is_err() {
             if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("pod {} ended ({status}): {}", self.number, self.log());
             }
@@ -185,7 +194,7 @@ impl Pod {
 
     /// Whether it says that it takes viewers.
     pub(crate) fn is_ready(&self) -> bool {
-        curl(&self.url(), "/readyz", None).is_ok()
+        curl(&self.ops_url(), "/readyz", None).is_ok()
     }
 
     /// Asks it to end, and waits.
@@ -219,7 +228,7 @@ impl Pod {
 
     /// The sum of a metric over its labels.
     fn metric(&self, name: &str) -> Result<f64> {
-        let text = String::from_utf8(curl(&self.url(), "/metrics", None)?)?;
+        let text = String::from_utf8(curl(&self.ops_url(), "/metrics", None)?)?;
         let values = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
         Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
     }
@@ -237,7 +246,7 @@ impl Pods {
         balance: Balance,
         habitats: [Habitat; PODS],
     ) -> Result<Self> {
-        for port in BALANCER_PORT..=BALANCER_PORT + 3 {
+        for port in (BALANCER_PORT..=BALANCER_PORT + 3).chain(OPS_PORT + 1..=OPS_PORT + 3) {
             TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port} is in use"))?;
         }
         let _was_not_there = std::fs::remove_dir_all(folder);
@@ -265,7 +274,8 @@ impl Pods {
         for pod in &mut pods {
             pod.wait()?;
         }
-        let balancer = haproxy(steps, folder, balance, &pods)?;
+        let servers: Vec<_> = pods.iter().map(|pod| [pod.address(), pod.ops_address()]).collect();
+        let balancer = haproxy(steps, folder, balance, BALANCER_PORT, &servers)?;
         let pods = Self { pods, balancer, token };
         let deadline = Instant::now() + READY_WITHIN;
         while curl(&pods.url(), "/version", None).is_err() {
@@ -297,6 +307,11 @@ impl Pods {
         self.pods.iter().map(Pod::url).collect()
     }
 
+    /// Their addresses for operators.
+    pub(crate) fn ops_urls(&self) -> Vec<String> {
+        self.pods.iter().map(Pod::ops_url).collect()
+    }
+
     /// Whether all came through well: ready, no tally that differs from another pod's or its recount, no panic.
     /// Returns how many tallies the pods compared with each other.
     pub(crate) fn check(&mut self) -> Result<u64> {
@@ -324,7 +339,7 @@ impl Pods {
             .iter()
             .filter_map(|pod| Some((format!("pod-{}", pod.number), pod.child.as_ref()?.id())))
             .collect();
-        left.push(("balancer".to_owned(), self.balancer.id()));
+        left.push(("balancer".to_owned(), self.balancer.0.id()));
         for pod in &mut self.pods {
             pod.child = None;
         }
@@ -344,17 +359,26 @@ impl Pods {
     }
 }
 
-fn haproxy(steps: &Steps, folder: &Path, balance: Balance, pods: &[Pod]) -> Result<Child> {
+/// HAProxy with the shipped configuration, on a port of the loopback, before three servers: where each listens for viewers
+/// and for operators.
+pub(crate) fn haproxy(
+    steps: &Steps,
+    folder: &Path,
+    balance: Balance,
+    port: u16,
+    servers: &[[String; 2]],
+) -> Result<Ends> {
     let mut command = Command::new("/usr/sbin/haproxy");
     command.arg("-db").arg("-f").arg(steps.root().join("k8s/haproxy/haproxy.cfg"));
-    command.env("LISTEN", format!("127.0.0.1:{BALANCER_PORT}")).env("STATS", folder.join("haproxy.sock"));
-    for pod in pods {
-        command.env(format!("POD_{}", pod.number), pod.address());
+    command.env("LISTEN", format!("127.0.0.1:{port}")).env("STATS", folder.join("haproxy.sock"));
+    for (number, [address, ops_address]) in (1..).zip(servers) {
+        command.env(format!("POD_{number}"), address).env(format!("OPS_{number}"), ops_address);
     }
     command.env("MAXCONN", "9000");
     let is_sticky = balance == Balance::Sticky;
     command.env("BALANCE", if is_sticky { "leastconn" } else { "roundrobin" });
     command.env("STICKY", if is_sticky { "1" } else { "0" });
     let log = File::create(folder.join("haproxy.log"))?;
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("cannot start haproxy")
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Ok(Ends(command.spawn().context("cannot start haproxy")?))
 }

@@ -77,6 +77,7 @@ pub(crate) struct Server {
     binary: PathBuf,
     child: Child,
     url: String,
+    ops_url: String,
     folder: PathBuf,
 }
 
@@ -127,13 +128,14 @@ impl Server {
     }
 
     fn start_as(mut command: Command, binary: &Path, parent: &Path, store: &str, arguments: &[&str]) -> Result<Self> {
-        let port = free_port()?;
+        let (port, ops_port) = (free_port()?, free_port()?);
         let folder = parent.join(format!("served-{port}"));
         let _was_not_there = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)?;
         let child = command
             .args(["demo", "--viewers", "0", "--store", store, "--log", "error", "--vote-rate", "100000"])
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--ops-listen", &format!("127.0.0.1:{ops_port}")])
+            .arg("--data-dir")
             .arg(folder.join("data"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -141,10 +143,10 @@ impl Server {
             .stderr(File::create(folder.join("log"))?)
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
-        let url = format!("http://127.0.0.1:{port}");
-        let mut server = Self { binary: binary.to_owned(), child, url, folder };
+        let (url, ops_url) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{ops_port}"));
+        let mut server = Self { binary: binary.to_owned(), child, url, ops_url, folder };
         let deadline = Instant::now() + STARTS_WITHIN;
-        while server.curl("/readyz", None).is_err() {
+        while server.curl_ops("/readyz").is_err() {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended at once ({status}): {}", server.log()?);
             }
@@ -158,6 +160,11 @@ impl Server {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where operators ask.
+    pub(crate) fn ops_url(&self) -> &str {
+        &self.ops_url
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -188,6 +195,11 @@ impl Server {
         curl(&self.url, path, token)
     }
 
+    /// The body of an address for operators.
+    pub(crate) fn curl_ops(&self, path: &str) -> Result<Vec<u8>> {
+        curl(&self.ops_url, path, None)
+    }
+
     /// The JSON of an address.
     pub(crate) fn get(&self, path: &str, token: Option<&str>) -> Result<Value> {
         serde_json::from_slice(&self.curl(path, token)?).with_context(|| format!("{path} is not JSON"))
@@ -199,8 +211,8 @@ impl Server {
         if let Some(status) = self.child.try_wait()? {
             bail!("the server ended ({status}): {}", self.log()?);
         }
-        self.curl("/readyz", None)?;
-        let metrics = String::from_utf8(self.curl("/metrics", None)?)?;
+        self.curl_ops("/readyz")?;
+        let metrics = String::from_utf8(self.curl_ops("/metrics")?)?;
         let drift: Vec<_> = metrics.lines().filter(|line| line.starts_with("tally_drift_total")).collect();
         if drift != ["tally_drift_total 0"] {
             bail!("tallies differ from their recount: {drift:?}");

@@ -48,6 +48,11 @@ pub(crate) fn manifests(steps: &Steps) -> Result<()> {
     python(steps)?;
     go::install(steps)?;
     monitoring(steps)?;
+    balancer(steps)
+}
+
+/// The balancer, as a program and not as a service of this machine.
+pub(crate) fn balancer(steps: &Steps) -> Result<()> {
     without_services(steps, &[("haproxy", "/usr/sbin/haproxy")])
 }
 

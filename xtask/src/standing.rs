@@ -92,14 +92,15 @@ impl Standing {
         let token = self.folder.join("token");
         std::fs::write(&token, pods.token())?;
         private(&token)?;
-        let (url, urls) = (pods.url(), pods.urls());
+        let (url, urls, ops_urls) = (pods.url(), pods.urls(), pods.ops_urls());
         let processes: Value =
             pods.leave().into_iter().map(|(name, pid)| (name, json!(pid))).collect::<serde_json::Map<_, _>>().into();
-        std::fs::write(self.file(), json!({"processes": processes, "url": url, "pods": urls}).to_string())?;
+        std::fs::write(self.file(), json!({"processes": processes, "url": url, "ops": ops_urls}).to_string())?;
         say("\nthree servers behind HAProxy, on three nodes of Apache Cassandra\n");
         say(&format!("  viewers   {url}/"));
         say(&format!("  admin     {url}/admin{}", link.unwrap_or_default()));
         say(&format!("  servers   {}", urls.join("  ")));
+        say(&format!("  operator  {}  (/metrics, /readyz)", ops_urls.join("  ")));
         say(&format!("  logs      {}/*.log", self.folder.display()));
         say(&format!("  token     in {} (admin): for bareme-stress --url {url} and for curl", token.display()));
         say("\n`cargo xtask pods down` ends all of it and deletes its data");
@@ -117,7 +118,7 @@ impl Standing {
         for process in &processes {
             let number = process.name.strip_prefix("pod-").and_then(|number| number.parse::<usize>().ok());
             let url = number
-                .and_then(|number| known["pods"][number - 1].as_str())
+                .and_then(|number| known["ops"][number - 1].as_str())
                 .or(known["url"].as_str())
                 .unwrap_or_default();
             let path = if number.is_some() { "/readyz" } else { "/version" };

@@ -52,11 +52,12 @@ pub(crate) fn run(steps: &Steps) -> Result<()> {
         Ok(read().contains("Everything is ready"))
     })?;
 
-    let served = free_port()?;
-    let url = format!("http://127.0.0.1:{served}");
+    let (served, ops) = (free_port()?, format!("127.0.0.1:{}", free_port()?));
+    let url = format!("http://{ops}");
     let mut command = program(&steps.binary());
     command.args(["demo", "--viewers", "10", "--store", "memory", "--log", "error", "--trace-ratio", "1"]);
-    command.args(["--listen", &format!("127.0.0.1:{served}"), "--otlp-endpoint", &format!("http://127.0.0.1:{otlp}")]);
+    command.args(["--listen", &format!("127.0.0.1:{served}"), "--ops-listen", &ops]);
+    command.args(["--otlp-endpoint", &format!("http://127.0.0.1:{otlp}")]);
     command.current_dir(&folder).stdin(Stdio::null()).stdout(File::create(folder.join("banner"))?);
     let _server = Ends(command.stderr(File::create(folder.join("log"))?).spawn().context("cannot start the server")?);
     wait("the server is ready", PATIENCE, || Ok(curl(&url, "/readyz", None).is_ok()))?;

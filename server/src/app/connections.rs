@@ -1,9 +1,9 @@
 //! Connections of this server, sockets or not: how many there may be, and how long each may keep the server waiting.
 //!
-//! Most of the descriptors that the system allows are for connections ([`Limits`]). The last [`RESERVE`] of those are for
-//! operators, admins and probes: [`Connections::is_short`] tells the rest of the server to refuse everybody else. Whoever
-//! connects then takes the place of the one who has been there longest, so that no crowd of silent clients keeps a probe
-//! out.
+//! Most of the descriptors that the system allows are for connections ([`Limits`]). The last ones of each listener are a
+//! reserve, those of viewers for admins: [`Connections::is_short`] tells the rest of the server to refuse everybody else.
+//! Whoever connects then takes the place of the one who has been there longest, so that no crowd of silent clients keeps an
+//! admin, or a probe, out.
 //!
 //! **Invariants**
 //! - A [`Descriptor`] is one of the system's: it is held for as long as the connection is, also by an event loop.
@@ -39,8 +39,12 @@ use crate::ws::admission::Full;
 /// connection for each processor of each node), three for each event loop and worker, dumps, logs.
 const OWN_FILES: usize = 192;
 
-/// Connections beyond those of viewers: for probes, metrics, and admins with their pages.
-pub(crate) const RESERVE: usize = 64;
+/// Connections beyond those of viewers: for admins with their pages.
+const RESERVE: usize = 48;
+
+/// Connections of operators' programs, on their own listener: probes of a few balancers, Prometheus, `bareme status`. The
+/// second half of them is a reserve.
+const OPS_CONNECTIONS: usize = 16;
 
 /// Connections that one address may have for requests, for each socket it may have: a browser has up to six while it loads
 /// a page, and keeps one or two.
@@ -70,6 +74,8 @@ const SAID_AGAIN: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// Connections of everybody, sockets or not.
     pub ordinary: usize,
+    /// Connections beyond them, for which the oldest of these has to go when there are more.
+    pub reserve: usize,
     /// Of them, those of one address that are not sockets.
     pub per_address: u32,
 }
@@ -80,10 +86,17 @@ impl Limits {
         let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
         // With very few, half of them: it is better to serve somebody.
         let most = files.saturating_sub(OWN_FILES).max(files / 2);
-        let ordinary = most.saturating_sub(RESERVE).clamp(1, max_connections);
+        let ordinary = most.saturating_sub(RESERVE + OPS_CONNECTIONS).clamp(1, max_connections);
         // Nobody alone takes all there is.
         let half = u32::try_from(ordinary.div_ceil(2)).unwrap_or(u32::MAX);
-        Self { ordinary, per_address: sockets_per_address.saturating_mul(FOR_EACH_SOCKET).min(half) }
+        let per_address = sockets_per_address.saturating_mul(FOR_EACH_SOCKET).min(half);
+        Self { ordinary, reserve: RESERVE, per_address }
+    }
+
+    /// Those of the listener of operators, of whom none is limited by its address.
+    pub const fn of_operators() -> Self {
+        let half = OPS_CONNECTIONS / 2;
+        Self { ordinary: half, reserve: half, per_address: u32::MAX }
     }
 }
 
@@ -210,7 +223,7 @@ impl Connections {
         self.inner.limits
     }
 
-    /// Whether there is room for operators, admins and probes only.
+    /// Whether there is room in the reserve only.
     pub fn is_short(&self) -> bool {
         self.inner.is_short()
     }
@@ -246,7 +259,7 @@ impl Connections {
         let (number, end) = (table.next_number, Arc::new(Notify::new()));
         table.next_number = number.wrapping_add(1);
         table.spare.push_back(Waiting { number, end: Arc::clone(&end) });
-        if table.spare.len() > RESERVE
+        if table.spare.len() > self.inner.limits.reserve
             && let Some(oldest) = table.spare.pop_front()
         {
             metrics::counter!(CONNECTIONS_REFUSED, "reason" => "reserve").increment(1);
@@ -256,7 +269,7 @@ impl Connections {
         if table.said_at.is_none_or(|said_at| now - said_at >= SAID_AGAIN) {
             table.said_at = Some(now);
             let most = self.inner.limits.ordinary;
-            tracing::warn!(most, "no room for more connections; only admins, probes and operators are served");
+            tracing::warn!(most, "no room for more connections; those in the reserve make room for each other");
         }
         drop(table);
         Spare { inner: Arc::clone(&self.inner), number, end }
@@ -313,6 +326,11 @@ impl Connection {
             is_blocked: Cell::new(false),
             window: Cell::new(None),
         }
+    }
+
+    /// Whether there is room for others in the reserve only.
+    pub fn is_short(&self) -> bool {
+        self.inner.is_short()
     }
 
     /// Whoever serves it from now on has deadlines of its own.
@@ -568,16 +586,20 @@ mod tests {
 
     #[test]
     fn what_the_system_allows_bounds_what_settings_ask_for_and_no_address_takes_all_of_it() {
-        assert_eq!(Limits::new(Some(1_048_576), 100_000, 1000), Limits { ordinary: 100_000, per_address: 4000 });
-        assert_eq!(Limits::new(Some(1024), 100_000, 1000), Limits { ordinary: 768, per_address: 384 });
-        assert_eq!(Limits::new(Some(64), 100_000, 1000), Limits { ordinary: 1, per_address: 1 });
+        let of = |files, most| {
+            let Limits { ordinary, per_address, .. } = Limits::new(files, most, 1000);
+            (ordinary, per_address)
+        };
+        assert_eq!(of(Some(1_048_576), 100_000), (100_000, 4000));
+        assert_eq!(of(Some(1024), 100_000), (768, 384));
+        assert_eq!(of(Some(64), 100_000), (1, 1));
         assert_eq!(Limits::new(None, 500, 10).ordinary, 500);
     }
 
     #[tokio::test]
     async fn an_address_has_so_many_connections_and_requests_behind_a_proxy_count_by_their_client() {
         let proxies = vec!["192.0.2.200/32".parse().unwrap()];
-        let connections = Connections::new(Limits { ordinary: 100, per_address: 2 }, proxies);
+        let connections = Connections::new(Limits { ordinary: 100, reserve: 8, per_address: 2 }, proxies);
         let mut taken: Vec<_> = (0..2).map(|_| connections.admit(address(1)).unwrap()).collect();
         assert_eq!(connections.admit(address(1)).map(drop), Err(Full::Address));
         assert!(connections.admit(address(2)).is_ok());
@@ -603,7 +625,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_network_of_ipv6_has_a_limit_however_many_addresses_connect() {
-        let connections = Connections::new(Limits { ordinary: 1000, per_address: 2 }, Vec::new());
+        let connections = Connections::new(Limits { ordinary: 1000, reserve: 8, per_address: 2 }, Vec::new());
         let address = |subnet: u16| Some(IpAddr::from([0x2001, 0xdb8, 1, subnet, 0, 0, 0, 1]));
         let tickets: Vec<_> = (0..100).filter_map(|subnet| connections.admit(address(subnet)).ok()).collect();
         assert_eq!(tickets.len(), 16, "one /48");
@@ -613,10 +635,10 @@ mod tests {
 
     #[tokio::test]
     async fn beyond_the_ordinary_places_the_oldest_makes_room_for_the_newest() {
-        let connections = Connections::new(Limits { ordinary: 2, per_address: 1000 }, Vec::new());
+        let connections = Connections::new(Limits { ordinary: 2, reserve: 8, per_address: 1000 }, Vec::new());
         let ordinary: Vec<_> = (0..2).map(|_| connections.admit(address(1)).unwrap()).collect();
         assert!(ordinary.iter().all(|ticket| ticket.spare.is_none()) && connections.is_short());
-        let spare: Vec<_> = (0..RESERVE).map(|_| Connection::new(connections.admit(address(1)).unwrap())).collect();
+        let spare: Vec<_> = (0..8).map(|_| Connection::new(connections.admit(address(1)).unwrap())).collect();
         let _newest = connections.admit(address(1)).unwrap();
         assert_eq!(spare[0].watch().await, "reserve");
         // The next is not told to go before one more comes; one that became a socket is not told at all.
@@ -632,7 +654,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_late_when_it_begins_a_request_and_does_not_end_it_or_does_not_read() {
-        let connections = Connections::new(Limits { ordinary: 10, per_address: 1000 }, Vec::new());
+        let connections = Connections::new(Limits { ordinary: 10, reserve: 8, per_address: 1000 }, Vec::new());
         let connect = || Rc::new(Connection::new(connections.admit(address(1)).unwrap()));
         let silent = connect();
         let began = Instant::now();

@@ -56,7 +56,7 @@ where
 {
     let builder: ServerBuilder = Server::build()
         .workers(size.workers)
-        // Those that are too many are let in and refused: who waits to be accepted keeps probes waiting.
+        // Those that are too many are let in and refused: who waits to be accepted keeps admins waiting.
         .max_concurrent_connections(usize::MAX)
         .shutdown_timeout(STOP_TIMEOUT_S)
         .disable_signals();

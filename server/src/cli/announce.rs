@@ -1,26 +1,17 @@
 //! What `serve` and `demo` say when they are ready: where to go, from this machine and from phones.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use fast_qr::qr::QRBuilder;
 
+use crate::app::own_address;
 use crate::auth::secrets::Secret;
 use crate::demo::Demo;
 use crate::settings::Settings;
 
 /// Networks of containers and virtual machines, which phones cannot reach.
 const VIRTUAL: [&str; 7] = ["docker", "br-", "veth", "virbr", "vmnet", "cni", "flannel"];
-
-/// An address under which this machine reaches its own server.
-pub(super) fn own_address(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
 
 /// Where people of this machine go.
 fn base(settings: &Settings, address: SocketAddr) -> String {
@@ -52,7 +43,12 @@ fn qr(url: &str) -> Option<String> {
 }
 
 /// What to print.
-pub(super) fn text(settings: &Settings, address: SocketAddr, setup: Option<&Secret>, demo: Option<&Demo>) -> String {
+pub(super) fn text(
+    settings: &Settings,
+    (address, ops_address): (SocketAddr, SocketAddr),
+    setup: Option<&Secret>,
+    demo: Option<&Demo>,
+) -> String {
     let base = base(settings, address);
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -78,6 +74,7 @@ pub(super) fn text(settings: &Settings, address: SocketAddr, setup: Option<&Secr
             let _ = writeln!(out, "  admin     {base}/admin");
         }
     }
+    let _ = writeln!(out, "  operator  http://{}/metrics  (also /readyz and /healthz)", own_address(ops_address));
     if settings.public_url.is_none()
         && let Some(lan) = lan_base(address)
     {
@@ -98,19 +95,24 @@ pub(super) fn text(settings: &Settings, address: SocketAddr, setup: Option<&Secr
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
+
+    const OPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9080);
 
     #[test]
     fn the_set_up_link_carries_its_secret_in_the_fragment() {
         let secret = Secret::new("brm_setup_");
-        let text = text(&Settings::default(), "127.0.0.1:8080".parse().unwrap(), Some(&secret), None);
+        let text = text(&Settings::default(), ("127.0.0.1:8080".parse().unwrap(), OPS), Some(&secret), None);
         assert!(text.contains(&format!("http://localhost:8080/admin#setup={}", secret.reveal())), "{text}");
         assert!(!text.contains("same network"));
+        assert!(text.contains("  operator  http://127.0.0.1:9080/metrics"), "{text}");
     }
 
     #[test]
     fn beyond_loopback_the_address_comes_with_a_code_and_a_warning() {
-        let text = text(&Settings::default(), "192.0.2.7:8080".parse().unwrap(), None, None);
+        let text = text(&Settings::default(), ("192.0.2.7:8080".parse().unwrap(), OPS), None, None);
         assert!(text.contains("http://192.0.2.7:8080") && text.contains('█') && text.contains("https"), "{text}");
     }
 }

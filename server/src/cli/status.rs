@@ -14,7 +14,8 @@ use reqwest::blocking::{Client, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, announce};
+use super::Failure;
+use crate::app::own_address;
 use crate::http::monitoring::SocketStats;
 
 /// How long each of the two answers may take; `/readyz` waits three seconds for a store that does not answer.
@@ -30,11 +31,11 @@ struct Ready {
     warnings: Vec<String>,
 }
 
-/// Prints how the server at `url`, or else the one that the settings name, is.
-pub(super) fn status(url: Option<&str>, listen: SocketAddr, as_json: bool) -> Result<(), Failure> {
+/// Prints how the server is that listens for operators at `url`, or else where the settings say.
+pub(super) fn status(url: Option<&str>, ops_listen: SocketAddr, as_json: bool) -> Result<(), Failure> {
     let base = match url {
         Some(url) => checked(url)?,
-        None => format!("http://{}", announce::own_address(listen)),
+        None => format!("http://{}", own_address(ops_listen)),
     };
     let client = Client::builder().timeout(TIMEOUT).build().map_err(|error| Failure::running(error.to_string()))?;
     let ask = |path: &str| {
@@ -62,7 +63,7 @@ fn checked(url: &str) -> Result<String, Failure> {
     let usable = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     match usable {
         Some(usable) => Ok(usable.as_str().trim_end_matches('/').to_owned()),
-        None => Err(Failure { code: 2, message: format!("--url: `{url}` cannot be used; use http://127.0.0.1:8080") }),
+        None => Err(Failure { code: 2, message: format!("--url: `{url}` cannot be used; use http://127.0.0.1:9080") }),
     }
 }
 
@@ -87,8 +88,8 @@ fn unreachable(base: &str, error: &reqwest::Error) -> String {
 fn refused(base: &str, status: StatusCode) -> String {
     let hint = match status {
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
-            "is it a Barème server of this version? A proxy for viewers does not let this through: name the server's \
-             own address"
+            "is it a Barème server of this version? Operators have an address of their own, not that of viewers: \
+             name the one of --ops-listen"
         }
         _ => "see its log",
     };

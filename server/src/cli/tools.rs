@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::archive::open_beside;
-use super::{Failure, TokenCommand, ViewersCommand, announce, store_failure};
+use super::{Failure, TokenCommand, ViewersCommand, store_failure};
+use crate::app::own_address;
 use crate::audit::{Audit, Entry};
 use crate::auth::Auth;
 use crate::catalogue::{Catalogue, Refused, Token};
@@ -109,9 +110,9 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), Failure> {
     CqlStore::migrate(url, told).await.map_err(|error| store_failure(settings, &error))
 }
 
-/// Asks the server at `listen` how it is.
-pub(super) async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), Failure> {
-    let address = announce::own_address(listen);
+/// Asks the server that listens for operators at this address how it is.
+pub(super) async fn healthcheck(ops_listen: SocketAddr, ready: bool) -> Result<(), Failure> {
+    let address = own_address(ops_listen);
     let path = if ready { "/readyz" } else { "/healthz" };
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;

@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn every_action_has_words_in_both_languages_and_no_words_are_left_over() {
         let document: serde_json::Value = serde_json::from_slice(&Api::collect().json()).unwrap();
-        let mut actions = BTreeSet::new();
+        // Of commands, the one that is no action of the API too.
+        let mut actions = BTreeSet::from(["audit.rotate_viewers".to_owned()]);
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 if is_kept(&method.to_uppercase().parse().unwrap(), path) {

@@ -1,6 +1,7 @@
-//! `/healthz`, `/readyz`, `/version`, `/metrics`.
+//! `/healthz`, `/readyz`, `/metrics`, for operators; `/version`, for everybody.
 //!
-//! **Invariant**: `/healthz` looks at nothing but this process, so that a store that is away does not get pods killed.
+//! **Invariant**: `/healthz` looks at nothing but this process, so that a store that is away does not get pods killed. It
+//! is asked on another listener than that of viewers, and looks at that one, too.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use super::{AppState, State};
@@ -23,7 +26,7 @@ use crate::supervise::Scope;
 
 /// How long the answer of a probe holds: probing writes.
 const PROBE_LIFE: Duration = Duration::from_secs(1);
-/// How long a probe may take before the store counts as away.
+/// How long a probe may take before the store counts as away, or the listener for viewers as hanging.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long whoever reads the metrics waits for that: Prometheus gives up after ten seconds, some after one or two.
 const SCRAPE_PATIENCE: Duration = Duration::from_secs(1);
@@ -37,7 +40,7 @@ pub struct Readiness {
 }
 
 /// Body of `/readyz`.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct Ready {
     /// Whether this pod should get traffic.
     pub ready: bool,
@@ -113,17 +116,31 @@ pub struct Version {
     pub protocol: u32,
 }
 
-/// Says that the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations",
-    responses((status = 200, description = "It runs", body = String, content_type = "text/plain")))]
-pub async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+/// What is said of a listener for viewers that hangs.
+const HANGS: &str = "viewers are not answered";
+
+/// Whether viewers are not answered: a connection of our own that says goodbye at once is neither ended nor refused. One
+/// that is refused, or ended for want of room, shows that somebody is there. A server that stops lets nobody in.
+async fn hangs(state: &AppState) -> bool {
+    let knock = async {
+        let mut stream = TcpStream::connect(state.address).await?;
+        stream.shutdown().await?;
+        stream.read(&mut [0]).await
+    };
+    !state.readiness.is_draining() && tokio::time::timeout(PROBE_TIMEOUT, knock).await.is_err()
+}
+
+/// Says that the process runs, and takes viewers' connections.
+pub async fn healthz(state: State) -> HttpResponse {
+    let (mut response, said) = match hangs(&state).await {
+        true => (HttpResponse::ServiceUnavailable(), HANGS),
+        false => (HttpResponse::Ok(), "ok"),
+    };
+    response.content_type("text/plain; charset=utf-8").body(format!("{said}\n"))
 }
 
 /// Says whether this pod should get traffic: its store takes writes, every task that serves all of it runs, and it is not
 /// stopping.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, description = "Ready", body = Ready), (status = 503, description = "Not ready", body = Ready)))]
 pub async fn readyz(state: State) -> HttpResponse {
     let down = state.conductor.supervisor().down();
     let of_scope = |wanted| {
@@ -131,7 +148,8 @@ pub async fn readyz(state: State) -> HttpResponse {
         of_scope.map(|(_, task, count)| format!("{count} × {task} died and does not run"))
     };
     let reasons = state.readiness.reasons(&*state.store).await.map(str::to_owned);
-    let reasons: Vec<_> = reasons.chain(of_scope(Scope::Server)).collect();
+    let hangs = hangs(&state).await.then(|| HANGS.to_owned());
+    let reasons: Vec<_> = reasons.chain(of_scope(Scope::Server)).chain(hangs).collect();
     let warnings = of_scope(Scope::Part).collect();
     let ready = reasons.is_empty();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
@@ -147,8 +165,6 @@ pub async fn version() -> HttpResponse {
 }
 
 /// Metrics for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
 pub async fn metrics(state: State) -> HttpResponse {
     observe(&state).await;
     // Counting open files takes a while when there are many.
@@ -191,11 +207,50 @@ fn bytes(count: u64) -> f64 {
     count as f64
 }
 
-/// Registers the four, for GET and HEAD.
+/// Registers what everybody may ask, for GET and HEAD.
 pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/version").route(web::get().to(version)).route(web::head().to(version)));
+}
+
+/// Registers what operators ask, for GET and HEAD.
+pub fn configure_ops(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
         .service(web::resource("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)))
-        .service(web::resource("/version").route(web::get().to(version)).route(web::head().to(version)))
         .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+
+    use actix_web::http::StatusCode;
+
+    use super::*;
+    use crate::app::{App, Listeners};
+    use crate::settings::Settings;
+    use crate::store::memory::MemoryStore;
+
+    #[actix_web::test]
+    async fn a_server_whose_listener_for_viewers_hangs_is_not_well() {
+        let store = Arc::new(MemoryStore::exclusive());
+        let app = App::build(Settings::default(), store, Listeners::any()).await.unwrap();
+        let state = app.state();
+        let running = tokio::spawn(app.run(std::future::pending(), std::future::pending()));
+        let asked = async |address: SocketAddr| {
+            let state = State::new(AppState { address, ..AppState::clone(&state) });
+            (healthz(state.clone()).await.status(), readyz(state).await.status())
+        };
+        let well = (StatusCode::OK, StatusCode::OK);
+        assert_eq!(asked(state.address).await, well);
+        // Nobody takes what comes.
+        let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = hanging.local_addr().unwrap();
+        assert_eq!(asked(address).await, (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
+        // Without room for one more connection, somebody is there all the same.
+        drop(hanging);
+        assert_eq!(asked(address).await, well);
+        running.abort();
+    }
 }

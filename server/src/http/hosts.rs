@@ -20,10 +20,6 @@ use super::State;
 use super::error::Problem;
 use crate::settings::Settings;
 
-/// Routes that only tell how the server is. Whoever probes them goes by the address of a pod, or by none.
-const PROBED: [&str; 4] = ["/healthz", "/readyz", "/version", "/metrics"];
-/// The same, whatever follows.
-const PROBED_BELOW: &str = "/api/v1/monitoring/";
 /// How long the machine's addresses hold before an unknown one is looked for again.
 const ADDRESSES_LIFE: Duration = Duration::from_secs(1);
 
@@ -127,18 +123,19 @@ impl Hosts {
         Self { public, allowed: settings.allowed_hosts.clone(), own: Mutex::default() }
     }
 
-    /// Whether a request may be answered that names all of these hosts.
-    fn accept(&self, mut named: impl Iterator<Item = Option<HostName>>, is_probe: bool) -> bool {
-        let Some(first) = named.next() else { return is_probe };
-        std::iter::once(first).chain(named).all(|host| host.is_some_and(|host| self.is_own(&host, is_probe)))
+    /// Whether a request may be answered that names all of these hosts. Operators' programs go by the address of a pod, or
+    /// by none.
+    fn accept(&self, mut named: impl Iterator<Item = Option<HostName>>, is_ops: bool) -> bool {
+        let Some(first) = named.next() else { return is_ops };
+        std::iter::once(first).chain(named).all(|host| host.is_some_and(|host| self.is_own(&host, is_ops)))
     }
 
-    fn is_own(&self, host: &HostName, is_probe: bool) -> bool {
+    fn is_own(&self, host: &HostName, is_ops: bool) -> bool {
         if self.public.as_ref() == Some(host) || self.allowed.contains(host) {
             return true;
         }
         // An address cannot be made to lead elsewhere, so a probe may use any.
-        if is_probe && (host.is_loopback() || matches!(host, HostName::Address(_))) {
+        if is_ops && (host.is_loopback() || matches!(host, HostName::Address(_))) {
             return true;
         }
         self.public.is_none()
@@ -180,13 +177,30 @@ pub async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if let Some(state) = request.app_data::<State>() {
-        let path = request.path();
-        let is_probe = PROBED.contains(&path) || path.starts_with(PROBED_BELOW);
-        if !state.hosts.accept(named(request.head()), is_probe) {
-            let refusal = actix_web::ResponseError::error_response(&state.hosts.refusal());
-            return Ok(request.into_response(refusal).map_into_right_body());
-        }
+    checked(request, next, false).await
+}
+
+/// The same on the listener of operators.
+///
+/// # Errors
+/// None of its own.
+pub async fn check_ops<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    checked(request, next, true).await
+}
+
+async fn checked<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+    is_ops: bool,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    if let Some(state) = request.app_data::<State>()
+        && !state.hosts.accept(named(request.head()), is_ops)
+    {
+        let refusal = actix_web::ResponseError::error_response(&state.hosts.refusal());
+        return Ok(request.into_response(refusal).map_into_right_body());
     }
     Ok(next.call(request).await?.map_into_left_body())
 }
@@ -203,8 +217,8 @@ mod tests {
         })
     }
 
-    fn accepts(hosts: &Hosts, host: &str, is_probe: bool) -> bool {
-        hosts.accept(std::iter::once(HostName::parse(host)), is_probe)
+    fn accepts(hosts: &Hosts, host: &str, is_ops: bool) -> bool {
+        hosts.accept(std::iter::once(HostName::parse(host)), is_ops)
     }
 
     #[test]

@@ -1,18 +1,16 @@
 //! What an operator looks at beside `/metrics`: connections of this pod, in all and by room.
 //!
-//! **Invariant**: it names channels and counts sockets, and nobody who sits at one. It is open as `/metrics` is: a proxy
-//! that serves viewers lets neither through.
+//! **Invariant**: it names channels and counts sockets, and nobody who sits at one.
 
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use super::error::Problem;
 use crate::app::connections::file_limit;
 use crate::hub::Occupancy;
 
 /// Connections of one pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketStats {
     /// This pod's name, new at each start.
     pub pod: String,
@@ -35,7 +33,7 @@ pub struct SocketStats {
 }
 
 /// Connections of one channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomStats {
     /// Slug of the channel.
     pub channel: String,
@@ -58,14 +56,9 @@ impl From<Occupancy> for RoomStats {
     }
 }
 
-/// Connections of this pod
-///
-/// In all, and of each room that is open on it. Open as `/metrics` is; keep both from viewers at the proxy.
-#[utoipa::path(tag = "operations",
-    responses((status = 200, description = "At this moment", body = SocketStats)))]
-#[get("/api/v1/monitoring/websocket/stats")]
-pub(super) async fn websocket_stats(state: State) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(SocketStats {
+/// Connections of this pod: in all, and of each room that is open on it.
+async fn websocket_stats(state: State) -> HttpResponse {
+    HttpResponse::Ok().json(SocketStats {
         pod: state.conductor.pod(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         draining: state.readiness.is_draining(),
@@ -75,5 +68,10 @@ pub(super) async fn websocket_stats(state: State) -> Result<HttpResponse, Proble
         max_open_files: file_limit(),
         pending_votes: state.conductor.pending_votes(),
         rooms: state.hub.occupancy().into_iter().map(RoomStats::from).collect(),
-    }))
+    })
+}
+
+/// Registers it.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.route("/api/v1/monitoring/websocket/stats", web::get().to(websocket_stats));
 }

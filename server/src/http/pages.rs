@@ -325,8 +325,8 @@ mod tests {
             false => Fault::None,
         });
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::exclusive()), plan));
-        let listener = crate::app::listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let state = crate::app::App::build(Settings::default(), store, listener).await.unwrap().state();
+        let listeners = crate::app::Listeners::any();
+        let state = crate::app::App::build(Settings::default(), store, listeners).await.unwrap().state();
         for name in ["known", "unseen"] {
             state.catalogue.create_channel(Slug::new(name).unwrap(), "Ma chaîne", 0).await.unwrap();
         }

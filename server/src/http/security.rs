@@ -7,7 +7,7 @@ use actix_http::ConnectionType;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _};
 
@@ -37,6 +37,9 @@ pub const CSP_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'se
     img-src 'self' data:; connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
+/// What operators ask is read by programs.
+pub const CSP_NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// Where people come over https, a browser that was here once does not try plain http for a year.
 const HSTS: &str = "max-age=31536000";
 
@@ -63,29 +66,15 @@ fn policy(path: &str) -> &'static str {
     }
 }
 
-/// Whether a path is answered while there is room for operators, admins and probes only: theirs, and the files of the pages
-/// of admins. A handshake is decided by its route.
+/// Whether a path is answered while there is room for admins only: theirs, and the files of their pages. A handshake is
+/// decided by its route.
 fn is_reserved(path: &str) -> bool {
-    let exact = ["/healthz", "/readyz", "/version", "/metrics", "/admin"];
-    let below = ["/admin/", "/api/admin/", "/api/v1/monitoring/", "/assets/", "/ws/"];
-    exact.contains(&path) || below.iter().any(|start| path.starts_with(start))
-}
-
-/// Whether a path leads to an operators' route and does not look like it. The router reads `%6D` as `m`, proxies that keep
-/// viewers from these routes need not.
-fn is_disguised(path: &str) -> bool {
-    if !path.contains('%') {
-        return false;
-    }
-    let meant = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    ["/metrics", "/readyz"].contains(&&*meant) || meant.starts_with("/api/v1/monitoring/")
+    let below = ["/admin/", "/api/admin/", "/assets/", "/ws/"];
+    path == "/admin" || below.iter().any(|start| path.starts_with(start))
 }
 
 /// A request's place among those of its client, and whether connections are short.
 fn admit(request: &ServiceRequest) -> Result<(Option<Place>, bool), Problem> {
-    if is_disguised(request.path()) {
-        return Err(Problem::no_such_path());
-    }
     let Some(state) = request.app_data::<State>() else { return Ok((None, false)) };
     let is_short = state.connections.is_short();
     if is_short && !is_reserved(request.path()) {
@@ -137,27 +126,38 @@ pub async fn secure(
     }
     // actix-http repeats the wish for an upgrade as if it were granted.
     if is_short || response.request().head().upgrade() {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        close(&mut response);
     }
-    let headers = response.headers_mut();
-    let mut add = |name: HeaderName, value: &'static str| {
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    };
-    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if is_file {
+        add(response.headers_mut(), header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         return Ok(response);
     }
-    if is_https {
-        add(header::STRICT_TRANSPORT_SECURITY, HSTS);
-    }
-    add(header::CONTENT_SECURITY_POLICY, csp);
-    add(header::REFERRER_POLICY, "no-referrer");
-    add(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    if is_api {
-        add(header::CACHE_CONTROL, "no-store");
-    }
+    add_headers(response.headers_mut(), csp, is_api, is_https);
     Ok(response)
+}
+
+/// Has the connection ended after this answer.
+pub(super) fn close<B>(response: &mut ServiceResponse<B>) {
+    response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+}
+
+fn add(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Adds what an answer that is no file does not have yet.
+pub(super) fn add_headers(headers: &mut HeaderMap, csp: &'static str, is_api: bool, is_https: bool) {
+    add(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if is_https {
+        add(headers, header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    add(headers, header::CONTENT_SECURITY_POLICY, csp);
+    add(headers, header::REFERRER_POLICY, "no-referrer");
+    add(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    add(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    if is_api {
+        add(headers, header::CACHE_CONTROL, "no-store");
+    }
 }

@@ -15,6 +15,11 @@ pub struct Options {
     /// 0.0.0.0:8080 lets phones on the same network in.
     #[arg(long, global = true, env = "BAREME_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
+    /// Address and port for operators: health, metrics, connections [default: 127.0.0.1, 1000 ports above --listen]
+    ///
+    /// Viewers must not reach it. With 0 the system chooses a port, which is printed.
+    #[arg(long, global = true, env = "BAREME_OPS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub ops_listen: Option<String>,
     /// Folder of the database file, made at the first start [default: ./bareme-data]
     #[arg(long, global = true, env = "BAREME_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,

@@ -10,7 +10,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use ipnet::IpNet;
 
-use super::{NAMES, Options, Settings, SettingsError, Shown, StoreKind};
+use super::{NAMES, Options, Settings, SettingsError, Shown, StoreKind, ops_beside};
 use crate::archive::DumpTo;
 use crate::http::hosts::HostName;
 use crate::store::cql::{CqlUrl, UrlError};
@@ -46,8 +46,11 @@ pub fn resolve(
         }};
     }
     let default = Settings::default();
+    let listen = parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen);
     let settings = Settings {
-        listen: parsed("listen", layered!(listen), "such as 127.0.0.1:8080")?.unwrap_or(default.listen),
+        listen,
+        ops_listen: parsed("ops_listen", layered!(ops_listen), "such as 127.0.0.1:9080")?
+            .unwrap_or_else(|| ops_beside(listen)),
         data_dir: layered!(data_dir).unwrap_or(default.data_dir),
         store: layered!(store).map(|text| store_kind(&text)).transpose()?.unwrap_or(default.store),
         public_url: layered!(public_url)

@@ -212,7 +212,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use crate::app::{App, listen};
+    use crate::app::{App, Listeners};
     use crate::domain::key::Slug;
     use crate::hub::SHARES;
     use crate::protocol::close;
@@ -237,9 +237,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_stops_opens_no_socket_on_any_path_and_says_so_before_anything_else() {
         for sockets in [Sockets::Fast, Sockets::Portable] {
-            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
             let settings = Settings { sockets, ..Settings::default() };
-            let app = App::build(settings, Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
+            let app = App::build(settings, Arc::new(MemoryStore::exclusive()), Listeners::any()).await.unwrap();
             let (port, state) = (app.port(), app.state());
             let knocking = async {
                 let answer = knock(port).await;
@@ -273,9 +272,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_cut_off_sends_its_sockets_elsewhere_on_any_path_and_opens_no_other() {
         for sockets in [Sockets::Fast, Sockets::Portable] {
-            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
             let settings = Settings { sockets, ..Settings::default() };
-            let app = App::build(settings, Arc::new(MemoryStore::exclusive()), listener).await.unwrap();
+            let app = App::build(settings, Arc::new(MemoryStore::exclusive()), Listeners::any()).await.unwrap();
             let (port, state) = (app.port(), app.state());
             state.catalogue.create_channel(Slug::new("nobody").unwrap(), "Nobody", 0).await.unwrap();
             let knocking = async {

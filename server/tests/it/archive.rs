@@ -196,7 +196,7 @@ async fn a_target_that_is_away_is_tried_again_and_nobody_who_votes_notices() {
     let (next, jeux) = studio.live(&server, "zoe", json!({}), "all").await;
     crowd(&server, &next, jeux[0], 5).await;
     assert_eq!(server.results(&next).await["jeux"][0]["voters"], 5);
-    assert_eq!(client().get(server.url("/readyz")).send().await.unwrap().status(), 200);
+    assert_eq!(client().get(server.ops_url("/readyz")).send().await.unwrap().status(), 200);
     std::fs::create_dir(dir.path().join("not-mounted")).unwrap();
     let dump = dump_of(&dir.path().join("not-mounted/dumps"), &live).await;
     dumped::check(&dump, &live, &server.results(&live).await);

@@ -85,7 +85,7 @@ impl Tapper {
 }
 
 async fn readiness(server: &Server) -> (u16, String) {
-    let response = crate::harness::client().get(server.url("/readyz")).send().await.unwrap();
+    let response = crate::harness::client().get(server.ops_url("/readyz")).send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
@@ -123,7 +123,7 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_votes_go_on_when_there_
     })
     .await;
     assert!(reason.contains("no room"), "{status} {reason}");
-    assert_eq!(crate::harness::client().get(server.url("/healthz")).send().await.unwrap().status(), 200);
+    assert_eq!(crate::harness::client().get(server.ops_url("/healthz")).send().await.unwrap().status(), 200);
     let mut watcher = Page::viewer(&server, &channel).await;
     watcher.tally(1, 20).await;
     assert_eq!(tappers[0].page.vote(1, json!({"fun": 9})).await["status"], "invalid", "mistakes are told all the same");
@@ -247,7 +247,8 @@ async fn written(dir: &Path) -> String {
 
 fn serve(dir: &Path, port: u16) -> Command {
     let mut command = bareme();
-    command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"]).arg(dir);
+    command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--ops-listen", "127.0.0.1:0"]);
+    command.arg("--data-dir").arg(dir);
     command
 }
 

@@ -109,10 +109,18 @@ fn sockets_of(module: &str) -> &'static str {
     if module.contains("::portable::") || !cfg!(target_os = "linux") { "portable" } else { "fast" }
 }
 
+/// The arguments that say where a server listens, and how it logs, up to its folder.
+fn places(port: u16, ops_port: u16) -> Vec<String> {
+    let (listen, ops_listen) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{ops_port}"));
+    let arguments = ["--listen", &listen, "--ops-listen", &ops_listen, "--log-format", "json", "--data-dir"];
+    arguments.map(str::to_owned).into()
+}
+
 /// A running server. It is killed when the test ends, whatever became of the test.
 pub(crate) struct Server {
     child: Child,
     port: u16,
+    ops_port: u16,
     output: [Arc<Mutex<Vec<String>>>; 2],
 }
 
@@ -133,25 +141,20 @@ impl Server {
         port: u16,
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut child = program
-            .envs(variables.iter().copied())
-            .args(command)
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json", "--data-dir"])
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let ops_port = free_port();
+        program.envs(variables.iter().copied()).args(command).args(places(port, ops_port)).arg(data_dir);
+        let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = [collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap())];
-        Self { child, port, output }
+        Self { child, port, ops_port, output }
     }
 
     /// Starts the program, with what it says going where nobody keeps it.
     pub(crate) fn spawn_saying(command: &[&str], data_dir: &Path, port: u16, stdout: Stdio, stderr: Stdio) -> Self {
+        let ops_port = free_port();
         let mut child = bareme();
-        child.args(command).args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "json", "--data-dir"]);
-        let child = child.arg(data_dir).stdout(stdout).stderr(stderr).spawn().unwrap();
-        Self { child, port, output: [Arc::default(), Arc::default()] }
+        child.args(command).args(places(port, ops_port)).arg(data_dir);
+        let child = child.stdout(stdout).stderr(stderr).spawn().unwrap();
+        Self { child, port, ops_port, output: [Arc::default(), Arc::default()] }
     }
 
     /// Starts the program and waits until it is ready.
@@ -222,7 +225,7 @@ impl Server {
         let started = Instant::now();
         let client = client();
         loop {
-            if let Ok(response) = client.get(self.url("/readyz")).send().await
+            if let Ok(response) = client.get(self.ops_url("/readyz")).send().await
                 && response.status() == 200
             {
                 return;
@@ -239,8 +242,17 @@ impl Server {
         self.port
     }
 
+    pub(crate) fn ops_port(&self) -> u16 {
+        self.ops_port
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// As [`Server::url`], on the listener of operators.
+    pub(crate) fn ops_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ops_port)
     }
 
     pub(crate) fn ws_url(&self, path: &str) -> String {
@@ -288,17 +300,19 @@ impl Server {
 
     /// The value of a metric: the sum over the lines whose name and labels begin with `prefix`.
     pub(crate) async fn metric(&self, prefix: &str) -> f64 {
-        let text = client().get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let text = client().get(self.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
         let samples = text.lines().filter(|line| !line.starts_with('#') && line.starts_with(prefix));
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     /// JSON of a GET.
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let response = client().get(self.url(path)).send().await.unwrap();
-        let (status, text) = (response.status(), response.text().await.unwrap());
-        assert_eq!(status, 200, "{path}: {text}");
-        serde_json::from_str(&text).unwrap()
+        json_at(self.url(path)).await
+    }
+
+    /// JSON of a GET on the listener of operators.
+    pub(crate) async fn get_ops(&self, path: &str) -> Value {
+        json_at(self.ops_url(path)).await
     }
 
     /// Results of a live for everybody.
@@ -322,6 +336,13 @@ impl Drop for Server {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+async fn json_at(url: String) -> Value {
+    let response = client().get(&url).send().await.unwrap();
+    let (status, text) = (response.status(), response.text().await.unwrap());
+    assert_eq!(status, 200, "{url}: {text}");
+    serde_json::from_str(&text).unwrap()
 }
 
 /// An HTTP client without cookies, proxies or redirects.

@@ -62,7 +62,7 @@ async fn whether_a_request_upgrades_is_decided_by_its_route() {
             400,
         ),
         // Behind an ordinary request in the same write.
-        (format!("HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n{}", login(UPGRADE, "")), 400),
+        (format!("HEAD /version HTTP/1.1\r\nHost: localhost\r\n\r\n{}", login(UPGRADE, "")), 400),
         // A client that asks first whether its body is welcome.
         (login(&format!("{UPGRADE}Expect: 100-continue\r\nContent-Length: {length}\r\n"), body), 401),
     ] {
@@ -116,8 +116,8 @@ async fn eleven_hundred_requests_that_ask_for_an_upgrade_where_there_is_none_sto
             assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
         }
     }
-    let health = client().get(server.url("/healthz")).send().await.unwrap();
-    assert_eq!(health.status(), 200);
+    let lives = client().get(server.url("/api/lives")).send().await.unwrap();
+    assert_eq!(lives.status(), 200);
     eventually("every connection is freed", async || (server.open_files() <= idle + 20).then_some(())).await;
     assert_eq!(server.complaints(), Vec::<String>::new());
 }
@@ -136,9 +136,10 @@ async fn a_thousand_bodies_that_do_not_come_leave_room_for_probes_and_admins_and
         let _reset_when_it_had_to_go = stream.write_all(login("Content-Length: 16000\r\n", "{").as_bytes()).await;
         waiting.push(stream);
     }
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/admin/session", 401)] {
-        let answer = client().get(server.url(path)).send().await.unwrap();
-        assert_eq!(answer.status(), status, "{path}");
+    let (probe, admin) = (server.ops_url("/readyz"), server.url("/api/admin/session"));
+    for (url, status) in [(probe, 200), (admin, 401)] {
+        let answer = client().get(&url).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{url}");
     }
     assert!(server.open_files() < usize::try_from(FILES).unwrap());
     eventually("there is room for everybody again", async || {
@@ -170,11 +171,17 @@ async fn sockets_beyond_what_descriptors_allow_are_refused_and_probes_and_admins
     };
     assert_eq!(refused, 503);
     assert!(pages.len() > 50, "{}", pages.len());
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/admin/session", 401), ("/api/lives", 503)] {
-        let answer = client().get(server.url(path)).send().await.unwrap();
-        assert_eq!(answer.status(), status, "{path}");
+    let (probe, admin, viewer) =
+        (server.ops_url("/readyz"), server.url("/api/admin/session"), server.url("/api/lives"));
+    for (url, status) in [(probe, 200), (admin, 401), (viewer, 503)] {
+        let answer = client().get(&url).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{url}");
     }
-    assert_eq!(server.metric("max_connections").await, 96.0, "320, less 192 of the server's own and 64 for operators");
+    assert_eq!(
+        server.metric("max_connections").await,
+        96.0,
+        "320, less 192 of its own, 48 for admins, 16 for operators"
+    );
     assert!(server.metric("ws_refused_total{reason=\"server\"}").await >= 1.0);
     // Those who are there vote on, and the next comes in when one has left.
     let mut page = pages.pop().unwrap();
@@ -191,7 +198,7 @@ async fn the_soft_limit_of_open_files_is_raised_and_what_it_allows_is_said() {
     assert_eq!(server.metric("process_max_fds").await, 2000.0);
     assert_eq!(server.metric("max_connections").await, f64::from(2000 - 192 - 64));
     assert_eq!(server.said().matches("fewer open files than max_connections").count(), 1);
-    let url = server.url("");
+    let url = server.ops_url("");
     let status = tokio::task::spawn_blocking(move || finish(crate::harness::bareme().args(["status", "--url", &url])));
     let status = status.await.unwrap();
     assert!(status.stdout.contains("of 1,744") && status.stdout.contains("2,000 allowed"), "{}", status.stdout);
@@ -204,7 +211,7 @@ async fn what_is_no_request_is_counted_and_is_no_line_of_the_log() {
     let malformed = [
         "NONSENSE\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\n\r\n",
+        "GET /version HTTP/1.1\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
         "POST /api/note HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
@@ -240,20 +247,4 @@ async fn pings_and_pongs_are_limited_as_messages_are() {
         assert!(answered < 200, "{answered}");
     }
     assert_eq!(other.vote(1, serde_json::json!({"fun": 5})).await["status"], "ok");
-}
-
-#[tokio::test]
-async fn operators_routes_have_one_spelling() {
-    let dir = data_dir();
-    let server = Server::demo_of(module_path!(), dir.path()).await;
-    let stats = "/api/v1/monitoring/websocket/stats";
-    for path in ["/metrics", "/readyz", stats] {
-        assert_eq!(client().get(server.url(path)).send().await.unwrap().status(), 200, "{path}");
-        for (at, letter) in path.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric()) {
-            let disguised = format!("{}%{:02X}{}", &path[..at], u32::from(letter), &path[at + 1..]);
-            let request = format!("GET {disguised} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-            let answer = to_the_end(send(&server, &request).await).await;
-            assert!(answer.starts_with("HTTP/1.1 404 "), "{disguised}: {answer}");
-        }
-    }
 }

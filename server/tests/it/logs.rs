@@ -37,7 +37,7 @@ async fn a_live_goes_through(mut server: Server, studio: &Studio) {
     .await;
     assert_eq!((&results["jeux"][0]["mean"], &results["jeux"][1]["mean"]), (&json!(5.0), &json!(3.0)), "{results}");
     assert_eq!((server.metric("panics_total").await, server.metric("tally_drift_total").await), (0.0, 0.0));
-    assert_eq!(client().get(server.url("/readyz")).send().await.unwrap().status(), 200);
+    assert_eq!(client().get(server.ops_url("/readyz")).send().await.unwrap().status(), 200);
     server.stop().await;
 }
 

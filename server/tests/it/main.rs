@@ -24,6 +24,7 @@ mod loop_;
 mod masking;
 mod newcomers;
 #[cfg(target_os = "linux")]
+mod ops;
 mod portable;
 mod pressure;
 mod rehearsal;

@@ -239,7 +239,7 @@ async fn metrics_count_what_happened() {
         "store_commit_seconds",
         "tally_drift_total",
     ];
-    let text = crate::harness::client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let text = crate::harness::client().get(server.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
     for name in names {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} has a type: {text}");
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has a help text");
@@ -267,7 +267,7 @@ async fn metrics_count_what_happened() {
     assert_eq!(server.metric("note_ack_seconds_count").await, 6.0);
     assert_eq!(server.metric("ws_active_connections").await, 2.0);
     assert!(server.metric("http_requests_total{class=\"2xx\"}").await >= 1.0);
-    let text = crate::harness::client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let text = crate::harness::client().get(server.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
     let nameless: Vec<_> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

@@ -57,7 +57,7 @@ async fn a_damaged_jeu_holds_up_neither_the_live_nor_anybodys_notes_and_is_repai
     .await;
     assert_eq!(server.results(&live).await["jeux"][1]["voters"], 3);
     assert_eq!(server.metric("items_unreadable").await, 1.0);
-    assert_eq!(client().get(server.url("/readyz")).send().await.unwrap().status(), 200);
+    assert_eq!(client().get(server.ops_url("/readyz")).send().await.unwrap().status(), 200);
 
     let place = ["--data-dir", dir.path().to_str().unwrap()];
     let listed = run(&[&["repair"][..], &place].concat());

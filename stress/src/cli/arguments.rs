@@ -102,6 +102,9 @@ pub(super) struct Common {
     /// Address of the server; several share the sockets between them
     #[arg(long, env = "STRESS_URL", value_delimiter = ',', default_value = "http://127.0.0.1:8080")]
     url: Vec<String>,
+    /// Where the first of them has its metrics [default: of a server of this machine, 1000 ports above; else none are read]
+    #[arg(long, value_name = "URL")]
+    ops_url: Option<String>,
     /// An admin's token: a live is made, driven and closed, and every counted note is checked
     ///
     /// `bareme token new --name stress --role admin` makes one. Without it, and beside a server of this machine, one is
@@ -288,6 +291,7 @@ impl Common {
         Ok(Config {
             scenario,
             urls: self.url.clone(),
+            ops_url: self.ops_url.clone(),
             channel: self.channel.clone(),
             drive: false,
             seed: self.seed,

@@ -170,7 +170,6 @@ impl State {
         let ok = |value: Value| (200, value.to_string());
         match (method, path) {
             ("GET", "/version") => ok(json!({"name": "liar", "version": "0"})),
-            ("GET", "/metrics") => (200, String::new()),
             ("GET", "/api/admin/session") => ok(json!({"role": "admin"})),
             ("GET", "/api/admin/channels/stress") => ok(json!({"open_live": null})),
             ("GET", "/api/admin/channels/stress/jeux") => ok(json!([{"jeu_id": 1}])),

@@ -13,6 +13,7 @@ fn config(url: String) -> Config {
     Config {
         scenario: Scenario::Live,
         urls: vec![url],
+        ops_url: None,
         channel: None,
         drive: true,
         seed: 11,

@@ -45,9 +45,10 @@ fn command(program: &Path) -> Command {
 /// A port below those that the system gives to clients, which would otherwise meet themselves while the server is away.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 24_000 + u16::try_from(std::process::id() % 7_000).unwrap();
+    let first = 24_000 + u16::try_from(std::process::id() % 6_000).unwrap();
     loop {
-        // Tests run at the same time, and a port is free until its server listens.
+        // Tests run at the same time, and a port is free until its server listens. Its port for operators is one of the
+        // next thousand.
         let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
@@ -55,10 +56,15 @@ fn free_port() -> u16 {
     }
 }
 
+/// Where a server listens for operators, beside a port for viewers.
+fn ops_port(port: u16) -> u16 {
+    port + 1_000
+}
+
 /// Whether a server says that it is ready.
 fn is_ready(port: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", ops_port(port)))?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -137,6 +143,8 @@ fn a_live_is_driven_counted_and_reported_in_one_command() {
     let result = server.result();
     assert!(result.recount.counted > 300 && result.frames_checked > 10, "{result:?}");
     assert!(result.points_of("visible").p99 < 5000.0 && result.points_of("visible").count > 300);
+    let says = |name: &str| result.samples.iter().any(|sample| sample.metrics.contains_key(name));
+    assert!(says("ws_active_connections"), "the metrics are found");
     assert!(result.cost.cpu_us_per_vote.is_some_and(|cost| cost > 0.0), "the server's process is found");
     let html = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
     assert!(html.contains("<svg") && html.contains("passed"));

@@ -70,7 +70,7 @@ pub(super) fn refuses(steps: &Steps, plane: &Plane) -> Result<()> {
         ),
         ("a request above its limit", "memory: 512Mi", "memory: 5Gi"),
         ("a schedule that is none", "schedule: 17 4 * * *", "schedule: 17 25 * * *"),
-        ("a field that ServiceMonitor does not have", "interval: 10s", "intervall: 10s"),
+        ("a field that PodMonitor does not have", "interval: 10s", "intervall: 10s"),
         ("an autoscaler with more at least than at most", "minReplicas: 3", "minReplicas: 30"),
         ("a Service's port out of range", "port: 80\n    targetPort", "port: 80000\n    targetPort"),
     ];

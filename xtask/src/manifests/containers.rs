@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::tools::{cache, output};
-use super::{PRIVATE, Python, is_there, list, pods, text};
+use super::{Python, is_there, list, pods, text};
 use crate::go::go;
 use crate::steps::Steps;
 
@@ -85,7 +85,7 @@ impl Containers {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         found.extend(pods::environment(&environment, facts)?);
-        match pods::port_of(environment.get("BAREME_LISTEN").map_or("127.0.0.1:8080", String::as_str)) {
+        match pods::port_of(&environment, pods::LISTEN) {
             Err(why) => found.push(why),
             Ok(port) if argument("EXPOSE ") != port.to_string() => {
                 found.push(format!("exposes {} and listens on {port}", argument("EXPOSE ")));
@@ -179,13 +179,12 @@ impl Containers {
         Ok(found)
     }
 
-    /// Whether host:port is a server of ours.
-    fn is_server(&self, address: &str) -> bool {
+    /// Whether a server of ours listens at host:port, by this setting.
+    fn is_server(&self, address: &str, setting: (&str, &str)) -> bool {
         let Some((host, port)) = address.rsplit_once(':') else { return false };
         let service = &self.compose["services"][host];
         pods::is_ours(text(service, "/image"))
-            && pods::port_of(text(service, "/environment/BAREME_LISTEN"))
-                .is_ok_and(|listens| listens.to_string() == port)
+            && pods::port_of(&Self::environment(service), setting).is_ok_and(|listens| listens.to_string() == port)
     }
 
     fn balanced(&self, facts: &Facts) -> Vec<String> {
@@ -197,23 +196,33 @@ impl Containers {
                 found.push(format!("compose.yaml: balancer: haproxy.cfg wants {name}"));
             }
         }
-        for (name, address) in given.iter().filter(|(name, _)| name.starts_with("POD_")) {
-            if !self.is_server(address) {
-                found.push(format!("compose.yaml: balancer: {name} is {address}, where no server listens"));
+        for (start, setting) in [("POD_", pods::LISTEN), ("OPS_", pods::OPS_LISTEN)] {
+            for (name, address) in given.iter().filter(|(name, _)| name.starts_with(start)) {
+                if !self.is_server(address, setting) {
+                    found.push(format!("compose.yaml: balancer: {name} is {address}, where no server listens"));
+                }
+                let [pod, ops] = ["POD_", "OPS_"].map(|of| given.get(&name.replace(start, of)).map(|at| host_of(at)));
+                if pod != ops {
+                    found.push(format!("compose.yaml: balancer: {name} is of another server than its pair"));
+                }
+            }
+        }
+        for number in 1..=3 {
+            let line = format!("server pod-{number} \"${{POD_{number}}}\" ");
+            let asked = self.balancer.lines().filter(|each| each.contains(&line) && !each.contains(" track "));
+            if asked.into_iter().all(|each| !each.contains(&format!(" addr \"${{OPS_{number}}}\""))) {
+                found.push(format!("haproxy.cfg: pod-{number} is not asked where operators are answered"));
             }
         }
         let listens = given.get("LISTEN").map_or("", String::as_str).rsplit(':').next().unwrap_or_default();
         if list(balancer, "/ports").iter().all(|port| port["target"].as_u64() != listens.parse().ok()) {
             found.push(format!("compose.yaml: balancer: listens on {listens}, and publishes another port"));
         }
-        // In the configuration: what is asked of a pod, and what is kept from viewers.
+        // In the configuration: what is asked of a pod.
         let paths = self.balancer.split_whitespace().filter(|word| word.starts_with('/'));
         // What ends with a slash is the beginning of a path.
         for path in paths.filter(|path| !path.ends_with('/') && !facts.answers(path)) {
             found.push(format!("haproxy.cfg: {path} is nothing the program answers"));
-        }
-        for path in PRIVATE.iter().filter(|path| !self.balancer.contains(*path)) {
-            found.push(format!("haproxy.cfg: viewers reach {path}"));
         }
         if !self.balancer.contains("uri /readyz") {
             found.push("haproxy.cfg: pods are not asked for /readyz".to_owned());
@@ -235,8 +244,8 @@ impl Containers {
         found.extend(
             targets
                 .iter()
-                .filter(|target| !self.is_server(target))
-                .map(|target| format!("prometheus.yml: no server listens at {target}")),
+                .filter(|target| !self.is_server(target, pods::OPS_LISTEN))
+                .map(|target| format!("prometheus.yml: no server listens for operators at {target}")),
         );
         let mounts = list(&self.compose, "/services/prometheus/volumes");
         for file in list(&self.prometheus, "/rule_files") {
@@ -263,6 +272,11 @@ impl Containers {
         }
         found
     }
+}
+
+/// The host of host:port.
+fn host_of(address: &str) -> &str {
+    address.split(':').next().unwrap_or_default()
 }
 
 fn rust_version(facts: &Facts) -> Result<String> {
@@ -348,6 +362,7 @@ fn balancer(steps: &Steps) -> Result<()> {
     haproxy.env("LISTEN", "127.0.0.1:8080").env("STATS", steps.target().join("haproxy.sock")).env("MAXCONN", "100");
     for number in 1..=3 {
         haproxy.env(format!("POD_{number}"), format!("127.0.0.1:808{number}"));
+        haproxy.env(format!("OPS_{number}"), format!("127.0.0.1:908{number}"));
     }
     output(haproxy.env("BALANCE", "leastconn").env("STICKY", "1")).map(drop)
 }

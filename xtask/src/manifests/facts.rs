@@ -53,7 +53,7 @@ impl Facts {
         let settings = settings.map(|name| format!("BAREME_{}", name.to_uppercase()));
         let settings: BTreeSet<_> = settings.chain(OTHER_SETTINGS.map(str::to_owned)).collect();
         let server = Server::start(&binary, &steps.target(), "memory", &[])?;
-        let exposed = String::from_utf8(server.curl("/metrics", None)?)?;
+        let exposed = String::from_utf8(server.curl_ops("/metrics")?)?;
         let metrics = exposed.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         Ok(Self {
             metrics: metrics.map(str::to_owned).collect(),
@@ -85,9 +85,9 @@ impl Facts {
         self.settings.contains(name)
     }
 
-    /// Whether it answers this path with 200.
+    /// Whether it answers operators this path with 200.
     pub(super) fn answers(&self, path: &str) -> bool {
-        let ask = || self.server.curl(path, None).is_ok();
+        let ask = || self.server.curl_ops(path).is_ok();
         *self.answers.borrow_mut().entry(path.to_owned()).or_insert_with(ask)
     }
 

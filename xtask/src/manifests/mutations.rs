@@ -35,9 +35,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake("overlays/gke", "NetworkPolicy/bareme", "/spec/ingress/0/port", || json!([]), "port"),
     Mistake("overlays/gke", "Ingress/bareme", "/spec/rules/0/http/paths/0/pathType", || Value::Null, "pathType"),
     // The same in resources that Kubernetes does not have by itself.
-    Mistake("overlays/gke", "ServiceMonitor/bareme", "/spec/endpoints/0/intervall", || json!("10s"), "intervall"),
+    Mistake("overlays/gke", "PodMonitor/bareme", "/spec/podMetricsEndpoints/0/intervall", || json!("10s"), "intervall"),
     Mistake("overlays/gke", "PrometheusRule/bareme", "/spec/groups/0/rules/0/annotation", || json!({}), "annotation"),
-    Mistake("overlays/gke", "Middleware/bareme-nobody", "/spec/ipAllowList/sourceRanges", || json!([]), "sourceRanges"),
     Mistake(
         "overlays/gke-gateway",
         "HTTPRoute/bareme",
@@ -56,7 +55,7 @@ const MISTAKES: &[Mistake] = &[
         "size",
     ),
     Mistake("database/scylla", "ScyllaCluster/bareme", "/spec/datacenter/racks/1/members", || Value::Null, "members"),
-    Mistake("overlays/gke", "Middleware/bareme-nobody", "/kind", || json!("Middlewear"), "Middlewear"),
+    Mistake("overlays/gke", "PodMonitor/bareme", "/kind", || json!("PodMonitr"), "PodMonitr"),
     // Images, commands, settings.
     Mistake(
         "overlays/gke",
@@ -236,6 +235,28 @@ const MISTAKES: &[Mistake] = &[
         || json!("web"),
         "does not have",
     ),
+    Mistake("overlays/gke", "ConfigMap/bareme*", "/data/BAREME_OPS_LISTEN", || json!("0.0.0.0:9081"), "9081"),
+    Mistake(
+        "overlays/gke",
+        "ConfigMap/bareme*",
+        "/data/BAREME_OPS_LISTEN",
+        || Value::Null,
+        "127.0.0.1:9080: nobody outside",
+    ),
+    Mistake(
+        "overlays/gke",
+        "Deployment/bareme",
+        "/spec/template/spec/containers/0/readinessProbe/httpGet/port",
+        || json!("http"),
+        "its readinessProbe asks port \"http\"",
+    ),
+    Mistake(
+        "overlays/gke",
+        "Deployment/bareme",
+        "/spec/template/spec/containers/0/ports/1/name",
+        || json!("health"),
+        "port 9080 is called",
+    ),
     Mistake("overlays/gke", "Service/bareme", "/spec/ports/0/targetPort", || json!(9090), "9090"),
     Mistake(
         "overlays/gke",
@@ -279,7 +300,7 @@ const MISTAKES: &[Mistake] = &[
     ),
     Mistake(
         "overlays/gke",
-        "ServiceMonitor/bareme",
+        "PodMonitor/bareme",
         "/spec/selector/matchLabels",
         || json!({"app": "bareme"}),
         "its selector",
@@ -292,13 +313,6 @@ const MISTAKES: &[Mistake] = &[
         "finds no pods",
     ),
     Mistake("overlays/gke", "HorizontalPodAutoscaler/bareme", "/spec/scaleTargetRef/name", || json!("barem"), "barem"),
-    Mistake(
-        "overlays/gke",
-        "Ingress/bareme-private",
-        "/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares",
-        || json!("bareme-nobody@kubernetescrd"),
-        "passes through",
-    ),
     Mistake(
         "overlays/gke",
         "Deployment/bareme",
@@ -314,27 +328,11 @@ const MISTAKES: &[Mistake] = &[
         "PersistentVolumeClaim dumps",
     ),
     // What is the operator's.
-    Mistake(
-        "overlays/gke",
-        "Ingress/bareme-private",
-        "/spec/rules/0/http/paths/0/path",
-        || json!("/metric"),
-        "viewers reach /metrics",
-    ),
-    Mistake(
-        "overlays/gke-haproxy",
-        "Service/bareme",
-        "/metadata/annotations/haproxy.org~1backend-config-snippet",
-        || json!(""),
-        "viewers reach /readyz",
-    ),
-    Mistake(
-        "overlays/gke-gateway",
-        "HTTPRoute/bareme",
-        "/spec/rules/1/matches/3",
-        || Value::Null,
-        "viewers reach /api/v1/monitoring/",
-    ),
+    Mistake("overlays/gke", "Service/bareme", "/spec/ports/0/targetPort", || json!("ops"), "leads viewers"),
+    Mistake("overlays/gke", "Service/bareme", "/spec/ports/0/targetPort", || json!(9080), "leads viewers"),
+    Mistake("overlays/gke", "NetworkPolicy/bareme", "/spec/ingress/1/ports/0/port", || json!("ops"), "lets others"),
+    Mistake("overlays/gke-haproxy", "NetworkPolicy/bareme", "/spec/ingress/1/ports", || json!([]), "lets others"),
+    Mistake("overlays/gke", "NetworkPolicy/bareme", "/spec/ingress/0/from", || Value::Null, "lets others"),
     // Metrics and scaling.
     Mistake(
         "overlays/gke",
@@ -350,7 +348,9 @@ const MISTAKES: &[Mistake] = &[
         || json!("sum(ws_connections)"),
         "ws_connections",
     ),
-    Mistake("overlays/gke", "ServiceMonitor/bareme", "/spec/endpoints/0/path", || json!("/metric"), "/metric"),
+    Mistake("overlays/gke", "PodMonitor/bareme", "/spec/podMetricsEndpoints/0/path", || json!("/metric"), "/metric"),
+    Mistake("overlays/gke", "PodMonitor/bareme", "/spec/podMetricsEndpoints/0/port", || json!("http"), "no metrics"),
+    Mistake("overlays/gke", "PodMonitor/bareme", "/spec/jobLabel", || Value::Null, "jobLabel"),
     Mistake("overlays/gke", "Deployment/bareme", "/spec/replicas", || json!(3), "autoscaler's"),
     Mistake("overlays/gke", "PodDisruptionBudget/bareme", "/spec/maxUnavailable", || json!(3), "lets none"),
     // What a pod may do.
@@ -395,6 +395,9 @@ const SLIPS: &[Slip] = &[
     Slip("compose", "/services/bareme-1/environment/BAREME_STORE", || json!("cql://db-9/bareme?dc=dc1"), "db-9"),
     Slip("compose", "/services/bareme-1/environment/BAREME_STORE", || json!("cql://db-1/bareme?dc=dc2"), "dc2"),
     Slip("compose", "/services/bareme-2/environment/BAREME_LISTEN", || json!("0.0.0.0:8081"), "POD_2"),
+    Slip("compose", "/services/bareme-2/environment/BAREME_OPS_LISTEN", || json!("127.0.0.1:9080"), "OPS_2"),
+    Slip("compose", "/services/balancer/environment/OPS_2", || json!("bareme-2:8080"), "OPS_2"),
+    Slip("compose", "/services/balancer/environment/OPS_3", || json!("bareme-1:9080"), "another server"),
     Slip("compose", "/services/bareme-2/stop_grace_period", || json!("5s"), "5s"),
     Slip("compose", "/services/bareme-2/read_only", || json!(false), "read_only"),
     Slip("compose", "/services/bareme-2/volumes/0/target", || json!("/elsewhere"), "/elsewhere"),
@@ -406,7 +409,7 @@ const SLIPS: &[Slip] = &[
     Slip("scylla", "/services/db-1/command", || json!(["--smp", "1"]), "flush"),
     Slip("prometheus", "/scrape_configs/0/metrics_path", || json!("/metric"), "/metric"),
     Slip("prometheus", "/scrape_configs/0/job_name", || json!("server"), "called bareme"),
-    Slip("prometheus", "/scrape_configs/0/static_configs/0/targets/0", || json!("bareme-1:9090"), "bareme-1:9090"),
+    Slip("prometheus", "/scrape_configs/0/static_configs/0/targets/0", || json!("bareme-1:8080"), "bareme-1:8080"),
     Slip("prometheus", "/rule_files/0", || json!("/rules.yaml"), "/rules.yaml"),
     Slip("stages", "/1/Commands/7", || json!("EXPOSE 80"), "exposes 80"),
     Slip("stages", "/1/Commands/5", || json!("USER root"), "root"),
@@ -415,6 +418,10 @@ const SLIPS: &[Slip] = &[
     Slip("stages", "/0/Base", || json!("rust:1.70-bookworm"), "rust:1.70"),
     Slip("stages", "/1/Base", || json!("debian"), "base image debian"),
 ];
+
+/// Mistakes in haproxy.cfg: what is there, what is put in its place, and what the complaint has to say.
+const BALANCER: [(&str, &str, &str); 2] =
+    [("/readyz ver", "/ready ver", "/ready "), (" addr \"${OPS_2}\"", "", "pod-2 is not asked")];
 
 /// Makes them all, one at a time; returns how many.
 pub(super) fn run(everything: &Everything, facts: &Facts, python: &Python, crds: &[PathBuf]) -> Result<usize> {
@@ -456,15 +463,17 @@ pub(super) fn run(everything: &Everything, facts: &Facts, python: &Python, crds:
             missed.push(format!("{} {}: nothing says `{}`: {said:?}", slip.0, slip.1, slip.3));
         }
     }
-    let mut containers = everything.containers.clone();
-    containers.balancer = containers.balancer.replace("/readyz ver", "/ready ver");
-    if !containers.check(facts)?.iter().any(|complaint| complaint.contains("/ready ")) {
-        missed.push("haproxy.cfg: nothing says `/ready`".to_owned());
+    for (right, wrong, word) in BALANCER {
+        let mut containers = everything.containers.clone();
+        containers.balancer = containers.balancer.replace(right, wrong);
+        if !containers.check(facts)?.iter().any(|complaint| complaint.contains(word)) {
+            missed.push(format!("haproxy.cfg: nothing says `{word}`"));
+        }
     }
     if !missed.is_empty() {
         bail!("deliberate mistakes that nobody reported:\n  {}", missed.join("\n  "));
     }
-    Ok(MISTAKES.len() + SLIPS.len() + 1)
+    Ok(MISTAKES.len() + SLIPS.len() + BALANCER.len())
 }
 
 /// `Kind/name`, or `Kind/name*` for names that end with a hash.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::facts::Facts;
-use super::pods::{Template, templates};
-use super::{PRIVATE, Set, list, text, title};
+use super::pods::{OPS_PORT, Template, templates};
+use super::{Set, list, text, title};
 
 /// The class of a balancer that is not to be used.
 const RETIRED: &str = "nginx";
@@ -16,6 +16,9 @@ const PROMQL: [&str; 12] =
 const NARROWEST_V4: u8 = 24;
 const NARROWEST_V6: u8 = 64;
 
+/// The namespace of Prometheus.
+const MONITORING: &str = "monitoring";
+
 /// Whether labels have all that a selector asks.
 fn selects(selector: &Value, labels: &Value) -> bool {
     let wanted = selector.as_object();
@@ -26,7 +29,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 /// Checks what a set's objects say of each other.
 pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
     let templates = templates(set);
-    let mut found = private(set);
+    let mut found = Vec::new();
     for document in &set.documents {
         let complaints = match text(document, "/kind") {
             "ConfigMap" => trusted(document),
@@ -38,7 +41,7 @@ pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
             "ScaledObject" => scaled(set, document, facts),
             "PodDisruptionBudget" => budget(set, document, &templates),
             "NetworkPolicy" => policy(document, &templates),
-            "ServiceMonitor" => monitor(set, document, facts),
+            "PodMonitor" => monitor(document, &templates, facts),
             _ => Vec::new(),
         };
         found.extend(complaints.into_iter().map(|complaint| format!("{}: {complaint}", title(document))));
@@ -50,27 +53,6 @@ pub(super) fn check(set: &Set, facts: &Facts) -> Vec<String> {
         }
     }
     found
-}
-
-/// Whether each way in keeps viewers from what is the operator's.
-fn private(set: &Set) -> Vec<String> {
-    let mut kept = String::new();
-    for document in &set.documents {
-        let snippet = text(document, "/metadata/annotations/haproxy.org~1backend-config-snippet");
-        let middlewares = text(document, "/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares");
-        kept.push_str(snippet);
-        if middlewares.ends_with("nobody@kubernetescrd") {
-            kept.push_str(&document["spec"].to_string());
-        }
-        for rule in list(document, "/spec/rules").iter().filter(|_| text(document, "/kind") == "HTTPRoute") {
-            if list(rule, "/backendRefs").is_empty() {
-                kept.push_str(&rule.to_string());
-            }
-        }
-    }
-    let leads_in = set.kind("Ingress").chain(set.kind("HTTPRoute")).next().is_some();
-    let open = PRIVATE.iter().filter(|path| leads_in && !kept.contains(*path));
-    open.map(|path| format!("viewers reach {path}")).collect()
 }
 
 /// Who says which viewer a request comes from: the ingress, and no network that others are in as well.
@@ -105,6 +87,9 @@ fn service(document: &Value, templates: &[Template<'_>]) -> Vec<String> {
     };
     for port in list(document, "/spec/ports") {
         let target = port.get("targetPort").unwrap_or(&port["port"]);
+        if is_ops(template, target) {
+            found.push(format!("its port {} leads viewers to the port of operators", port["port"]));
+        }
         if !has_port(template, target) {
             found.push(format!(
                 "its port {} leads to port {target}, which {} does not have",
@@ -118,6 +103,12 @@ fn service(document: &Value, templates: &[Template<'_>]) -> Vec<String> {
 fn has_port(template: &Template<'_>, port: &Value) -> bool {
     let ports = list(template.spec, "/containers").iter().flat_map(|container| list(container, "/ports"));
     ports.into_iter().any(|each| each["name"] == *port || each["containerPort"] == *port)
+}
+
+/// Whether a port, by name or number, is that of operators.
+fn is_ops(template: &Template<'_>, port: &Value) -> bool {
+    let mut ports = list(template.spec, "/containers").iter().flat_map(|container| list(container, "/ports"));
+    ports.any(|each| each["name"] == OPS_PORT && (each["name"] == *port || each["containerPort"] == *port))
 }
 
 /// A backend is a Service with such a port.
@@ -150,15 +141,6 @@ fn ingress(set: &Set, document: &Value) -> Vec<String> {
             let service = &path["backend"]["service"];
             let port = service["port"].get("name").unwrap_or(&service["port"]["number"]);
             found.extend(backend(set, text(service, "/name"), port));
-        }
-    }
-    let namespace = text(document, "/metadata/namespace");
-    let named = document.pointer("/metadata/annotations/traefik.ingress.kubernetes.io~1router.middlewares");
-    for name in named.and_then(Value::as_str).into_iter().flat_map(|names| names.split(',')) {
-        let of_set =
-            set.kind("Middleware").map(|each| format!("{namespace}-{}@kubernetescrd", text(each, "/metadata/name")));
-        if !of_set.into_iter().any(|each| each == name) {
-            found.push(format!("passes through {name}, which is not there"));
         }
     }
     found
@@ -269,7 +251,16 @@ fn policy(document: &Value, templates: &[Template<'_>]) -> Vec<String> {
         found.push("its selector finds no pods".to_owned());
     }
     for rule in list(document, "/spec/ingress") {
-        for port in list(rule, "/ports") {
+        let is_watcher =
+            |from: &Value| text(from, "/namespaceSelector/matchLabels/kubernetes.io~1metadata.name") == MONITORING;
+        let (from, ports) = (list(rule, "/from"), list(rule, "/ports"));
+        let lets_others = from.is_empty() || !from.iter().all(is_watcher);
+        let leads_to_ops = |port: &Value| selected.iter().any(|template| is_ops(template, &port["port"]));
+        let has_ops = || selected.iter().any(|template| has_port(template, &Value::from(OPS_PORT)));
+        if lets_others && has_ops() && (ports.is_empty() || ports.iter().any(leads_to_ops)) {
+            found.push(format!("lets others than {MONITORING} in to the port of operators"));
+        }
+        for port in ports {
             if !selected.iter().any(|template| has_port(template, &port["port"])) {
                 found.push(format!("lets others in to port {}, which none of its pods has", port["port"]));
             }
@@ -278,21 +269,18 @@ fn policy(document: &Value, templates: &[Template<'_>]) -> Vec<String> {
     found
 }
 
-fn monitor(set: &Set, document: &Value, facts: &Facts) -> Vec<String> {
+fn monitor(document: &Value, templates: &[Template<'_>], facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     let selector = &document["spec"]["selector"]["matchLabels"];
-    let services: Vec<_> =
-        set.kind("Service").filter(|service| selects(selector, &service["metadata"]["labels"])).collect();
-    let [service] = &*services else { return vec!["its selector finds no Service, or several".to_owned()] };
-    // Alarms and dashboards go by this name of the job, which is the Service's.
-    if text(service, "/metadata/name") != "bareme" {
-        found.push("the Service it finds is not called bareme, as the job of the alarms is".to_owned());
+    let selected: Vec<_> = templates.iter().filter(|template| selects(selector, template.labels)).collect();
+    let [template] = &*selected else { return vec!["its selector finds no pods, or those of several".to_owned()] };
+    if template.labels[text(document, "/spec/jobLabel")] != "bareme" {
+        found.push("its jobLabel makes the job another one than bareme, as alarms and dashboards expect".to_owned());
     }
-    for endpoint in list(document, "/spec/endpoints") {
-        found.extend(backend(set, text(service, "/metadata/name"), &endpoint["port"]));
-        let path = text(endpoint, "/path");
-        if path != "/metrics" || !facts.answers(path) {
-            found.push(format!("scrapes {path}, where the program has no metrics"));
+    for endpoint in list(document, "/spec/podMetricsEndpoints") {
+        let (port, path) = (&endpoint["port"], text(endpoint, "/path"));
+        if *port != OPS_PORT || !has_port(template, port) || path != "/metrics" || !facts.answers(path) {
+            found.push(format!("scrapes {path} of port {port}, where the program has no metrics"));
         }
     }
     found

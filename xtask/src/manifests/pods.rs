@@ -63,14 +63,22 @@ pub(super) fn environment(variables: &BTreeMap<String, String>, facts: &Facts) -
     Ok(facts.misconfigured(&ours)?.map(|why| format!("the program refuses its settings: {why}")).into_iter().collect())
 }
 
+/// What says where viewers, and operators, reach a server, and where that is unless it is said.
+pub(super) const LISTEN: (&str, &str) = ("BAREME_LISTEN", "127.0.0.1:8080");
+pub(super) const OPS_LISTEN: (&str, &str) = ("BAREME_OPS_LISTEN", "127.0.0.1:9080");
+
 /// The port of an address to listen on that others reach.
-pub(super) fn port_of(listen: &str) -> Result<u64, String> {
-    let (host, port) = listen.rsplit_once(':').ok_or_else(|| format!("BAREME_LISTEN is `{listen}`"))?;
+pub(super) fn port_of(variables: &BTreeMap<String, String>, (name, default): (&str, &str)) -> Result<u64, String> {
+    let listen = variables.get(name).map_or(default, String::as_str);
+    let (host, port) = listen.rsplit_once(':').ok_or_else(|| format!("{name} is `{listen}`"))?;
     if host.starts_with("127.") || host == "localhost" || host == "[::1]" {
-        return Err(format!("BAREME_LISTEN is {listen}: nobody outside the container reaches that"));
+        return Err(format!("{name} is {listen}: nobody outside the container reaches that"));
     }
-    port.parse().map_err(|_| format!("BAREME_LISTEN is `{listen}`"))
+    port.parse().map_err(|_| format!("{name} is `{listen}`"))
 }
+
+/// The port of a container that operators reach, as pods have it; their Services and policies name it so.
+pub(super) const OPS_PORT: &str = "ops";
 
 /// Checks every template of a set.
 pub(super) fn check(set: &Set, facts: &Facts) -> Result<Vec<String>> {
@@ -115,13 +123,17 @@ fn serving(
     facts: &Facts,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    let listen = variables.get("BAREME_LISTEN").map_or("127.0.0.1:8080", String::as_str);
-    match port_of(listen) {
-        Err(why) => found.push(why),
-        Ok(port) if list(container, "/ports").iter().all(|each| each["containerPort"] != port) => {
-            found.push(format!("listens on port {port}, and none of its ports is that"));
+    for (setting, is_ops) in [(LISTEN, false), (OPS_LISTEN, true)] {
+        match port_of(variables, setting) {
+            Err(why) => found.push(why),
+            Ok(port) => match list(container, "/ports").iter().find(|each| each["containerPort"] == port) {
+                None => found.push(format!("listens on port {port}, and none of its ports is that")),
+                Some(named) if (named["name"] == OPS_PORT) != is_ops => {
+                    found.push(format!("port {port} is called {}, as the other one should be", named["name"]));
+                }
+                Some(_) => {}
+            },
         }
-        Ok(_) => {}
     }
     if template.object.pointer("/spec/replicas").is_some() {
         found.push("`replicas` is the autoscaler's: applying it would take pods away in a live".to_owned());
@@ -129,6 +141,10 @@ fn serving(
     // What the one is asked is not for the other: a store that is away must not get pods killed.
     for (probe, path) in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
         let asked = text(container, &format!("/{probe}/httpGet/path"));
+        let port = container.pointer(&format!("/{probe}/httpGet/port")).unwrap_or(&Value::Null);
+        if *port != OPS_PORT {
+            found.push(format!("its {probe} asks port {port}, and operators' routes are on the port {OPS_PORT} alone"));
+        }
         if asked != path {
             found.push(format!("its {probe} asks `{asked}` and not {path}"));
         } else if !facts.answers(path) {

@@ -14,7 +14,7 @@ use crate::steps::Steps;
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.5.0";
 
 /// Definitions of resources that Kubernetes does not have by itself: a Go module, its sum, and what of it is taken.
-const DEFINITIONS: [(&str, &str, &[&str]); 4] = [
+const DEFINITIONS: [(&str, &str, &[&str]); 3] = [
     (
         "github.com/kedacore/keda/v2@v2.21.0",
         "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
@@ -24,14 +24,9 @@ const DEFINITIONS: [(&str, &str, &[&str]); 4] = [
         "github.com/prometheus-operator/prometheus-operator@v0.85.0",
         "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
         &[
+            "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
             "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
-            "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
         ],
-    ),
-    (
-        "github.com/traefik/traefik/v3@v3.6.12",
-        "h1:6pe4s7aaDTQs+AsF7KP3sM/xnq7zOVvibRQe5tw9eFo=",
-        &["docs/content/reference/dynamic-configuration/traefik.io_middlewares.yaml"],
     ),
     (
         "sigs.k8s.io/gateway-api@v1.6.1",

@@ -84,14 +84,16 @@ impl Scene {
     /// Starts everything and waits for the first numbers.
     pub(super) fn start(binary: &Path, folder: &Path, rules: &Path) -> Result<Self> {
         let disk = Disk::new(&folder.join("data"))?;
-        let port = free_port()?;
-        let (url, address) = (format!("http://127.0.0.1:{port}"), format!("127.0.0.1:{port}"));
+        let (port, ops_port) = (free_port()?, free_port()?);
+        let (address, ops_address) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{ops_port}"));
         let mut command = program(binary);
         command.args(["demo", "--viewers", &VIEWERS.to_string(), "--max-connections", &MAX_CONNECTIONS.to_string()]);
         // Nobody takes its traces: then there are metrics of them, too.
         command.args(["--otlp-endpoint", "http://127.0.0.1:9"]);
         // One thread for connections, because each has its share of the limit.
-        command.args(["--workers", "1", "--log", "error", "--listen", &address, "--data-dir"]).arg(folder.join("data"));
+        command.args(["--workers", "1", "--log", "error", "--listen", &address, "--ops-listen", &ops_address]);
+        command.arg("--data-dir").arg(folder.join("data"));
+        let url = format!("http://{ops_address}");
         let server = Running::start("server", &mut command, folder, &url, "/readyz")?;
 
         let webhook = Webhook::start()?;
@@ -110,7 +112,7 @@ impl Scene {
 
         let prometheus_port = free_port()?;
         std::fs::write(folder.join("rules.yaml"), impatient(&std::fs::read_to_string(rules)?))?;
-        std::fs::write(folder.join("prometheus.yml"), prometheus_config(port, manager_port))?;
+        std::fs::write(folder.join("prometheus.yml"), prometheus_config(ops_port, manager_port))?;
         let mut command = Command::new("prometheus");
         command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=prometheus"]);
         command.arg(format!("--web.listen-address=127.0.0.1:{prometheus_port}"));

@@ -31,7 +31,7 @@ impl Started {
         let mut child = bareme(folder).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
-        while !said.contains("  admin ") {
+        while !said.contains("  operator ") {
             assert!(lines.read_line(&mut said).unwrap() > 0, "it ended: {said}");
         }
         // Whatever it still says is read, so that it never blocks on a full pipe.
@@ -86,6 +86,7 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for (setting, source) in [
         ("listen = \"127.0.0.1:3\"", "# --listen"),
+        ("ops_listen = \"127.0.0.1:1003\"", "# default"),
         ("store = \"sqlite\"", "# BAREME_STORE"),
         ("vote_rate = 3", "# b.toml"),
         ("data_dir = \"bareme-data\"", "# default"),
@@ -94,9 +95,14 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
         assert!(line.ends_with(source), "{line}");
     }
     assert!(shown.parse::<toml::Table>().is_ok(), "it is a file that would set the same");
-    for wrong in
-        [["--listen", "x"], ["--public-url", "x"], ["--store", "x"], ["--log", "=[="], ["--trusted-proxies", "x"]]
-    {
+    for wrong in [
+        ["--listen", "x"],
+        ["--ops-listen", "x"],
+        ["--public-url", "x"],
+        ["--store", "x"],
+        ["--log", "=[="],
+        ["--trusted-proxies", "x"],
+    ] {
         assert_eq!(run(folder.path(), &["config", wrong[0], wrong[1]]).status.code(), Some(2), "{wrong:?}");
     }
 }
@@ -138,7 +144,7 @@ async fn the_demo_prints_its_addresses_and_goes_on_with_its_live() {
     let base = first.url("viewer").rsplit_once('/').unwrap().0.to_owned();
     let mut voted = false;
     for _ in 0..300 {
-        let metrics = reqwest::get(format!("{base}/metrics")).await.unwrap().text().await.unwrap();
+        let metrics = reqwest::get(first.url("operator")).await.unwrap().text().await.unwrap();
         let accepted = metrics.lines().find_map(|line| line.strip_prefix("notes_accepted_total "));
         voted = accepted.is_some_and(|count| count != "0");
         if voted {
@@ -158,11 +164,13 @@ async fn the_demo_prints_its_addresses_and_goes_on_with_its_live() {
     let token = text(&beside.stdout);
     let used = reqwest::Client::new().get(format!("{base}/api/admin/channels")).bearer_auth(token.trim());
     assert_eq!(used.send().await.unwrap().status(), 200);
-    let healthy = run(folder.path(), &["healthcheck", "--ready", "--listen", &format!("127.0.0.1:{port}")]);
+    let ops = first.url("operator");
+    let ops = ops.trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
+    let healthy = run(folder.path(), &["healthcheck", "--ready", "--ops-listen", &ops]);
     assert_eq!(healthy.status.code(), Some(0), "{}", text(&healthy.stderr));
     let key = first.url("overlay").rsplit_once('=').unwrap().1.to_owned();
     assert_eq!(first.terminate(), 0);
-    let down = run(folder.path(), &["healthcheck", "--listen", &format!("127.0.0.1:{port}")]);
+    let down = run(folder.path(), &["healthcheck", "--ops-listen", &ops]);
     assert_eq!(down.status.code(), Some(1));
     let second = Started::new(folder.path(), &arguments);
     assert_eq!(live_of(second.url("viewer")).await["live_id"], live["live_id"]);

@@ -39,7 +39,7 @@ async fn head_is_answered_as_get_is_without_the_body() {
     let server = Server::start().await;
     server.on_air("max").await;
     let script = asset(&server, "pages/viewer.js").await;
-    for path in ["/", "/max", "/admin", "/nobody", "/a/b/c", "/assets/x/none.js", "/healthz", &script] {
+    for path in ["/", "/max", "/admin", "/nobody", "/a/b/c", "/assets/x/none.js", "/version", &script] {
         let get = ask(&server, Method::GET, path, "identity").await;
         let head = ask(&server, Method::HEAD, path, "identity").await;
         assert_eq!(head.status(), get.status(), "{path}");

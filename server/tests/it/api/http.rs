@@ -257,10 +257,10 @@ async fn wrong_paths_and_methods_are_problems_and_pages_are_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_version_metrics_and_documents_answer() {
     let server = Server::start().await;
-    assert_eq!(server.get("/healthz").await, (200, Value::String("ok\n".to_owned())));
-    assert_eq!(server.get("/readyz").await, (200, json!({"ready": true, "reasons": [], "warnings": []})));
+    assert_eq!(server.get_ops("/healthz").await, (200, Value::String("ok\n".to_owned())));
+    assert_eq!(server.get_ops("/readyz").await, (200, json!({"ready": true, "reasons": [], "warnings": []})));
     assert_eq!(server.get("/version").await.1["name"], "bareme");
-    let (_, metrics) = server.get("/metrics").await;
+    let (_, metrics) = server.get_ops("/metrics").await;
     let metrics = metrics.as_str().unwrap().to_owned();
     for name in ["ws_active_connections", "notes_accepted_total", "frames_sent_total", "tally_drift_total 0"] {
         assert!(metrics.contains(&format!("\n{name}")), "{name} in {metrics}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bareme::app::App;
+use bareme::app::{App, Listeners, listen};
 use bareme::catalogue::{Role, Token};
 use bareme::http::State;
 use bareme::settings::Settings;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 /// A server over a store in memory, until it is dropped.
 pub(super) struct Server {
     pub(super) base: String,
+    pub(super) ops: String,
     pub(super) token: String,
     pub(super) setup: String,
     pub(super) client: Client,
@@ -50,11 +51,14 @@ impl Server {
     async fn over(store: Arc<MemoryStore>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings { workers: 1, ..Settings::default() };
         settings.listen.set_port(0);
+        settings.ops_listen.set_port(0);
         change(&mut settings);
-        let listener = bareme::app::listen(settings.listen).unwrap();
-        let app = App::build(settings, Arc::clone(&store) as Arc<dyn Store>, listener).await.unwrap();
+        let [public, ops] = [settings.listen, settings.ops_listen].map(|address| listen(address).unwrap());
+        let listeners = Listeners { public, ops };
+        let app = App::build(settings, Arc::clone(&store) as Arc<dyn Store>, listeners).await.unwrap();
         let state = app.state();
         let base = format!("http://localhost:{}", app.port());
+        let ops = format!("http://{}", app.ops_address());
         let new = Token {
             name: "test".to_owned(),
             scopes: Role::Admin.scopes().to_vec(),
@@ -66,7 +70,16 @@ impl Server {
         let setup = app.setup_secret().unwrap().reveal().to_owned();
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(app.run(async { drop(stopped.await) }, std::future::pending()));
-        Self { base, token: token.reveal().to_owned(), setup, client: Client::new(), store, state, stop: Some(stop) }
+        Self {
+            base,
+            ops,
+            token: token.reveal().to_owned(),
+            setup,
+            client: Client::new(),
+            store,
+            state,
+            stop: Some(stop),
+        }
     }
 
     /// Sends JSON with the token; returns status and body.
@@ -84,6 +97,11 @@ impl Server {
 
     pub(super) async fn get(&self, path: &str) -> (u16, Value) {
         self.call(Method::GET, path, None).await
+    }
+
+    /// As [`Server::get`], on the listener of operators.
+    pub(super) async fn get_ops(&self, path: &str) -> (u16, Value) {
+        read(self.client.get(format!("{}{path}", self.ops)).send().await.unwrap()).await
     }
 
     /// Posts a vote as somebody without token or cookie.

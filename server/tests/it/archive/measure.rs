@@ -201,9 +201,11 @@ async fn what_exports_and_readers_cost_those_who_vote() {
     let token = String::from_utf8(made.unwrap().stdout).unwrap().trim().to_owned();
     let port = crate::harness::free_port();
     let base = format!("http://127.0.0.1:{port}");
-    let mut server = program(dir.path(), &["serve", "--listen", &format!("127.0.0.1:{port}")]).spawn().unwrap();
+    let ops = format!("127.0.0.1:{}", crate::harness::free_port());
+    let arguments = ["serve", "--listen", &format!("127.0.0.1:{port}"), "--ops-listen", &ops];
+    let mut server = program(dir.path(), &arguments).spawn().unwrap();
     crate::harness::eventually("the server", async || {
-        let ready = client().get(format!("{base}/readyz")).send().await;
+        let ready = client().get(format!("http://{ops}/readyz")).send().await;
         ready.is_ok_and(|answer| answer.status() == 200).then_some(())
     })
     .await;

@@ -23,7 +23,7 @@ async fn counted(sockets: &str) {
     let dir = data_dir();
     let server = Server::start(&["demo", "--viewers", "0", "--sockets", sockets], dir.path()).await;
     let (channel, _) = server.open_live().await;
-    let empty = server.get(PATH).await;
+    let empty = server.get_ops(PATH).await;
     assert_eq!((&empty["connections"], &empty["draining"]), (&json!(0), &json!(false)));
     let token = admin_token(dir.path());
     let other = json!({"slug": "autre", "title": "Autre"});
@@ -39,7 +39,7 @@ async fn counted(sockets: &str) {
         Page::open(&server, &overlay, &[]).await.unwrap(),
         Page::open(&server, &format!("/ws/{channel}?role=admin"), &[("authorization", &bearer)]).await.unwrap(),
     ];
-    let stats = server.get(PATH).await;
+    let stats = server.get_ops(PATH).await;
     let room = |channel: &str, all: u64, viewers: u64, overlays: u64, admins: u64| json!({"channel": channel, "connections": all, "viewers": viewers, "overlays": overlays, "admins": admins});
     assert_eq!(stats["connections"], 5);
     let mut rooms = [room("autre", 1, 1, 0, 0), room(&channel, 4, 2, 1, 1)];
@@ -48,7 +48,7 @@ async fn counted(sockets: &str) {
     assert_eq!(server.metric("ws_active_connections").await, 5.0);
 
     let status = |arguments: &[&str]| {
-        let url = server.url("/");
+        let url = server.ops_url("/");
         let arguments: Vec<_> = ["status", "--url", &url].into_iter().chain(arguments.iter().copied()).collect();
         run(&arguments)
     };
@@ -62,8 +62,8 @@ async fn counted(sockets: &str) {
     assert_eq!(serde_json::from_str::<Value>(&as_json.stdout).unwrap()["connections"], 5);
 
     drop(pages);
-    eventually("everybody left", async || (server.get(PATH).await["connections"] == 0).then_some(())).await;
-    let left = server.get(PATH).await;
+    eventually("everybody left", async || (server.get_ops(PATH).await["connections"] == 0).then_some(())).await;
+    let left = server.get_ops(PATH).await;
     let all_gone = |room: &Value| ["connections", "viewers", "overlays", "admins"].iter().all(|key| room[key] == 0);
     assert!(left["rooms"].as_array().unwrap().iter().all(all_gone), "{left}");
 }
@@ -75,17 +75,20 @@ fn a_server_that_is_away_or_is_none_is_said_with_what_to_do_and_ends_with_1() {
     assert_eq!(away.code, Some(1));
     assert!(away.stderr.contains(&format!("no server at {url}")) && away.stderr.contains("--url"), "{}", away.stderr);
     assert!(away.stderr.contains("refused") && away.stderr.lines().count() == 1, "{}", away.stderr);
-    let by_settings = finish(bareme().args(["status", "--listen", "0.0.0.0:9"]));
+    let by_settings = finish(bareme().args(["status", "--ops-listen", "0.0.0.0:9"]));
     assert!(by_settings.stderr.contains("no server at http://127.0.0.1:9"), "{}", by_settings.stderr);
+    // Beside an address for viewers that is told, a thousand ports above.
+    let beside = finish(bareme().args(["status", "--listen", "0.0.0.0:65535"]));
+    assert!(beside.stderr.contains("no server at http://127.0.0.1:64535"), "{}", beside.stderr);
     assert_eq!(run(&["status", "--url", "localhost:8080"]).code, Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_proxy_that_hides_it_the_servers_own_address_is_asked_for() {
+async fn at_the_address_for_viewers_the_one_for_operators_is_asked_for() {
     let dir = data_dir();
     let server = Server::demo(dir.path()).await;
-    let url = server.url("/api/nothing");
+    let url = server.url("");
     let refused = tokio::task::block_in_place(|| run(&["status", "--url", &url]));
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("404") && refused.stderr.contains("own address"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("404") && refused.stderr.contains("--ops-listen"), "{}", refused.stderr);
 }

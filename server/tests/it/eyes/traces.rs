@@ -118,7 +118,7 @@ async fn who_is_not_sampled_is_not_traced_and_without_an_endpoint_there_are_no_t
     assert_eq!(collector.spans(), []);
 
     let server = Server::start(&DEMO, dir.path()).await;
-    let metrics = client().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let metrics = client().get(server.ops_url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(!metrics.contains("\nspans_"), "off is off");
     server.stop().await;
 }
