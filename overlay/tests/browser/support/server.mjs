@@ -40,6 +40,7 @@ export class Server {
     server.env = {
       ...process.env,
       BAREME_LISTEN: `127.0.0.1:${server.port}`,
+      BAREME_OPS_LISTEN: "127.0.0.1:0",
       BAREME_DATA_DIR: server.dataDir,
       RUST_BACKTRACE: "1",
       ...env,
