@@ -148,7 +148,7 @@ test("a token has the rights and the life that were chosen, and the log says who
   await page.getByText("Nouveau jeton").click();
   await page.getByLabel("Nom du jeton").fill("Bot de nuit");
   await page.getByRole("checkbox", { name: "Piloter les lives" }).uncheck();
-  await page.getByLabel("Durée").selectOption("90");
+  await page.getByLabel("Validité").selectOption("90");
   await page.getByRole("button", { name: "Créer un jeton" }).click();
   const row = page.locator(".key", { has: page.locator("b", { hasText: "Bot de nuit" }) });
   await row.getByText("lire", { exact: true }).waitFor();
