@@ -3,6 +3,7 @@
 import { showOver } from "./announce.js";
 import { ApiError } from "./api.js";
 import { h } from "./dom.js";
+import { PasskeyProblem } from "./passkeys.js";
 import { keyCap } from "./shortcuts.js";
 
 /** How long a button asks "really?". */
@@ -15,6 +16,7 @@ const CONFIRM_MS = 5_000;
  * @param {import("./i18n.js").Texts} t
  */
 export function problemWords(error, t) {
+  if (error instanceof PasskeyProblem) return t(error.message);
   if (!(error instanceof ApiError)) return t("problem.unknown");
   const rule = `rule.${error.rule}`;
   if (error.rule && t.has(rule)) {

@@ -17,7 +17,7 @@ import { Snapshot } from "./snapshot.js";
  * @typedef {'read'|'drive'|'manage'|'accounts'} Scope
  * @typedef {{token_id: string, name: string, scopes: Scope[], created_at_us: number, expires_at_us: number|null,
  *   made_by: string|null}} Token
- * @typedef {{name: string, role: string, has_second_factor: boolean, csrf: string}} Session
+ * @typedef {{name: string, role: string, has_second_factor: boolean, has_passkey: boolean, csrf: string}} Session
  */
 
 const REMEMBERED = "bareme.admin.channel";
@@ -26,11 +26,13 @@ export class Admin {
   /**
    * @param {string} base
    * @param {string} build
+   * @param {string} party the host that passkeys are made for; empty when there can be none
    * @param {() => void} onChange
    */
-  constructor(base, build, onChange) {
+  constructor(base, build, party, onChange) {
     this.base = base;
     this.build = build;
+    this.party = party;
     this.onChange = onChange;
     this.api = new Api(base);
     this.api.onSignedOut = () => this.signedOut();

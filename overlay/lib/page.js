@@ -1,10 +1,10 @@
 // @ts-check
 /** What the server told this page, as `data-` attributes of its body. */
 
-/** @returns {{base: string, lang: string, build: string, channel: string}} */
+/** @returns {{base: string, lang: string, build: string, channel: string, party: string}} `party`: whom passkeys are for */
 export function pageData() {
-  const { base = "", lang = "fr", build = "", channel = "" } = document.body.dataset;
-  return { base, lang, build, channel };
+  const { base = "", lang = "fr", build = "", channel = "", party = "" } = document.body.dataset;
+  return { base, lang, build, channel, party };
 }
 
 /**

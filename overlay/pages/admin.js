@@ -10,6 +10,7 @@ import { AdminFactor } from "../components/admin-factor/admin-factor.js";
 import { AdminHelp } from "../components/admin-help/admin-help.js";
 import { AdminIdle } from "../components/admin-idle/admin-idle.js";
 import { AdminLinks } from "../components/admin-links/admin-links.js";
+import { AdminPasskeys } from "../components/admin-passkeys/admin-passkeys.js";
 import { AdminPrepare } from "../components/admin-prepare/admin-prepare.js";
 import { AdminProgramme } from "../components/admin-programme/admin-programme.js";
 import { AdminQuick } from "../components/admin-quick/admin-quick.js";
@@ -32,7 +33,7 @@ import { Tabs } from "../lib/tabs.js";
 /** A connection that is away for less is no news. */
 const AWAY_AFTER_MS = 800;
 
-const { base, lang, build } = pageData();
+const { base, lang, build, party } = pageData();
 const setupToken = takeSetupToken();
 const t = createTexts((await import(`../messages/${lang}/admin.js`)).default, lang);
 const format = createFormat(lang);
@@ -48,7 +49,7 @@ function takeSetupToken() {
 }
 
 const schedule = oncePerFrame(render);
-const admin = new Admin(base, build, schedule);
+const admin = new Admin(base, build, party, schedule);
 const countdown = new Countdown(schedule);
 
 const help = new AdminHelp().setUp(t);
@@ -67,7 +68,7 @@ const baremes = new BaremeEditor().setUp(admin, t, format);
 const settings = new AdminChannels().setUp(admin, t);
 const links = new AdminLinks().setUp(admin, t, format);
 const results = new AdminResults().setUp(admin, t, format);
-const access = new AdminAccess().setUp(admin, t, format, new AdminFactor().setUp(admin, t, format), new AdminAudit().setUp(admin, t, format));
+const access = new AdminAccess().setUp(admin, t, format, new AdminFactor().setUp(admin, t, format), new AdminPasskeys().setUp(admin, t, format), new AdminAudit().setUp(admin, t, format));
 const confirm = new AdminConfirm().setUp(admin, t);
 const quick = new AdminQuick().setUp(admin, t);
 

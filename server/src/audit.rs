@@ -97,7 +97,7 @@ pub struct Entry {
 }
 
 /// Actions that are about being let in.
-const DOORS: [&str; 4] = ["log_in", "log_out", "set_up", "confirm"];
+const DOORS: [&str; 6] = ["log_in", "log_in_with_passkey", "log_out", "set_up", "confirm", "confirm_with_passkey"];
 
 impl Entry {
     /// An entry about a command.

@@ -1,24 +1,29 @@
 //! Who may do what: passwords, sessions, API tokens, overlay keys and the one-time set-up link.
 //!
 //! **Invariant**: no secret that lets somebody change anything is stored. Of tokens, session ids and the set-up secret
-//! (256 random bits each) there is a SHA-256, of passwords argon2id; they are shown once, when they are made. Overlay
-//! keys open nothing that is not public, and their text is kept for the admin page. None of them is ever logged.
+//! (256 random bits each) there is a SHA-256, of passwords argon2id; they are shown once, when they are made. Of passkeys
+//! there is the public key. Overlay keys open nothing that is not public, and their text is kept for the admin page. None of
+//! them is ever logged.
 
 mod brakes;
+mod challenges;
 mod devices;
 mod held;
 pub mod limits;
 pub mod newcomers;
+mod passkeys;
 mod passwords;
 pub mod request;
 mod second_factor;
 pub mod secrets;
+pub mod webauthn;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use held::{Held, Opener};
+pub(crate) use passkeys::id_of as passkey_id;
 pub use request::{
     Principal, Via, admin_of, check_same_site, overlay_key, require, require_confirmed, require_person, require_scope,
 };
@@ -31,6 +36,7 @@ use crate::domain::rule::Rule;
 use crate::domain::viewer::ViewerSecret;
 use crate::domain::{Invalid, MAX_TITLE_CHARS, checked_text};
 use brakes::{Brakes, Caller};
+use challenges::Challenges;
 use devices::Devices;
 use limits::ClientKey;
 use passwords::Passwords;
@@ -68,6 +74,9 @@ pub enum AuthError {
     /// It is not the password of the account that is signed in.
     #[error("wrong password")]
     WrongPassword,
+    /// The passkey is not accepted.
+    #[error("the passkey is not accepted: {}", .0.word())]
+    Passkey(#[from] webauthn::Refusal),
     /// The catalogue's reasons.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -94,6 +103,8 @@ pub struct SignedIn {
     pub role: Role,
     /// Whether it has a second factor.
     pub has_second_factor: bool,
+    /// Whether it has a passkey.
+    pub has_passkey: bool,
     /// For the session cookie.
     pub session: Secret,
     /// For the device cookie.
@@ -135,6 +146,7 @@ struct Inner {
     passwords: Passwords,
     brakes: Brakes,
     devices: tokio::sync::OnceCell<Devices>,
+    challenges: tokio::sync::OnceCell<Challenges>,
     held: held::Registry,
 }
 
@@ -145,6 +157,7 @@ impl Auth {
             passwords: Passwords::new(),
             brakes: Brakes::new(),
             devices: tokio::sync::OnceCell::new(),
+            challenges: tokio::sync::OnceCell::new(),
             held: held::Registry::default(),
         };
         Self { catalogue, inner: Arc::new(inner) }
@@ -172,6 +185,18 @@ impl Auth {
     async fn devices(&self) -> Result<&Devices, Refused> {
         let made = async || self.secret(InstanceId::DeviceSecret).await.map(Devices::new);
         self.inner.devices.get_or_try_init(made).await
+    }
+
+    /// The browser that tries to sign in, if this account has signed in with it before.
+    async fn known_device(&self, door: Door<'_>, folded: &str) -> Result<Option<devices::DeviceId>, Refused> {
+        let Some(cookie) = door.device else { return Ok(None) };
+        Ok(self.devices().await?.known(cookie, folded))
+    }
+
+    /// Who makes challenges here.
+    async fn challenges(&self) -> Result<&Challenges, Refused> {
+        let made = async || self.secret(InstanceId::PasskeySecret).await.map(Challenges::new);
+        self.inner.challenges.get_or_try_init(made).await
     }
 
     /// Takes over what another process made of the viewers' secret; `true` when it is another one.
@@ -248,10 +273,7 @@ impl Auth {
         now_us: u64,
     ) -> Result<SignedIn, AuthError> {
         let folded: String = fold_key(name).chars().take(MAX_TITLE_CHARS).collect();
-        let device = match door.device {
-            Some(cookie) => self.devices().await?.known(cookie, &folded),
-            None => None,
-        };
+        let device = self.known_device(door, &folded).await?;
         let caller = self.inner.brakes.attempt(door.client, device, &folded).map_err(AuthError::TooMany)?;
         let account = self.catalogue.account(&folded).await?;
         // An unknown name costs as much as a known one, so that the time of the answer does not tell them apart.
@@ -407,6 +429,7 @@ impl Auth {
             name: account.name.clone(),
             role: account.role,
             has_second_factor: account.second_factor.is_some(),
+            has_passkey: !account.passkeys().is_empty(),
             session: secret,
             device,
             ended,
@@ -539,7 +562,15 @@ impl Auth {
     async fn new_account(&self, name: &str, password: &str, role: Role, now_us: u64) -> Result<Account, Refused> {
         let name = crate::catalogue::checked_account_name(name)?;
         let password_hash = self.inner.passwords.hash(password, &name).await?;
-        Ok(Account { name, role, password_hash, created_at_us: now_us, second_factor: None, pending_factor: None })
+        Ok(Account {
+            name,
+            role,
+            password_hash,
+            created_at_us: now_us,
+            second_factor: None,
+            pending_factor: None,
+            passkeys: None,
+        })
     }
 
     /// Makes an account.
@@ -618,144 +649,4 @@ fn is_over(session: &Session, now_us: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::records::Records;
-    use crate::store::memory::MemoryStore;
-
-    const NOW: u64 = 1_800_000_000 * SECOND_US;
-    const PASSWORD: &str = "un mot de passe";
-
-    async fn auth() -> Auth {
-        let auth = Auth::new(Catalogue::new(Records::new(Arc::new(MemoryStore::exclusive()))));
-        auth.add_account("Max", PASSWORD, Role::Admin, NOW).await.unwrap();
-        auth
-    }
-
-    fn door(last: u8) -> Door<'static> {
-        Door { client: ClientKey::V4([192, 0, 2, last]), device: None }
-    }
-
-    #[tokio::test]
-    async fn a_session_ends_when_idle_and_when_old_however_busy() {
-        let auth = auth().await;
-        let session = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
-        let is_on = async |at: u64| auth.session(session.reveal(), at).await.unwrap().is_some();
-        let day = 24 * HOUR_US;
-        for days in [1, 6, 12, 18, 24, 29] {
-            assert!(is_on(NOW + days * day).await, "used every few days: day {days}");
-        }
-        assert!(!is_on(NOW + 31 * day).await, "old");
-        let idle = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
-        assert!(auth.session(idle.reveal(), NOW + 8 * day).await.unwrap().is_none(), "idle");
-    }
-
-    #[tokio::test]
-    async fn a_session_whose_time_is_over_is_ended_and_named_once() {
-        let auth = auth().await;
-        let old = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
-        let new = auth.log_in(door(1), "max", PASSWORD, None, NOW + 5 * 24 * HOUR_US).await.unwrap().session;
-        let later = NOW + 8 * 24 * HOUR_US;
-        assert_eq!(auth.end_over(NOW + 24 * HOUR_US).await.unwrap(), Vec::<String>::new());
-        assert_eq!(auth.end_over(later).await.unwrap(), [hash(old.reveal())]);
-        assert_eq!(auth.end_over(later).await.unwrap(), Vec::<String>::new());
-        assert!(auth.session(new.reveal(), later).await.unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_password_that_is_changed_while_it_is_checked_lets_nobody_in() {
-        let auth = auth().await;
-        let checked = auth.catalogue.account("max").await.unwrap().unwrap();
-        auth.set_password("max", "un autre mot de passe", None).await.unwrap();
-        assert!(matches!(auth.begin_session(&checked, None, NOW).await, Err(AuthError::Wrong)));
-        auth.catalogue.delete_account("max").await.unwrap_err();
-        auth.add_account("lea", PASSWORD, Role::Admin, NOW).await.unwrap();
-        let gone = auth.catalogue.account("lea").await.unwrap().unwrap();
-        auth.delete_account("lea").await.unwrap();
-        assert!(matches!(auth.begin_session(&gone, None, NOW).await, Err(AuthError::Wrong)));
-        assert_eq!(auth.catalogue.sessions().await.unwrap(), []);
-        assert!(auth.log_in(door(1), "max", "un autre mot de passe", None, NOW).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn one_session_too_many_ends_the_oldest() {
-        let auth = auth().await;
-        let account = auth.catalogue.account("max").await.unwrap().unwrap();
-        let first = auth.begin_session(&account, None, NOW).await.unwrap().session;
-        for number in 0..MAX_SESSIONS_PER_ACCOUNT {
-            let at = NOW + SECOND_US * (1 + u64::try_from(number).unwrap());
-            let signed = auth.begin_session(&account, None, at).await.unwrap();
-            let is_surplus = number + 1 == MAX_SESSIONS_PER_ACCOUNT;
-            assert_eq!(signed.ended, if is_surplus { vec![hash(first.reveal())] } else { Vec::new() });
-        }
-        assert!(auth.session(first.reveal(), NOW).await.unwrap().is_none());
-        assert_eq!(auth.catalogue.sessions().await.unwrap().len(), MAX_SESSIONS_PER_ACCOUNT);
-    }
-
-    #[tokio::test]
-    async fn an_account_made_anew_does_not_inherit_sessions() {
-        let auth = auth().await;
-        auth.add_account("Léa", PASSWORD, Role::Admin, NOW).await.unwrap();
-        let account = auth.catalogue.account("lea").await.unwrap().unwrap();
-        let session = auth.begin_session(&account, None, NOW).await.unwrap().session;
-        auth.catalogue.delete_account("lea").await.unwrap();
-        assert!(auth.session(session.reveal(), NOW).await.unwrap().is_none());
-        auth.add_account("LEA", PASSWORD, Role::Moderator, NOW + 1).await.unwrap();
-        assert!(auth.session(session.reveal(), NOW + 1).await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
-        let auth = auth().await;
-        for (name, password) in [("max", "un autre mot"), ("lea", PASSWORD), ("", ""), ("max", "")] {
-            assert!(matches!(auth.log_in(door(1), name, password, None, NOW).await, Err(AuthError::Wrong)), "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn whoever_guesses_from_elsewhere_keeps_no_known_browser_out() {
-        let auth = auth().await;
-        let known = auth.log_in(door(1), "Max", PASSWORD, None, NOW).await.unwrap().device;
-        let (mut wrong, mut slowed) = (0, 0);
-        for last in 2..=40 {
-            match auth.log_in(door(last), "max", "faux faux faux", None, NOW).await.unwrap_err() {
-                AuthError::Wrong => wrong += 1,
-                AuthError::TooMany(_) => slowed += 1,
-                other => panic!("{other}"),
-            }
-        }
-        assert!(wrong >= 29 && slowed >= 1, "{wrong} were asked for a password, {slowed} were not");
-        assert!(
-            matches!(auth.log_in(door(99), "max", PASSWORD, None, NOW).await, Err(AuthError::TooMany(_))),
-            "a stranger"
-        );
-        // From the address that guesses, too.
-        let own = Door { device: Some(&known), ..door(2) };
-        assert!(auth.log_in(own, "MAX", PASSWORD, None, NOW).await.is_ok());
-        assert!(matches!(auth.log_in(own, "max", "faux faux faux", None, NOW).await, Err(AuthError::Wrong)));
-        auth.add_account("Léa", PASSWORD, Role::Admin, NOW).await.unwrap();
-        assert_eq!(auth.devices().await.unwrap().known(&known, "lea"), None);
-    }
-
-    #[tokio::test]
-    async fn a_new_set_up_link_replaces_the_one_before() {
-        let auth = Auth::new(Catalogue::new(Records::new(Arc::new(MemoryStore::exclusive()))));
-        let old = auth.new_setup_secret(NOW).await.unwrap().unwrap();
-        let new = auth.new_setup_secret(NOW).await.unwrap().unwrap();
-        let set_up = async |secret: &Secret| auth.set_up(door(1), secret.reveal(), "max", PASSWORD, NOW).await;
-        assert!(matches!(set_up(&old).await, Err(AuthError::Wrong)));
-        assert!(set_up(&new).await.is_ok());
-        assert!(matches!(set_up(&new).await, Err(AuthError::AlreadySetUp)));
-        assert!(auth.new_setup_secret(NOW).await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn tokens_and_the_viewer_secret_are_found_again() {
-        let auth = auth().await;
-        let (id, token, secret) = auth.new_token("bot", Role::Moderator, NOW).await.unwrap();
-        assert_eq!(auth.token(secret.reveal(), NOW).await.unwrap(), Some((id, token)));
-        assert_eq!(auth.token("brm_token_x", NOW).await.unwrap(), None);
-        let (one, same) = (auth.viewer_secret().await.unwrap(), auth.viewer_secret().await.unwrap());
-        assert_eq!(one.token([3; 16]), same.token([3; 16]));
-    }
-}
+mod tests;

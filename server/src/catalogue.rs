@@ -20,7 +20,10 @@ pub use jeux::JeuxDocument;
 pub use keys::OverlayKey;
 pub use lives::NewLive;
 pub use lives::{MAX_MINIMUM_VOTES, checked_minimum_votes};
-pub use people::{Account, PendingFactor, Role, Scope, SecondFactor, Session, Token, checked_account_name};
+pub use people::{
+    Account, Passkey, Passkeys, PendingFactor, Role, Scope, SecondFactor, Session, Token, UsedChallenge,
+    checked_account_name,
+};
 
 use crate::domain::Invalid;
 use crate::domain::key::Slug;
@@ -40,6 +43,8 @@ pub const MAX_LIVES: usize = 2_000;
 pub const MAX_OVERLAY_KEYS: usize = 50;
 /// Most accounts of an instance.
 pub const MAX_ACCOUNTS: usize = 100;
+/// Most passkeys of an account: a phone, a computer, a password manager and two security keys leave room.
+pub const MAX_PASSKEYS: usize = 10;
 /// Most API tokens of an instance.
 pub const MAX_TOKENS: usize = 200;
 /// Most sessions of one account; signing in once more ends the oldest.
@@ -96,7 +101,7 @@ impl Refused {
         matches!(self, Self::Store(error) if error.may_pass())
     }
 
-    fn full(what: &str, most: usize) -> Self {
+    pub(crate) fn full(what: &str, most: usize) -> Self {
         Self::conflict(
             Rule::Full { max: most },
             format!("there are {most} {what} already, which is the most"),

@@ -70,7 +70,8 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Makes, lists and removes accounts, also beside a running server: the way back for a lost password or second factor
+    /// Makes, lists and removes accounts, also beside a running server: the way back for a lost password, second factor or
+    /// passkey
     Streamer {
         #[command(subcommand)]
         command: people::Command,

@@ -28,7 +28,7 @@ const ANYTHING_EXAMPLES: u32 = 50;
 /// A token cannot be used after it deleted itself, so that is tried last, and alone.
 const DELETE_TOKEN: &str = "/api/admin/tokens/{token_id}";
 /// Needs the session of a person: a token is always refused there, which the *known* pass would call missing authentication.
-const OF_A_PERSON: &str = "/api/admin/second-factor.*";
+const OF_A_PERSON: &str = "/api/admin/(second-factor|passkey|confirm).*";
 /// Takes the live of the *known* pass away, as `DELETE` does.
 const CLOSE_LIVE: &str = "/api/admin/lives/{live_id}/close";
 
@@ -80,8 +80,6 @@ impl Fuzzer {
                 "DELETE",
                 "--exclude-path",
                 CLOSE_LIVE,
-                "--exclude-path",
-                "/api/admin/confirm",
                 "--exclude-path-regex",
                 OF_A_PERSON,
             ],

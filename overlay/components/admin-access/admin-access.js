@@ -7,7 +7,7 @@ import { define, h, rebuild } from "../../lib/dom.js";
 import { nameAndHint } from "../../lib/rows.js";
 
 /**
- * @typedef {{name: string, role: Role, created_at_us: number, has_second_factor: boolean}} Account
+ * @typedef {{name: string, role: Role, created_at_us: number, has_second_factor: boolean, passkeys: number}} Account
  * @typedef {{session_id: string, account: string, created_at_us: number, seen_at_us: number, current: boolean}} OpenSession
  * @typedef {'admin'|'moderator'} Role
  */
@@ -44,13 +44,15 @@ export class AdminAccess extends HTMLElement {
    * @param {import("../../lib/i18n.js").Texts} t
    * @param {import("../../lib/format.js").Format} format
    * @param {import("../admin-factor/admin-factor.js").AdminFactor} factor
+   * @param {import("../admin-passkeys/admin-passkeys.js").AdminPasskeys} passkeys
    * @param {import("../admin-audit/admin-audit.js").AdminAudit} audit
    */
-  setUp(admin, t, format, factor, audit) {
+  setUp(admin, t, format, factor, passkeys, audit) {
     this.admin = admin;
     this.t = t;
     this.format = format;
     this.factor = factor;
+    this.passkeys = passkeys;
     this.audit = audit;
     this.classList.add("studio");
     this.said = h("p", { class: "said", role: "status" });
@@ -66,7 +68,7 @@ export class AdminAccess extends HTMLElement {
       this.#section("admin.access.tokens", h("p", { class: "field__hint" }, t("admin.access.tokens_hint")), this.fresh, this.tokens, this.#tokenForm(), this.example),
       this.#section("admin.access.sessions", h("p", { class: "field__hint" }, t("admin.access.sessions_hint")), this.browsers),
       this.#section("admin.audit.title", audit));
-    this.replaceChildren(this.#section("admin.access.session", this.problem, this.me, this.said), this.#section("admin.factor.title", factor), this.forAdmins);
+    this.replaceChildren(this.#section("admin.access.session", this.problem, this.me, this.said), this.#section("admin.passkeys.title", passkeys), this.#section("admin.factor.title", factor), this.forAdmins);
     return this;
   }
 
@@ -93,6 +95,7 @@ export class AdminAccess extends HTMLElement {
   async load() {
     const { admin, t, problem } = this;
     if (!admin || !t || !problem) return;
+    this.passkeys?.load();
     this.factor?.load();
     if (this.#isAdmin) {
       this.audit?.load();
@@ -114,6 +117,7 @@ export class AdminAccess extends HTMLElement {
     if (rebuild(me, JSON.stringify([session.name, session.role, session.csrf]), () => this.#me(session.name, /** @type {Role} */ (session.role)))) {
       // Another person sits here now: what the last one did is none of their business.
       this.fresh?.replaceChildren();
+      this.passkeys?.clear();
       this.factor?.clear();
       this.#say("");
     }
@@ -177,14 +181,26 @@ export class AdminAccess extends HTMLElement {
       this.#say(t("admin.access.factor_ended", { name: account.name }));
       await this.load();
     };
+    const endPasskeys = async () => {
+      await admin.api.delete(`${path}/passkeys`);
+      this.#say(t("admin.access.passkeys_ended", { name: account.name }));
+      await this.load();
+    };
     const tools = isMe ? [h("span", { class: "field__hint" }, t("admin.access.you"))] : [
       actionButton(t, t("admin.access.reset"), reset, { class: "is-small is-link", confirm: t("admin.access.reset_confirm") }),
       account.has_second_factor ? actionButton(t, t("admin.access.end_factor"), endFactor, { class: "is-small is-link", confirm: t("admin.factor.end_confirm") }) : null,
+      account.passkeys > 0 ? actionButton(t, t("admin.access.end_passkeys"), endPasskeys, { class: "is-small is-link", confirm: t("admin.passkeys.remove_confirm") }) : null,
       actionButton(t, t("admin.delete"), remove, { class: "is-small is-link", confirm: t("admin.delete_confirm") }),
+    ];
+    const hints = [
+      t("admin.since", { date: format.date(account.created_at_us) }),
+      account.has_second_factor && t("admin.access.two_steps"),
+      account.passkeys > 0 && t.n("admin.access.passkeys", account.passkeys),
+      isLastAdmin && t("admin.access.last_admin"),
     ];
     return h("div", { class: "key" },
       h("div", { class: "key__head" },
-        nameAndHint(account.name, t("admin.since", { date: format.date(account.created_at_us) }) + (account.has_second_factor ? ` · ${t("admin.access.two_steps")}` : "") + (isLastAdmin ? ` · ${t("admin.access.last_admin")}` : "")),
+        nameAndHint(account.name, hints.filter(Boolean).join(" · ")),
         h("span", { class: "person__role" }, t(SHORT_ROLES[account.role])),
         h("span", { class: "key__tools" }, tools)),
       handed);

@@ -1,7 +1,8 @@
 // @ts-check
-/** Asks for the password again, over the page, when the server wants to know who is still there. */
-import { actionForm, field, valueOf } from "../../lib/actions.js";
+/** Asks for the password again, or a passkey, over the page, when the server wants to know who is still there. */
+import { actionButton, actionForm, field, valueOf } from "../../lib/actions.js";
 import { define, h } from "../../lib/dom.js";
+import { usePasskey, whyNoPasskeys } from "../../lib/passkeys.js";
 
 export class AdminConfirm extends HTMLElement {
   /** @type {Promise<boolean>|null} */
@@ -34,6 +35,11 @@ export class AdminConfirm extends HTMLElement {
     const code = admin.session.has_second_factor
       ? field(t("admin.login.code"), { name: "code", required: true, autocomplete: "one-time-code", maxlength: 64 }, t("admin.login.code_hint"))
       : null;
+    const byPasskey = async () => {
+      await admin.api.post("admin/confirm/passkey", await usePasskey(await admin.api.get("admin/confirm/passkey")));
+      dialog.close("given");
+    };
+    const has = admin.session.has_passkey && whyNoPasskeys(admin.party) === "";
     dialog.append(
       h("div", { class: "confirm__top" },
         h("h2", { id: "confirm-title" }, t("admin.confirm.title")),
@@ -41,7 +47,8 @@ export class AdminConfirm extends HTMLElement {
       h("p", { class: "field__hint confirm__why" }, t("admin.confirm.why")),
       actionForm(t, t("admin.confirm.go"), run,
         field(t("admin.password"), { name: "password", type: "password", required: true, autocomplete: "current-password", maxlength: 256 }),
-        code));
+        code),
+      ...(has ? [actionButton(t, t("admin.confirm.passkey"), byPasskey, { class: "confirm__passkey" })] : []));
     this.replaceChildren(dialog);
     return new Promise((resolve) => {
       dialog.addEventListener("close", () => {

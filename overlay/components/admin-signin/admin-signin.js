@@ -1,8 +1,9 @@
 // @ts-check
-/** The door: a name and a password, and what to do when there is no account yet. */
-import { actionForm, field, valueOf } from "../../lib/actions.js";
+/** The door: a name and a password, or a passkey, and what to do when there is no account yet. */
+import { actionButton, actionForm, field, valueOf } from "../../lib/actions.js";
 import { ApiError } from "../../lib/api.js";
 import { define, h, rebuild } from "../../lib/dom.js";
+import { usePasskey, whyNoPasskeys } from "../../lib/passkeys.js";
 
 export class AdminSignin extends HTMLElement {
   /** @param {import("../../lib/admin.js").Admin} admin @param {import("../../lib/i18n.js").Texts} t */
@@ -47,6 +48,7 @@ export class AdminSignin extends HTMLElement {
         if (secret instanceof HTMLInputElement && !admin.session && code.hidden) secret.value = "";
       }
     };
+    const byPasskey = async () => admin.signedIn(await admin.api.post("admin/login/passkey", await usePasskey(await admin.api.get("admin/login/passkey"))));
     return [
       h("h1", {}, t("admin.login.title")),
       wasCutOff ? h("p", { class: "notice", role: "status" }, t("admin.login.over")) : null,
@@ -54,6 +56,7 @@ export class AdminSignin extends HTMLElement {
         field(t("admin.name"), { name: "name", required: true, autocomplete: "username", maxlength: 80, autocapitalize: "none", spellcheck: "false" }),
         field(t("admin.password"), { name: "password", type: "password", required: true, autocomplete: "current-password" }),
         code),
+      whyNoPasskeys(admin.party) ? null : actionButton(t, t("admin.login.passkey"), byPasskey, { class: "door__passkey" }),
     ];
   }
 }

@@ -76,7 +76,7 @@ test("clocks and addresses read well", () => {
 });
 
 test("whoever's session ended elsewhere is told so, however many calls were refused", () => {
-  const admin = new Admin("", "", () => {});
+  const admin = new Admin("", "", "", () => {});
   admin.session = { name: "max", role: "admin", csrf: "" };
   admin.signedOut();
   admin.signedOut();

@@ -4,6 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest};
 
 use super::secrets::{csrf_of, hash, same};
+use super::webauthn::Refusal;
 use super::{AuthError, CONFIRMED_US, SECOND_US};
 use crate::catalogue::{Role, Scope};
 use crate::domain::key::Slug;
@@ -26,10 +27,12 @@ pub enum Via {
     Session {
         /// The expected token.
         csrf: String,
-        /// When the password was last given, microseconds since 1970.
+        /// When the password was last given, or a passkey used, microseconds since 1970.
         confirmed_at_us: u64,
         /// Whether the account has a second factor.
         has_second_factor: bool,
+        /// Whether the account has a passkey.
+        has_passkey: bool,
     },
 }
 
@@ -82,7 +85,28 @@ impl From<AuthError> for Problem {
                 let reason = "it is not the password of this account";
                 Self::forbidden(Rule::WrongPassword, reason, "send the password you sign in with").field("password")
             }
+            AuthError::Passkey(refusal) => refusal.into(),
             AuthError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        // Not 401: who is signed in stays so. Which check failed is in the audit log, and helps nobody who guesses.
+        match refusal {
+            Refusal::Challenge | Refusal::Late | Refusal::Used => {
+                let reason = "the challenge is over, or was answered already";
+                Self::forbidden(Rule::PasskeyLate, reason, "ask for another one, and answer it within five minutes")
+            }
+            Refusal::Counter => {
+                let reason = "the passkey counts fewer uses than it had: there may be a copy of it";
+                Self::forbidden(Rule::PasskeyCopied, reason, "sign in with the password, and remove this passkey")
+            }
+            _ => {
+                let reason = "the passkey is not one of this account and this site";
+                Self::forbidden(Rule::PasskeyRefused, reason, "use another one, or sign in with the password")
+            }
         }
     }
 }
@@ -124,6 +148,7 @@ async fn recognise(state: &AppState, request: &HttpRequest) -> Result<Principal,
             csrf: csrf_of(cookie.value()),
             confirmed_at_us: session.confirmed_at_us,
             has_second_factor: account.second_factor.is_some(),
+            has_passkey: !account.passkeys().is_empty(),
         };
         let scopes = account.role.scopes().to_vec();
         return Ok(Principal { name: account.name, role: account.role, scopes, expires_at_us: None, credential, via });

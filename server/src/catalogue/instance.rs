@@ -16,6 +16,8 @@ pub enum InstanceId {
     Setup,
     /// The secret that device cookies are made with.
     DeviceSecret,
+    /// The secret that challenges of passkeys are made with.
+    PasskeySecret,
     /// How often something was revoked.
     Revocations,
 }
@@ -26,6 +28,7 @@ impl InstanceId {
             Self::ViewerSecret => "viewer_secret",
             Self::Setup => "setup",
             Self::DeviceSecret => "device_secret",
+            Self::PasskeySecret => "passkey_secret",
             Self::Revocations => "revocations",
         };
         RecordKey::new(RecordKind::Instance, "", id)

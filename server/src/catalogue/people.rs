@@ -77,6 +77,52 @@ pub struct PendingFactor {
     pub at_us: u64,
 }
 
+/// A passkey: a WebAuthn credential that signs in by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passkey {
+    /// Its credential ID, in base64url.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// The public key as COSE, in base64url.
+    pub public_key: String,
+    /// Which algorithm the key is for, as COSE numbers them.
+    pub algorithm: i32,
+    /// The newest signature counter; 0 when its authenticator does not count.
+    pub counter: u32,
+    /// Whether its authenticator may copy it to the owner's other devices. Never changes.
+    pub may_sync: bool,
+    /// The relying party ID it was made for: the host of the address that people used.
+    pub party: String,
+    /// When it was added, microseconds since 1970.
+    pub created_at_us: u64,
+    /// When it was used last, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_at_us: Option<u64>,
+}
+
+/// A challenge that was answered, and opens nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedChallenge {
+    /// Its random part, in base64url.
+    pub nonce: String,
+    /// When it is over anyway, on every server's clock, microseconds since 1970.
+    pub until_us: u64,
+}
+
+/// The passkeys of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passkeys {
+    /// What authenticators call the account, in base64url: random to everybody else.
+    pub handle: String,
+    /// The passkeys, oldest first.
+    pub keys: Vec<Passkey>,
+    /// Challenges answered in the last minutes. They outlive the passkeys, so that a removed one is not added again by a
+    /// copy of the request that added it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<UsedChallenge>,
+}
+
 // Neither may reach a log by accident.
 impl std::fmt::Debug for SecondFactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -107,6 +153,16 @@ pub struct Account {
     /// The one that is being set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_factor: Option<PendingFactor>,
+    /// Its passkeys, if it ever had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkeys: Option<Passkeys>,
+}
+
+impl Account {
+    /// Its passkeys.
+    pub fn passkeys(&self) -> &[Passkey] {
+        self.passkeys.as_ref().map_or(&[], |passkeys| &passkeys.keys)
+    }
 }
 
 /// An API token, stored under its hash.

@@ -20,7 +20,7 @@ const MAX_PASSWORD_FILE: u64 = 4 * 1024;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Lists accounts: role, name, second factor
+    /// Lists accounts: role, name, second factor, passkeys
     List,
     /// Makes an account and prints its password, if that was made up
     Add {
@@ -43,6 +43,11 @@ pub(super) enum Command {
     },
     /// Switches the second factor of an account off, for somebody who lost it
     SecondFactorOff {
+        /// Name of the account
+        name: String,
+    },
+    /// Removes every passkey of an account, for somebody who lost a device
+    PasskeysOff {
         /// Name of the account
         name: String,
     },
@@ -79,9 +84,16 @@ pub(super) async fn run(settings: &Settings, command: Command) -> Result<(), Fai
         Command::List => {
             for (_, account) in catalogue.accounts().await.map_err(refused)? {
                 let role = format!("{:?}", account.role).to_lowercase();
-                let factor =
-                    account.second_factor.map(|factor| format!("  second factor since {}", time_of(factor.since_us)));
-                out += &format!("{role:<9}  {}{}\n", account.name, factor.unwrap_or_default());
+                out += &format!("{role:<9}  {}", account.name);
+                if let Some(factor) = &account.second_factor {
+                    out += &format!("  second factor since {}", time_of(factor.since_us));
+                }
+                match account.passkeys().len() {
+                    0 => {}
+                    1 => out += "  1 passkey",
+                    count => out += &format!("  {count} passkeys"),
+                }
+                out.push('\n');
             }
             None
         }
@@ -104,6 +116,10 @@ pub(super) async fn run(settings: &Settings, command: Command) -> Result<(), Fai
         Command::SecondFactorOff { name } => {
             auth.end_second_factor(name).await.map_err(refused)?;
             Some(("end_second_factor_of", name.as_str()))
+        }
+        Command::PasskeysOff { name } => {
+            auth.remove_passkeys(name).await.map_err(refused)?;
+            Some(("remove_passkeys_of", name.as_str()))
         }
         Command::Remove { name } => {
             auth.delete_account(name).await.map_err(refused)?;

@@ -202,6 +202,16 @@ rules! {
     FactorIsOn = "factor_is_on";
     /// The account has no second factor.
     FactorIsOff = "factor_is_off";
+    /// The passkey is not accepted.
+    PasskeyRefused = "passkey_refused";
+    /// The challenge that the passkey answered is over, or was answered already.
+    PasskeyLate = "passkey_late";
+    /// The signature counter of the passkey did not go on: there may be a copy of it.
+    PasskeyCopied = "passkey_copied";
+    /// The passkey is one already.
+    PasskeyKnown = "passkey_known";
+    /// The address in the browser is not one that passkeys are made for.
+    PasskeysUnavailable = "passkeys_unavailable";
     /// The CSRF token is missing or wrong.
     Csrf = "csrf";
     /// A page of another site sent it.
@@ -234,6 +244,8 @@ rules! {
     UnknownAccount = "unknown_account";
     /// There is no such token.
     UnknownToken = "unknown_token";
+    /// There is no such passkey.
+    UnknownPasskey = "unknown_passkey";
     /// There is no such session.
     UnknownSession = "unknown_session";
     /// No live is on air.

@@ -10,6 +10,7 @@ mod drive;
 mod jeux;
 mod keys;
 mod lives;
+mod passkeys;
 mod people;
 mod second_factor;
 mod session;
@@ -27,6 +28,7 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
     test_mode::configure(config);
     people::configure(config);
     second_factor::configure(config);
+    passkeys::configure(config);
     audit::configure(config);
 }
 

@@ -11,6 +11,7 @@ use actix_web::http::header;
 
 use super::AppState;
 use crate::auth::limits::ClientKey;
+use crate::auth::webauthn::RelyingParty;
 use crate::domain::viewer::ViewerId;
 use crate::settings::Settings;
 
@@ -156,6 +157,13 @@ fn own_origin(settings: &Settings, request: &HttpRequest) -> Option<url::Url> {
 pub fn public_base(settings: &Settings, request: &HttpRequest) -> String {
     let url = settings.public_url.clone().or_else(|| own_origin(settings, request));
     url.map_or_else(String::new, |url| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whom passkeys are made for under the address that people use; `None` where browsers give none.
+pub fn relying_party(settings: &Settings, request: &HttpRequest) -> Option<RelyingParty> {
+    // The names a request may have sent as its host were checked: see `hosts.rs`.
+    let url = settings.public_url.clone().or_else(|| own_origin(settings, request));
+    url.as_ref().and_then(RelyingParty::of)
 }
 
 /// Whether a request comes from a page of this server, or from something that is no browser (no `Origin` header).

@@ -30,6 +30,15 @@ const PATTERNS: [(&str, &str); 2] = [
     ("@optional_text", "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]*$"),
 ];
 
+/// Calls below `/api/admin/` that nobody is signed in for.
+const OPEN: [&str; 5] = [
+    "/api/admin/login",
+    "/api/admin/login/passkey",
+    "/api/admin/setup",
+    "/api/admin/logout",
+    "/api/admin/bareme-presets",
+];
+
 /// What is not collected from the handlers.
 #[derive(OpenApi)]
 #[openapi(
@@ -154,10 +163,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
         let has_parameter = path.contains('{');
         // Signing in is what one does without being signed in.
-        let is_admin = (path.starts_with("/api/admin/")
-            && !["/api/admin/login", "/api/admin/setup", "/api/admin/logout", "/api/admin/bareme-presets"]
-                .contains(&path.as_str()))
-            || path.ends_with("/notes");
+        let is_admin = (path.starts_with("/api/admin/") && !OPEN.contains(&path.as_str())) || path.ends_with("/notes");
         for (name, operation) in operations(item) {
             let Some(operation) = operation else { continue };
             let is_unsafe = name != "get";

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use self::first_look::{Shown, ViewerPage};
 use super::AppState;
 use super::assets::{self, Files, modules};
-use super::identity::{public_base, viewer_cookie};
+use super::identity::{public_base, relying_party, viewer_cookie};
 use crate::auth::request::overlay_key;
 use crate::domain::bareme::Bilingual;
 use crate::domain::key::Slug;
@@ -148,6 +148,8 @@ struct MissingPage {
 #[template(path = "admin.html")]
 struct AdminPage {
     page: Page,
+    /// Relying party ID of passkeys; empty where browsers give none.
+    party: String,
 }
 
 #[derive(Template)]
@@ -262,7 +264,8 @@ async fn overlay(
 }
 
 async fn admin(state: Data<AppState>, request: HttpRequest, query: Query<PageQuery>) -> HttpResponse {
-    html(StatusCode::OK, &AdminPage { page: Page::of(&state, &request, &query, Script::Admin) })
+    let party = relying_party(&state.settings, &request).map(|party| party.id().to_owned()).unwrap_or_default();
+    html(StatusCode::OK, &AdminPage { page: Page::of(&state, &request, &query, Script::Admin), party })
 }
 
 /// The page for addresses nothing answers to.
@@ -404,7 +407,7 @@ mod tests {
                 HomePage { page: page(lang), lives: lives() }.render().unwrap(),
                 HomePage { page: page(lang), lives: Vec::new() }.render().unwrap(),
                 MissingPage { page: page(lang), text: "…".into(), lives: lives() }.render().unwrap(),
-                AdminPage { page: page(lang) }.render().unwrap(),
+                AdminPage { page: page(lang), party: String::new() }.render().unwrap(),
                 overlay_html(lang, true),
                 overlay_html(lang, false),
                 viewer_html(lang, Some(&sample("Jeu", 0))),

@@ -3,10 +3,12 @@
 mod admin;
 mod audit;
 mod auth;
+mod authenticator;
 mod cli;
 mod delivery;
 mod http;
 mod matrix;
+mod passkeys;
 mod qr;
 mod results;
 mod revoked;

@@ -96,6 +96,17 @@ export default [
       return page;
     },
   },
+  ...Object.entries({ "": PHONE, "-narrow": NARROW, "-desk": DESK }).map(([size, viewport]) => ({
+    name: `admin-sign-in-passkey${size}`,
+    viewport,
+    async show(stage) {
+      const { slug } = await stage.seed({ open_jeux: null });
+      await stage.admin(slug);
+      const page = await stage.open(`${stage.server.named}/admin`);
+      await page.locator(".door__passkey").waitFor();
+      return page;
+    },
+  })),
   {
     name: "admin-nothing-on-air",
     viewport: DOCK,

@@ -34,7 +34,7 @@ const tab = (name, tabName, viewport, make, then, options = {}) => ({
   schemes: ["dark"],
   async show(stage) {
     const { slug } = await make(stage);
-    const page = await openTab(await stage.admin(slug, options), tabName);
+    const page = await openTab(await stage.admin(slug, typeof options === "function" ? options(stage) : options), tabName);
     await then(page);
     return page;
   },
@@ -43,6 +43,19 @@ const tab = (name, tabName, viewport, make, then, options = {}) => ({
 const built = (page) => page.frameLocator(".preview__frame").locator(".overlay__panel > .panel").waitFor();
 const ranked = (page) => page.locator(".ranking__row").first().waitFor();
 const peopled = (page) => page.locator("admin-access .key").first().waitFor();
+
+/** At the name that passkeys are for, with some passkeys. */
+const withPasskeys = (stage) => ({
+  origin: stage.server.named,
+  prepare: (context) => context.route("**/api/admin/passkeys", (route) => route.fulfill({ json: [
+    { passkey_id: "a", name: "Téléphone", created_at_us: 1_790_000_000_000_000, used_at_us: 1_795_000_000_000_000, party: "localhost", may_sync: true },
+    { passkey_id: "b", name: LONG, created_at_us: 1_791_000_000_000_000, used_at_us: null, party: "vote.example.org", may_sync: false },
+  ] })),
+});
+const keyed = async (page) => {
+  await page.locator("admin-passkeys .key").first().waitFor();
+  await page.locator("admin-passkeys summary").click();
+};
 
 async function unfolded(page) {
   await ranked(page);
@@ -90,6 +103,17 @@ export default [
     await peopled(page);
     for (const summary of await page.locator("admin-access summary").all()) await summary.click();
   }),
+  tab("admin-passkeys", "access", DOCK, voted, keyed, withPasskeys),
+  tab("admin-passkeys-narrow", "access", NARROW, voted, keyed, withPasskeys),
+  tab("admin-passkeys-phone", "access", PHONE, voted, keyed, withPasskeys),
+  tab("admin-passkeys-desktop", "access", DESKTOP, voted, keyed, withPasskeys),
+  tab("admin-passkeys-confirm", "access", DOCK, voted, async (page) => {
+    await page.locator("admin-passkeys .key").first().waitFor();
+    const problem = { status: 403, code: "confirm_required", rule: "confirm_required", params: { max_s: 600 }, reason: "x", remedy: "x" };
+    await page.route("**/api/admin/second-factor", (route) => route.request().method() === "POST" ? route.fulfill({ status: 403, contentType: "application/problem+json", body: JSON.stringify(problem) }) : route.fallback());
+    await page.locator("admin-factor button").first().click();
+    await page.locator("dialog.confirm[open] .confirm__passkey").waitFor();
+  }, withPasskeys),
   tab("admin-access-factor", "access", DOCK, voted, async (page) => {
     const factor = page.locator("admin-factor");
     await factor.locator("button").first().click();

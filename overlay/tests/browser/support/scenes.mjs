@@ -60,28 +60,35 @@ export class Stage {
     return page;
   }
 
-  /** The admin page of a channel, signed in. @param {string} slug @param {{role?: 'admin'|'moderator', server?: Server}} [options] */
-  async admin(slug, { role = "admin", server = this.server, ...more } = {}) {
+  /**
+   * The admin page of a channel, signed in.
+   *
+   * @param {string} slug
+   * @param {{role?: 'admin'|'moderator', server?: Server, origin?: string, prepare?: (context: import("playwright-core").BrowserContext) => Promise<void>}} [options]
+   */
+  async admin(slug, { role = "admin", server = this.server, origin = server.origin, prepare = async () => {}, ...more } = {}) {
     const name = `scenes-${role}`;
     server.accounts ??= new Map();
     if (!server.accounts.has(role)) server.accounts.set(role, server.streamer("add", name, "--role", role, { password: PASSWORD }));
     const context = await this.browser.newContext({ ...this.look, ...more });
     this.closing.push(() => context.close());
-    await this.#signIn(context, server, name, role);
+    await this.#signIn(context, server, origin, name, role);
+    await prepare(context);
     await context.addInitScript((chosen) => localStorage.setItem("bareme.admin.channel", chosen), slug);
-    return openPage(this.browser, `${server.origin}/admin`, { context });
+    return openPage(this.browser, `${origin}/admin`, { context });
   }
 
   /** With the session of an earlier scene where it still opens the door: nobody may sign in all the time. */
-  async #signIn(context, server, name, role) {
+  async #signIn(context, server, origin, name, role) {
     server.sessions ??= new Map();
-    if (server.sessions.has(role)) await context.addCookies(server.sessions.get(role));
-    if ((await context.request.get(`${server.origin}/api/admin/session`)).ok()) return;
-    const attempt = () => context.request.post(`${server.origin}/api/admin/login`, { data: { name, password: PASSWORD } });
+    const kept = `${role} at ${origin}`;
+    if (server.sessions.has(kept)) await context.addCookies(server.sessions.get(kept));
+    if ((await context.request.get(`${origin}/api/admin/session`)).ok()) return;
+    const attempt = () => context.request.post(`${origin}/api/admin/login`, { data: { name, password: PASSWORD } });
     // Tests that sign in all the time have the same address.
     const signedIn = await until("an attempt to sign in", async () => attempt().then((answer) => answer.status() !== 429 && answer), 30_000, 1_000);
     if (!signedIn.ok()) throw new Error(`sign-in: ${signedIn.status()} ${await signedIn.text()}`);
-    server.sessions.set(role, await context.cookies());
+    server.sessions.set(kept, await context.cookies());
   }
 
   /** A server of this scene's own, for what shows only on an empty or a broken one. @param {{withToken?: boolean}} [options] */

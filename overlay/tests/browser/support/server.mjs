@@ -47,6 +47,8 @@ export class Server {
     };
     delete server.env.BAREME_BIN;
     server.origin = `http://127.0.0.1:${server.port}`;
+    // Browsers have passkeys for names only.
+    server.named = `http://localhost:${server.port}`;
     if (withToken) {
       const made = execFileSync(BINARY, ["token", "new", "--name", "tests", "--scope", "read,drive,manage,accounts"], { env: server.env });
       server.token = made.toString().trim();

@@ -86,12 +86,15 @@ struct AccountInfo {
     created_at_us: u64,
     /// Whether it has a second factor.
     has_second_factor: bool,
+    /// How many passkeys it has.
+    passkeys: usize,
 }
 
 impl From<Account> for AccountInfo {
     fn from(account: Account) -> Self {
-        let has_second_factor = account.second_factor.is_some();
-        Self { name: account.name, role: account.role, created_at_us: account.created_at_us, has_second_factor }
+        let (has_second_factor, passkeys) = (account.second_factor.is_some(), account.passkeys().len());
+        let Account { name, role, created_at_us, .. } = account;
+        Self { name, role, created_at_us, has_second_factor, passkeys }
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
 }
 
 /// A person who has just given their password.
-async fn person(state: &State, request: &HttpRequest) -> Result<Principal, Problem> {
+pub(super) async fn person(state: &State, request: &HttpRequest) -> Result<Principal, Problem> {
     let principal = require_confirmed(state, request, Scope::Read).await?;
     require_person(&principal)?;
     Ok(principal)

@@ -52,7 +52,7 @@ struct ConfirmBody {
 
 /// Who is signed in.
 #[derive(Serialize, utoipa::ToSchema)]
-struct SessionInfo {
+pub(super) struct SessionInfo {
     /// Name of the account, or of the token.
     name: String,
     /// What it may do, in one word.
@@ -61,6 +61,8 @@ struct SessionInfo {
     scopes: Vec<Scope>,
     /// Whether the account has a second factor; false for tokens.
     has_second_factor: bool,
+    /// Whether the account has a passkey; false for tokens.
+    has_passkey: bool,
     /// For the header `X-CSRF-Token` of unsafe requests; null for tokens, which need none.
     csrf: Option<String>,
 }
@@ -69,11 +71,11 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
     config.service(set_up).service(log_in).service(log_out).service(confirm).service(current_session);
 }
 
-fn door<'a>(state: &State, request: &HttpRequest, device: Option<&'a Cookie<'_>>) -> Door<'a> {
+pub(super) fn door<'a>(state: &State, request: &HttpRequest, device: Option<&'a Cookie<'_>>) -> Door<'a> {
     Door { client: identity::client_key(&state.settings, request), device: device.map(Cookie::value) }
 }
 
-fn signed_in(
+pub(super) fn signed_in(
     state: &State,
     signed: SignedIn,
     mut response: actix_web::HttpResponseBuilder,
@@ -89,6 +91,7 @@ fn signed_in(
         role: signed.role,
         scopes: signed.role.scopes().to_vec(),
         has_second_factor: signed.has_second_factor,
+        has_passkey: signed.has_passkey,
         csrf,
     });
     // One after the other: scripts take the first for the session.
@@ -183,10 +186,10 @@ async fn confirm(state: State, request: HttpRequest, mut payload: web::Payload) 
 #[get("/api/admin/session")]
 async fn current_session(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let principal = admin_of(&state, &request).await?;
-    let (csrf, has_second_factor) = match principal.via {
-        Via::Session { csrf, has_second_factor, .. } => (Some(csrf), has_second_factor),
-        Via::Token => (None, false),
+    let (csrf, has_second_factor, has_passkey) = match principal.via {
+        Via::Session { csrf, has_second_factor, has_passkey, .. } => (Some(csrf), has_second_factor, has_passkey),
+        Via::Token => (None, false, false),
     };
     let Principal { name, role, scopes, .. } = principal;
-    Ok(HttpResponse::Ok().json(SessionInfo { name, role, scopes, has_second_factor, csrf }))
+    Ok(HttpResponse::Ok().json(SessionInfo { name, role, scopes, has_second_factor, has_passkey, csrf }))
 }

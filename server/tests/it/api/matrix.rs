@@ -32,12 +32,18 @@ fn need(id: &str, method: &Method) -> Need {
             Need::May(Scope::Accounts)
         }
         "confirm"
+        | "confirm_challenge"
+        | "confirm_with_passkey"
+        | "list_passkeys"
+        | "new_passkey"
+        | "add_passkey"
+        | "remove_passkey"
         | "second_factor"
         | "begin_second_factor"
         | "finish_second_factor"
         | "renew_recovery"
         | "end_second_factor" => Need::Person,
-        "end_second_factor_of" => Need::Admin,
+        "end_second_factor_of" | "remove_passkeys_of" => Need::Admin,
         "live_notes" => Need::May(Scope::Manage),
         _ if method == Method::GET => Need::May(Scope::Read),
         _ => Need::May(Scope::Manage),
@@ -98,7 +104,8 @@ async fn every_operation_is_open_to_those_who_may_and_to_nobody_else() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
-            let is_public = ["log_in", "set_up", "log_out", "list_presets"].contains(&id);
+            let is_public = ["log_in", "passkey_challenge", "log_in_with_passkey", "set_up", "log_out", "list_presets"]
+                .contains(&id);
             if !(path.starts_with("/api/admin/") || id == "live_notes") || is_public {
                 continue;
             }

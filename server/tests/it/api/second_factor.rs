@@ -23,7 +23,7 @@ fn step() -> u64 {
 }
 
 /// Switches the second factor of a browser's account on: the secret, the step whose code was used, the recovery codes.
-async fn switched_on(server: &Server, owner: &Browser) -> (String, u64, Vec<String>) {
+pub(super) async fn switched_on(server: &Server, owner: &Browser) -> (String, u64, Vec<String>) {
     let (status, begun) = owner.send(server, Method::POST, PATH, Value::Null).await;
     assert_eq!(status, 200, "{begun}");
     assert!(begun["qr"].as_str().unwrap().starts_with("<svg "), "{begun}");

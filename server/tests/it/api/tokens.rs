@@ -58,6 +58,13 @@ async fn nothing_that_a_token_makes_is_an_admin_or_outlives_it() {
         (Method::DELETE, "/api/admin/accounts/eloise", Value::Null),
         (Method::DELETE, "/api/admin/accounts/eloise/second-factor", Value::Null),
         (Method::POST, "/api/admin/second-factor", Value::Null),
+        (Method::DELETE, "/api/admin/accounts/eloise/passkeys", Value::Null),
+        (Method::GET, "/api/admin/passkeys", Value::Null),
+        (Method::GET, "/api/admin/passkey-options", Value::Null),
+        (Method::POST, "/api/admin/passkeys", Value::Null),
+        (Method::DELETE, "/api/admin/passkeys/x", Value::Null),
+        (Method::GET, "/api/admin/confirm/passkey", Value::Null),
+        (Method::POST, "/api/admin/confirm/passkey", Value::Null),
         (Method::POST, "/api/admin/confirm", json!({"password": PASSWORD})),
     ] {
         let answer = call(&server, token, method, path, body).await;
