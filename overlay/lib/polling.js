@@ -25,9 +25,8 @@ export class Polling {
     this.timer = undefined;
     this.running = false;
     this.asking = false;
-    /** Questions in a row without an answer, and since when. */
+    /** Questions in a row without an answer. */
     this.failures = 0;
-    this.failingSince = 0;
     /** Something happened that the answer on its way may not know. */
     this.askAgain = false;
   }
@@ -35,6 +34,7 @@ export class Polling {
   start() {
     if (this.running) return;
     this.running = true;
+    this.failures = 0;
     this.#ask();
   }
 
@@ -68,8 +68,8 @@ export class Polling {
       connection.sendWishes();
     } catch {
       if (this.running) connection.setLink("lost");
-      if (this.failures === 0) this.failingSince = Date.now();
-      wait += retryDelayMs(this.failures, Date.now() - this.failingSince, 0, Math.random);
+      // Never quick: the sockets are tried meanwhile, and they are.
+      wait += retryDelayMs(this.failures, 0, 0, Math.random);
       this.failures += 1;
       this.askAgain = false;
     } finally {

@@ -6,9 +6,10 @@
 pub(crate) mod connections;
 mod cut_off;
 pub(crate) mod http_server;
+mod listeners;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ use crate::ws::admission::Admission;
 use crate::ws::session::Terms;
 use connections::{Connections, Limits, file_limit};
 use http_server::{Size, http_server};
+pub use listeners::{Listeners, listen, own_address};
 
 /// How long votes under way may take to become durable when stopping.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,15 +64,8 @@ const AUDIT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const AUDIT_PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 /// How often a new secret for viewer tokens is looked for.
 const SECRET_CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// A peer that takes no byte for this long is given up by the system. Without it, a connection whose buffers are full
-/// outlives its socket loop for ever: the HTTP dispatcher waits for room to write, and has no timeout for that.
-#[cfg(target_os = "linux")]
-const UNREAD_TIMEOUT_MS: u32 = 20_000;
 /// Most threads that actix serves with.
 const MAX_WORKERS: usize = 512;
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
-
 /// Why an app could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -115,53 +110,13 @@ pub struct App {
     setup: Option<Secret>,
 }
 
-/// Where a server listens.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For viewers, overlays and admins.
-    pub public: TcpListener,
-    /// For operators' programs.
-    pub ops: TcpListener,
-}
-
-/// Opens the address that settings name.
-///
-/// # Errors
-/// The system's, such as a port in use.
-pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    // A restart must not wait for connections of the last run to be forgotten.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    // What the listener is set to, its connections are from the start. Frames are whole messages: one that waited for more
-    // to fill a packet would come late.
-    socket.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    rustix::net::sockopt::set_tcp_user_timeout(&socket, UNREAD_TIMEOUT_MS)?;
-    socket.bind(address)?;
-    socket.listen(u32::try_from(BACKLOG).unwrap_or(1024))?.into_std()
-}
-
-/// An address under which this machine reaches its own server.
-pub fn own_address(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 impl App {
     /// Reads what the store holds, goes on with the lives that are on air, and gets ready to serve.
     ///
     /// # Errors
     /// [`AppError`].
     pub async fn build(settings: Settings, store: Arc<dyn Store>, listeners: Listeners) -> Result<Self, AppError> {
-        // First of all: what wants to be counted asks for its counter when it is made.
+        // First of all: a counter that is created before the recorder counts for nobody.
         let recorder = metrics::install().map_err(|error| AppError::Metrics(error.to_string()))?;
         let starting = Arc::new(PatientStore::new(store));
         let store: Arc<dyn Store> = Arc::clone(&starting) as _;
@@ -515,15 +470,6 @@ pub async fn signal() {
     // Without handlers the system's defaults hold, and waiting for ever is right.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-#[cfg(test)]
-impl Listeners {
-    /// On ports that the system chooses.
-    pub(crate) fn any() -> Self {
-        let any = || listen(([127, 0, 0, 1], 0).into()).unwrap();
-        Self { public: any(), ops: any() }
     }
 }
 

@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize};
 pub use held::{Held, Opener};
 pub(crate) use passkeys::id_of as passkey_id;
 pub use request::{
-    Principal, Via, admin_of, check_same_site, overlay_key, require, require_confirmed, require_person, require_scope,
+    Principal, Via, admin_of, check_same_site, overlay_key, require, require_confirmed, require_confirmed_person,
+    require_person, require_scope,
 };
 
 use crate::catalogue::{

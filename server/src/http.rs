@@ -1,4 +1,5 @@
-//! HTTP: the API, the pages, the files, and on a listener of their own what operators ask. Maps what the rooms below say to responses; decides nothing itself.
+//! HTTP: the API, the pages, the files, and on a listener of its own what operators ask. Maps what the rooms below say to
+//! responses; decides nothing itself.
 //!
 //! **Invariant**: every answer under `/api` that is not a success is `application/problem+json`, whoever made it.
 

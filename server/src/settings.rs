@@ -143,7 +143,7 @@ const OPS_PORTS_ABOVE: u16 = 1000;
 
 /// Where operators' routes are beside this address for viewers, unless it is set. A port that the system chooses (0) has
 /// another one that it chooses beside it.
-fn ops_beside(listen: SocketAddr) -> SocketAddr {
+pub fn ops_beside(listen: SocketAddr) -> SocketAddr {
     let port = match listen.port() {
         0 => 0,
         port => port.checked_add(OPS_PORTS_ABOVE).unwrap_or(port.saturating_sub(OPS_PORTS_ABOVE)),

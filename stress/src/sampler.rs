@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use bareme::settings::ops_beside;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -93,13 +94,10 @@ pub fn listener(address: SocketAddr) -> Option<u32> {
     })
 }
 
-/// How far above a server's port that for operators is, where both are as they are by themselves.
-const OPS_PORTS_ABOVE: u16 = 1000;
-
 /// Where a server of this machine has its metrics unless it is told otherwise.
 pub fn metrics_beside(address: SocketAddr) -> Option<Url> {
-    let port = address.port().checked_add(OPS_PORTS_ABOVE).filter(|_| address.ip().is_loopback())?;
-    Url::parse(&format!("http://127.0.0.1:{port}")).ok()
+    let ops = address.ip().is_loopback().then(|| ops_beside(address))?;
+    Url::parse(&format!("http://{ops}")).ok()
 }
 
 /// Looks at a server again and again.
@@ -151,7 +149,8 @@ mod tests {
     fn metrics_are_beside_a_server_of_this_machine_and_of_no_other() {
         let beside = |address: &str| metrics_beside(address.parse().unwrap()).map(|url| url.to_string());
         assert_eq!(beside("127.0.0.1:8080").as_deref(), Some("http://127.0.0.1:9080/"));
-        assert_eq!((beside("192.0.2.1:8080"), beside("127.0.0.1:65000")), (None, None));
+        assert_eq!(beside("127.0.0.1:65000").as_deref(), Some("http://127.0.0.1:64000/"));
+        assert_eq!(beside("192.0.2.1:8080"), None);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //!   is never larger than three times the number of these.
 //! - Nothing here is shared with the path of a message: a socket of an event loop only counts.
 
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -31,24 +33,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub(crate) use self::limits::{Limits, file_limit, raise_file_limit};
 use crate::auth::limits::{ClientKey, Counts};
 use crate::metrics::{CONNECTIONS_REFUSED, HTTP_MALFORMED, HTTP_TIMEOUTS};
 use crate::ws::admission::Full;
-
-/// Descriptors that are not for connections: the store's files (each reading thread of SQLite has two, a cluster one
-/// connection for each processor of each node), three for each event loop and worker, dumps, logs.
-const OWN_FILES: usize = 192;
-
-/// Connections beyond those of viewers: for admins with their pages.
-const RESERVE: usize = 48;
-
-/// Connections of operators' programs, on their own listener: probes of a few balancers, Prometheus, `bareme status`. The
-/// second half of them is a reserve.
-const OPS_CONNECTIONS: usize = 16;
-
-/// Connections that one address may have for requests, for each socket it may have: a browser has up to six while it loads
-/// a page, and keeps one or two.
-const FOR_EACH_SOCKET: u32 = 4;
 
 /// How long the head of a request may take, from its first byte; the first one of a connection, from the connection on.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,60 +56,6 @@ const MIN_READER_RATE: u64 = 1024;
 
 /// The shortage is said again in the log after this long at the earliest.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
-
-/// How many connections there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections of everybody, sockets or not.
-    pub ordinary: usize,
-    /// Connections beyond them, for which the oldest of these has to go when there are more.
-    pub reserve: usize,
-    /// Of them, those of one address that are not sockets.
-    pub per_address: u32,
-}
-
-impl Limits {
-    /// What so many open files allow of what settings ask for.
-    pub fn new(files: Option<u64>, max_connections: usize, sockets_per_address: u32) -> Self {
-        let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-        // With very few, half of them: it is better to serve somebody.
-        let most = files.saturating_sub(OWN_FILES).max(files / 2);
-        let ordinary = most.saturating_sub(RESERVE + OPS_CONNECTIONS).clamp(1, max_connections);
-        // Nobody alone takes all there is.
-        let half = u32::try_from(ordinary.div_ceil(2)).unwrap_or(u32::MAX);
-        let per_address = sockets_per_address.saturating_mul(FOR_EACH_SOCKET).min(half);
-        Self { ordinary, reserve: RESERVE, per_address }
-    }
-
-    /// Those of the listener of operators, of whom none is limited by its address.
-    pub const fn of_operators() -> Self {
-        let half = OPS_CONNECTIONS / 2;
-        Self { ordinary: half, reserve: half, per_address: u32::MAX }
-    }
-}
-
-/// Open files that the system allows this process now; `None` where it does not tell or knows no limit.
-pub(crate) fn file_limit() -> Option<u64> {
-    #[cfg(unix)]
-    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(unix))]
-    None
-}
-
-/// Raises the limit of open files as far as this process may: the soft limit is a default from when programs could not
-/// count beyond it.
-pub(crate) fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        if limit.current != limit.maximum
-            && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-        {
-            tracing::warn!(%error, "the limit of open files cannot be raised");
-        }
-    }
-}
 
 /// A connection among the last there are descriptors for, as the table knows it.
 struct Waiting {
@@ -577,114 +511,4 @@ fn note(error: &DispatchError) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
-    }
-
-    #[test]
-    fn what_the_system_allows_bounds_what_settings_ask_for_and_no_address_takes_all_of_it() {
-        let of = |files, most| {
-            let Limits { ordinary, per_address, .. } = Limits::new(files, most, 1000);
-            (ordinary, per_address)
-        };
-        assert_eq!(of(Some(1_048_576), 100_000), (100_000, 4000));
-        assert_eq!(of(Some(1024), 100_000), (768, 384));
-        assert_eq!(of(Some(64), 100_000), (1, 1));
-        assert_eq!(Limits::new(None, 500, 10).ordinary, 500);
-    }
-
-    #[tokio::test]
-    async fn an_address_has_so_many_connections_and_requests_behind_a_proxy_count_by_their_client() {
-        let proxies = vec!["192.0.2.200/32".parse().unwrap()];
-        let connections = Connections::new(Limits { ordinary: 100, reserve: 8, per_address: 2 }, proxies);
-        let mut taken: Vec<_> = (0..2).map(|_| connections.admit(address(1)).unwrap()).collect();
-        assert_eq!(connections.admit(address(1)).map(drop), Err(Full::Address));
-        assert!(connections.admit(address(2)).is_ok());
-        for exempt in [Some(IpAddr::from([127, 0, 0, 1])), address(200)] {
-            taken.extend((0..5).map(|_| connections.admit(exempt).unwrap()));
-        }
-        // A claim of an exempt address exempts nobody, and one that no proxy makes counts for nothing.
-        let loopback = Some(IpAddr::from([127, 0, 0, 1]));
-        let places: Vec<_> = (0..2).map(|_| connections.admit_request(address(200), loopback).unwrap()).collect();
-        assert!(places.iter().all(Option::is_some));
-        assert_eq!(connections.admit_request(address(200), loopback).map(drop), Err(Full::Address));
-        assert!(connections.admit_request(address(9), loopback).unwrap().is_none());
-        drop(places);
-        assert!(connections.admit_request(address(200), loopback).is_ok());
-        // A socket is counted elsewhere.
-        let connection = Connection::new(taken.swap_remove(0));
-        connection.becomes_socket();
-        assert!(connections.admit(address(1)).is_ok());
-        drop((taken, connection));
-        let table = connections.inner.table();
-        assert_eq!((table.by_address.len(), connections.inner.open.load(Ordering::Relaxed)), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn a_network_of_ipv6_has_a_limit_however_many_addresses_connect() {
-        let connections = Connections::new(Limits { ordinary: 1000, reserve: 8, per_address: 2 }, Vec::new());
-        let address = |subnet: u16| Some(IpAddr::from([0x2001, 0xdb8, 1, subnet, 0, 0, 0, 1]));
-        let tickets: Vec<_> = (0..100).filter_map(|subnet| connections.admit(address(subnet)).ok()).collect();
-        assert_eq!(tickets.len(), 16, "one /48");
-        drop(tickets);
-        assert!(connections.inner.table().by_address.is_empty());
-    }
-
-    #[tokio::test]
-    async fn beyond_the_ordinary_places_the_oldest_makes_room_for_the_newest() {
-        let connections = Connections::new(Limits { ordinary: 2, reserve: 8, per_address: 1000 }, Vec::new());
-        let ordinary: Vec<_> = (0..2).map(|_| connections.admit(address(1)).unwrap()).collect();
-        assert!(ordinary.iter().all(|ticket| ticket.spare.is_none()) && connections.is_short());
-        let spare: Vec<_> = (0..8).map(|_| Connection::new(connections.admit(address(1)).unwrap())).collect();
-        let _newest = connections.admit(address(1)).unwrap();
-        assert_eq!(spare[0].watch().await, "reserve");
-        // The next is not told to go before one more comes; one that became a socket is not told at all.
-        let early = tokio::time::timeout(Duration::ZERO, spare[1].watch()).await;
-        assert!(early.is_err());
-        spare[1].becomes_socket();
-        let _two_more = [connections.admit(address(1)).unwrap(), connections.admit(address(1)).unwrap()];
-        assert_eq!(spare[2].watch().await, "reserve");
-        drop(ordinary);
-        drop(spare);
-        assert!(connections.is_short(), "three are there still");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_is_late_when_it_begins_a_request_and_does_not_end_it_or_does_not_read() {
-        let connections = Connections::new(Limits { ordinary: 10, reserve: 8, per_address: 1000 }, Vec::new());
-        let connect = || Rc::new(Connection::new(connections.admit(address(1)).unwrap()));
-        let silent = connect();
-        let began = Instant::now();
-        assert_eq!(silent.watch().await, "head");
-        assert!(began.elapsed() <= HEAD_TIMEOUT + 2 * TICK);
-        // A second request that was begun and not ended.
-        let second = connect();
-        drop(second.begin());
-        tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(second.overdue(Instant::now()), None, "idle");
-        second.heard();
-        tokio::time::advance(HEAD_TIMEOUT + TICK).await;
-        assert_eq!(second.overdue(Instant::now()), Some("head"));
-        // While a request is answered, however long that takes, nothing is late; nor while its answer is read.
-        let busy = connect();
-        let answering = busy.begin();
-        busy.heard();
-        tokio::time::advance(Duration::from_secs(300)).await;
-        assert_eq!(busy.overdue(Instant::now()), None);
-        busy.blocked();
-        drop(answering);
-        for _ in 0..5 {
-            tokio::time::advance(READER_WINDOW).await;
-            busy.wrote(100_000);
-            busy.blocked();
-            assert_eq!(busy.overdue(Instant::now()), None, "a slow reader");
-        }
-        tokio::time::advance(READER_WINDOW).await;
-        busy.wrote(1000);
-        busy.blocked();
-        assert_eq!(busy.overdue(Instant::now()), Some("reader"));
-    }
-}
+mod tests;

@@ -199,6 +199,20 @@ pub async fn require_confirmed(state: &AppState, request: &HttpRequest, scope: S
     Ok(principal)
 }
 
+/// As [`require_confirmed`], for what no program may do.
+///
+/// # Errors
+/// Those of [`require_confirmed`] and [`require_person`].
+pub async fn require_confirmed_person(
+    state: &AppState,
+    request: &HttpRequest,
+    scope: Scope,
+) -> Result<Principal, Problem> {
+    let principal = require_confirmed(state, request, scope).await?;
+    require_person(&principal)?;
+    Ok(principal)
+}
+
 /// Refuses programs: for what would outlive a token, or is a person's own.
 ///
 /// # Errors

@@ -6,10 +6,9 @@ use serde_json::Value;
 
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, audit, body, identity};
-use super::second_factor::person;
 use super::session::{SessionInfo, door, signed_in};
 use crate::auth::webauthn::{Answer, Made, RelyingParty};
-use crate::auth::{AuthError, check_same_site, passkey_id, require_confirmed, require_person, require_scope};
+use crate::auth::{AuthError, check_same_site, passkey_id, require_confirmed_person, require_person, require_scope};
 use crate::catalogue::{Passkey, Scope};
 use crate::domain::rule::Rule;
 
@@ -101,7 +100,7 @@ async fn list_passkeys(state: State, request: HttpRequest) -> Result<HttpRespons
         body = ProblemBody<'static>, content_type = "application/problem+json")))]
 #[get("/api/admin/passkey-options")]
 async fn new_passkey(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let party = relying_party(&state, &request)?;
     let asked = state.auth.new_passkey(&party, &principal.name, &principal.credential, state.now_us()).await?;
     Ok(HttpResponse::Ok().json(asked))
@@ -116,7 +115,7 @@ async fn new_passkey(state: State, request: HttpRequest) -> Result<HttpResponse,
         body = ProblemBody<'static>, content_type = "application/problem+json")))]
 #[post("/api/admin/passkeys")]
 async fn add_passkey(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let made: Made = body::json(&request, &mut payload).await?;
     audit::about(&request, "name", &made.name);
     let party = relying_party(&state, &request)?;
@@ -131,7 +130,7 @@ async fn add_passkey(state: State, request: HttpRequest, mut payload: web::Paylo
     responses((status = 204, description = "Removed")))]
 #[delete("/api/admin/passkeys/{passkey_id}")]
 async fn remove_passkey(state: State, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let removed = state.auth.remove_passkey(&principal.name, &id).await?;
     audit::about(&request, "name", &removed.name);
     Ok(HttpResponse::NoContent().finish())
@@ -148,8 +147,7 @@ async fn remove_passkeys_of(
     request: HttpRequest,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let principal = require_confirmed(&state, &request, Scope::Accounts).await?;
-    require_person(&principal)?;
+    require_confirmed_person(&state, &request, Scope::Accounts).await?;
     let count = state.auth.remove_passkeys(&name).await?;
     audit::about(&request, "count", &count.to_string());
     Ok(HttpResponse::NoContent().finish())

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, audit, body};
-use crate::auth::{AuthError, Principal, admin_of, require_confirmed, require_person, require_scope};
+use crate::auth::{
+    AuthError, Principal, admin_of, require_confirmed, require_confirmed_person, require_person, require_scope,
+};
 use crate::catalogue::{Account, Role, Scope, Token};
 use crate::domain::Invalid;
 use crate::domain::key::fold_key;
@@ -299,8 +301,7 @@ async fn end_second_factor_of(
     request: HttpRequest,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let principal = require_confirmed(&state, &request, Scope::Accounts).await?;
-    require_person(&principal)?;
+    require_confirmed_person(&state, &request, Scope::Accounts).await?;
     state.auth.end_second_factor(&name).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::api::qr_svg;
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, body};
-use crate::auth::{Principal, require_confirmed, require_person, require_scope};
+use crate::auth::{require_confirmed_person, require_person, require_scope};
 use crate::catalogue::Scope;
 
 /// A second factor.
@@ -53,13 +53,6 @@ pub(super) fn configure(config: &mut utoipa_actix_web::service_config::ServiceCo
         .service(end_second_factor);
 }
 
-/// A person who has just given their password.
-pub(super) async fn person(state: &State, request: &HttpRequest) -> Result<Principal, Problem> {
-    let principal = require_confirmed(state, request, Scope::Read).await?;
-    require_person(&principal)?;
-    Ok(principal)
-}
-
 /// The second factor of whoever is signed in
 #[utoipa::path(tag = "people", responses((status = 200, description = "On or off", body = FactorInfo)))]
 #[get("/api/admin/second-factor")]
@@ -79,7 +72,7 @@ async fn second_factor(state: State, request: HttpRequest) -> Result<HttpRespons
 #[utoipa::path(tag = "people", responses((status = 200, description = "Begun", body = FactorSetUp)))]
 #[post("/api/admin/second-factor")]
 async fn begin_second_factor(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let (secret, url) = state.auth.begin_second_factor(&principal.name, state.now_us()).await?;
     let qr = qr_svg(&url)?;
     Ok(HttpResponse::Ok().json(FactorSetUp { secret, url, qr }))
@@ -96,7 +89,7 @@ async fn finish_second_factor(
     request: HttpRequest,
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let body: CodeBody = body::json(&request, &mut payload).await?;
     let recovery = state.auth.finish_second_factor(&principal.name, &body.code, state.now_us()).await?;
     Ok(HttpResponse::Ok().json(RecoveryCodes { recovery }))
@@ -108,7 +101,7 @@ async fn finish_second_factor(
 #[utoipa::path(tag = "people", responses((status = 200, description = "Made", body = RecoveryCodes)))]
 #[post("/api/admin/second-factor/recovery")]
 async fn renew_recovery(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let recovery = state.auth.renew_recovery(&principal.name).await?;
     Ok(HttpResponse::Ok().json(RecoveryCodes { recovery }))
 }
@@ -117,7 +110,7 @@ async fn renew_recovery(state: State, request: HttpRequest) -> Result<HttpRespon
 #[utoipa::path(tag = "people", responses((status = 204, description = "Off")))]
 #[delete("/api/admin/second-factor")]
 async fn end_second_factor(state: State, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let principal = person(&state, &request).await?;
+    let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     state.auth.end_second_factor(&principal.name).await?;
     Ok(HttpResponse::NoContent().finish())
 }
