@@ -18,7 +18,7 @@ use crate::steps::{Steps, say};
 
 /// What they keep their data in; that of every test is another one.
 const KEYSPACE: &str = "bareme_standing";
-/// Draining takes 18 s at most.
+/// A server takes 25 s at most to stop, without traces.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(clap::Subcommand)]
