@@ -8,10 +8,10 @@
 //!   in it only if an account has it, because people type passwords into the wrong field.
 //! - An entry is durable before its request is answered, unless the store takes longer than [`WRITE_PATIENCE`]: the change
 //!   itself was made by then, and its answer does not wait for the log. The entry is then logged, and written later.
-//! - Whoever knows no password cannot push the entries of those who do out of the log: failures to sign in have a budget of
-//!   their own.
+//! - Whoever knows no password cannot push the entries of those who do out of the log, and nobody what others did by being
+//!   refused: failures to sign in have a budget of their own, refusals one for each credential, and both a room of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,10 +29,10 @@ const PERIOD_US: u64 = 30 * 24 * 3_600 * 1_000_000;
 const PERIODS_KEPT: u64 = 12;
 /// How many periods before the kept ones a pruning looks at: it runs several times a day, so that one would do.
 const PERIODS_PRUNED: u64 = 3;
-/// Most entries that are kept, besides failures to sign in: at some 300 bytes each, 15 MB in all.
+/// Most entries that are kept, besides refusals: at some 300 bytes each, 15 MB in all.
 const MAX_ENTRIES: usize = 50_000;
-/// Most failures to sign in that are kept.
-const MAX_FAILURES: usize = 10_000;
+/// Most refusals that are kept, failures to sign in among them.
+const MAX_REFUSALS: usize = 10_000;
 /// Entries read at once.
 const PAGE: usize = 200;
 /// Entries that one request for a page may look at: a filter that fits few of them goes on with the next request.
@@ -45,6 +45,10 @@ const MAX_LATE: usize = 1_000;
 const MAX_TEXT_CHARS: usize = 120;
 /// Failures to sign in that are written down at once, and per minute afterwards; the next one says how many were not.
 const FAILURES: (u32, u32) = (30, 4);
+/// The same of what is refused to one credential: a page that is out of date has a handful.
+const REFUSALS: (u32, u32) = (100, 10);
+/// Credentials whose unwritten refusals are counted: more than there can be at once.
+const MAX_COUNTED: usize = 10_000;
 /// Counts entries that were given up because the store stayed away too long.
 pub const AUDIT_LOST: &str = "audit_entries_lost_total";
 
@@ -113,11 +117,6 @@ impl Entry {
             code: None,
         }
     }
-
-    /// Whether it is somebody who was not let in: anybody can cause these.
-    fn is_failure(&self) -> bool {
-        DOORS.contains(&self.action.as_str()) && self.outcome == Outcome::Refused
-    }
 }
 
 /// A text from outside as it may stand in an entry: short, and on one line.
@@ -185,6 +184,10 @@ struct Inner {
     /// One bucket, whoever it is.
     failures: Limiter<&'static str>,
     unwritten: AtomicU64,
+    /// A bucket for each credential.
+    refusals: Limiter<String>,
+    /// Refusals by credential that were not written since the last one that was.
+    unwritten_of: Mutex<HashMap<String, u64>>,
 }
 
 const fn period_of(at_us: u64) -> u64 {
@@ -218,6 +221,8 @@ impl Audit {
             late: Mutex::default(),
             failures: Limiter::burst_per_minute(FAILURES.0, FAILURES.1),
             unwritten: AtomicU64::new(0),
+            refusals: Limiter::burst_per_minute(REFUSALS.0, REFUSALS.1),
+            unwritten_of: Mutex::default(),
         };
         Self { records, inner: Arc::new(inner) }
     }
@@ -233,6 +238,29 @@ impl Audit {
         }
         self.inner.unwritten.fetch_add(1, Ordering::Relaxed);
         None
+    }
+
+    /// Whether one more thing that was refused to a credential is to be written down, and how many were not since the last
+    /// one that was.
+    pub fn may_keep_refusal(&self, credential: &str) -> Option<u64> {
+        let mut unwritten = self.inner.unwritten_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.inner.refusals.check(&credential.to_owned()).is_ok() {
+            return Some(unwritten.remove(credential).unwrap_or(0));
+        }
+        if let Some(count) = unwritten.get_mut(credential) {
+            *count += 1;
+        } else if unwritten.len() < MAX_COUNTED {
+            unwritten.insert(credential.to_owned(), 1);
+        }
+        None
+    }
+
+    /// Keeps the entry of a command, which has no later to write it in.
+    ///
+    /// # Errors
+    /// The store's: what the entry is about was done all the same.
+    pub async fn keep_now(&self, entry: &Entry) -> Result<()> {
+        self.write(&new_key(entry.at_us), entry).await
     }
 
     /// Keeps an entry: durably, or, when the store takes too long, in memory until it is back.
@@ -318,16 +346,18 @@ impl Audit {
     /// # Errors
     /// The store's.
     pub async fn prune(&self, now_us: u64) -> Result<u64> {
+        self.inner.refusals.forget_idle();
         let (newest, oldest) = (period_of(now_us) + 1, period_of(now_us).saturating_sub(PERIODS_KEPT));
-        let (mut entries, mut failures, mut deleted) = (MAX_ENTRIES, MAX_FAILURES, 0);
+        let (mut entries, mut refusals, mut deleted) = (MAX_ENTRIES, MAX_REFUSALS, 0);
         for period in (oldest.saturating_sub(PERIODS_PRUNED)..=newest).rev() {
             let mut after: Option<String> = None;
             loop {
                 let rows = self.raw(period, after.as_deref()).await?;
                 let is_last = rows.len() < PAGE;
                 for (id, value) in rows {
-                    let is_failure = serde_json::from_value::<Entry>(value).is_ok_and(|entry| entry.is_failure());
-                    let room = if is_failure { &mut failures } else { &mut entries };
+                    let entry = serde_json::from_value::<Entry>(value);
+                    let is_refusal = entry.is_ok_and(|entry| entry.outcome == Outcome::Refused);
+                    let room = if is_refusal { &mut refusals } else { &mut entries };
                     after = Some(id.clone());
                     if period >= oldest && *room > 0 {
                         *room -= 1;
@@ -418,16 +448,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_old_or_too_much_is_pruned_and_failures_push_nothing_else_out() {
+    async fn what_is_old_or_too_much_is_pruned_and_refusals_push_nothing_else_out() {
         let audit = audit();
         audit.keep(entry(NOW - (PERIODS_KEPT + 1) * PERIOD_US, "max", "old", Outcome::Done)).await;
         audit.keep(entry(NOW - PERIODS_KEPT * PERIOD_US, "max", "kept", Outcome::Done)).await;
-        for n in 0..u64::try_from(MAX_FAILURES).unwrap() + 5 {
-            audit.keep(entry(NOW + n, "", "log_in", Outcome::Refused)).await;
+        for n in 0..u64::try_from(MAX_REFUSALS).unwrap() + 5 {
+            let (who, action) = if n % 2 == 0 { ("", "log_in") } else { ("bot", "delete_channel") };
+            audit.keep(entry(NOW + n, who, action, Outcome::Refused)).await;
         }
-        assert_eq!(audit.prune(NOW + 1).await.unwrap(), 6, "the old one, and five failures");
+        assert_eq!(audit.prune(NOW + 1).await.unwrap(), 6, "the old one, and five refusals");
         let left = all(&audit, &Filter { kind: Kind::Refused, text: String::new() }, 500, NOW + 1).await;
-        assert_eq!((left.len(), left.last().map(|entry| entry.at_us)), (MAX_FAILURES, Some(NOW + 5)));
+        assert_eq!((left.len(), left.last().map(|entry| entry.at_us)), (MAX_REFUSALS, Some(NOW + 5)));
         let changes = all(&audit, &Filter { kind: Kind::Change, text: String::new() }, 500, NOW + 1).await;
         assert_eq!(changes.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["kept"]);
     }
@@ -446,6 +477,8 @@ mod tests {
             audit.keep(entry(NOW + n, "max", "next_jeu", Outcome::Done)).await;
         }
         assert!(audit.write_late().await.is_err());
+        let of_command = Entry::of_command(NOW, "rotate_viewers", &[]);
+        assert!(audit.keep_now(&of_command).await.is_err(), "a command says so");
         assert!(all(&audit, &Filter::default(), 100, NOW).await.is_empty());
         is_away.store(false, Ordering::Relaxed);
         audit.write_late().await.unwrap();
@@ -463,5 +496,14 @@ mod tests {
         let written = (0..500).filter(|_| audit.may_keep_failure().is_some()).count();
         assert!((30..=90).contains(&written), "{written}");
         assert!(audit.inner.unwritten.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
+    fn refusals_have_a_budget_for_each_credential() {
+        let audit = audit();
+        let written = (0..500).filter(|_| audit.may_keep_refusal("a").is_some()).count();
+        assert!((100..=300).contains(&written), "{written}");
+        assert_eq!(audit.inner.unwritten_of.lock().unwrap().get("a"), Some(&u64::try_from(500 - written).unwrap()));
+        assert_eq!(audit.may_keep_refusal("b"), Some(0), "another one has its own");
     }
 }

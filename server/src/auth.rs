@@ -408,12 +408,17 @@ impl Auth {
         let folded = fold_key(&account.name);
         let secret = Secret::new("brm_session_");
         let id = hash(secret.reveal());
-        let session =
-            Session { account: folded.clone(), created_at_us: now_us, seen_at_us: now_us, confirmed_at_us: now_us };
+        let session = Session {
+            account: folded.clone(),
+            created_at_us: now_us,
+            seen_at_us: now_us,
+            confirmed_at_us: now_us,
+            password: mark_of(account),
+        };
         self.catalogue.add_session(&id, &session).await?;
         // Checking a password takes long, and it may have been changed meanwhile. Whoever changes it after this look ends
         // the session that is there by now.
-        if self.catalogue.account(&folded).await?.as_ref() != Some(account) {
+        if !self.catalogue.account(&folded).await?.is_some_and(|now| is_as_checked(&now, account)) {
             self.catalogue.delete_session(&id).await?;
             return Err(AuthError::Wrong);
         }
@@ -494,7 +499,8 @@ impl Auth {
         let Some(session) = self.catalogue.session(id).await? else { return Ok(None) };
         let Some(account) = self.catalogue.account(&session.account).await? else { return Ok(None) };
         // An account made anew under a deleted one's name does not inherit its sessions.
-        let is_valid = !is_over(&session, now_us) && session.created_at_us >= account.created_at_us;
+        let is_of_account = session.created_at_us >= account.created_at_us && session.password == mark_of(&account);
+        let is_valid = is_of_account && !is_over(&session, now_us);
         Ok(is_valid.then_some((session, account)))
     }
 
@@ -518,16 +524,6 @@ impl Auth {
     pub async fn token(&self, secret: &str, now_us: u64) -> Result<Option<(String, Token)>, Refused> {
         let id = hash(secret);
         Ok(self.catalogue.token(&id).await?.filter(|token| !token.is_over(now_us)).map(|token| (id, token)))
-    }
-
-    /// Makes an API token that may do what a role says, but for accounts, and does not end by itself.
-    ///
-    /// # Errors
-    /// As [`Auth::make_token`].
-    pub async fn new_token(&self, name: &str, role: Role, now_us: u64) -> Result<(String, Token, Secret), Refused> {
-        let scopes = role.token_scopes().to_vec();
-        let new = Token { name: name.to_owned(), scopes, created_at_us: now_us, expires_at_us: None, made_by: None };
-        self.make_token(new).await
     }
 
     /// Makes an API token: its id, itself and the secret, which is not seen again.
@@ -594,8 +590,23 @@ impl Auth {
             account.password_hash.clone_from(&hash);
             Ok::<_, Refused>(())
         };
-        self.catalogue.change_account(name, change).await?;
-        self.end_sessions(name, keep).await
+        let (account, ()) = self.catalogue.change_account(name, change).await?;
+        Ok(self.end_others(&account, keep).await)
+    }
+
+    /// Deletes the sessions of an account whose password was changed, all but `keep`. They are over already, and the
+    /// password is changed, whatever the store says now: what is left of them goes when its time is over.
+    async fn end_others(&self, account: &Account, keep: Option<&str>) -> Vec<String> {
+        let end = async {
+            if let Some(keep) = keep {
+                self.catalogue.keep_session(keep, &mark_of(account)).await?;
+            }
+            self.end_sessions(&account.name, keep).await
+        };
+        end.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "sessions that a change of the password ended could not be deleted");
+            Vec::new()
+        })
     }
 
     /// Changes the password of somebody who gives the one before it; their session `keep` goes on.
@@ -609,8 +620,18 @@ impl Auth {
         password: &str,
         keep: &str,
     ) -> Result<Vec<String>, AuthError> {
-        self.check_own(name, current).await?;
-        Ok(self.set_password(name, password, Some(keep)).await?)
+        let checked = self.check_own(name, current).await?;
+        let hash = self.inner.passwords.hash(password, name).await?;
+        let change = |account: &mut Account| {
+            // The one that was given may have been changed meanwhile, because somebody else knew it.
+            if account.password_hash != checked.password_hash {
+                return Err(AuthError::WrongPassword);
+            }
+            account.password_hash.clone_from(&hash);
+            Ok(())
+        };
+        let (account, ()) = self.catalogue.change_account(name, change).await?;
+        Ok(self.end_others(&account, Some(keep)).await)
     }
 
     /// Deletes an account. Returns the sessions that ended with it.
@@ -638,6 +659,22 @@ impl Auth {
         }
         Ok(ended)
     }
+}
+
+/// Tells the password of an account from those before it: a digest of the salted hash.
+fn mark_of(account: &Account) -> String {
+    secrets::encode(&secrets::digest(account.password_hash.as_bytes()))
+}
+
+/// Whether whoever was let into an account a moment ago would be let in now. Codes and passkeys that were used or added since
+/// then, and a second factor that is being set up, change nothing about that.
+fn is_as_checked(now: &Account, checked: &Account) -> bool {
+    let secret = |account: &Account| account.second_factor.as_ref().map(|factor| factor.secret.clone());
+    now.password_hash == checked.password_hash
+        && now.role == checked.role
+        && now.created_at_us == checked.created_at_us
+        && secret(now) == secret(checked)
+        && checked.passkeys().iter().all(|key| now.passkeys().iter().any(|known| known.id == key.id))
 }
 
 fn no_factor() -> Refused {

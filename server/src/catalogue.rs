@@ -49,8 +49,6 @@ pub const MAX_PASSKEYS: usize = 10;
 pub const MAX_TOKENS: usize = 200;
 /// Most sessions of one account; signing in once more ends the oldest.
 pub const MAX_SESSIONS_PER_ACCOUNT: usize = 20;
-/// Most sessions there can be.
-pub const MAX_SESSIONS: usize = MAX_ACCOUNTS * MAX_SESSIONS_PER_ACCOUNT;
 
 /// Longest document written here: what the store takes, less some room for growth by the engine's own fields.
 const MAX_DOCUMENT_BYTES: usize = MAX_RECORD_BYTES - 8 * 1024;

@@ -49,6 +49,11 @@ impl Table {
         Ok(Self { writer, row: Vec::with_capacity(columns.len()) })
     }
 
+    /// Goes on with a table whose head was written before.
+    pub(crate) fn going_on() -> Self {
+        Self { writer: csv::Writer::from_writer(Vec::new()), row: Vec::new() }
+    }
+
     /// Appends a cell with what somebody typed.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.row.push(cell(text));

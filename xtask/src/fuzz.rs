@@ -28,7 +28,7 @@ const ANYTHING_EXAMPLES: u32 = 50;
 /// A token cannot be used after it deleted itself, so that is tried last, and alone.
 const DELETE_TOKEN: &str = "/api/admin/tokens/{token_id}";
 /// Needs the session of a person: a token is always refused there, which the *known* pass would call missing authentication.
-const OF_A_PERSON: &str = "/api/admin/(second-factor|passkey|confirm).*";
+const OF_A_PERSON: &str = "/api/admin/((second-factor|passkey|confirm).*|accounts|accounts/.*/password)$";
 /// Takes the live of the *known* pass away, as `DELETE` does.
 const CLOSE_LIVE: &str = "/api/admin/lives/{live_id}/close";
 

@@ -1,6 +1,11 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::catalogue::{MAX_TOKENS, Scope, SecondFactor};
 use crate::records::Records;
+use crate::store::faulty::{Fault, FaultyStore};
 use crate::store::memory::MemoryStore;
+use crate::store::{ErrorKind, RecordKey, RecordKind, Store};
 
 const NOW: u64 = 1_800_000_000 * SECOND_US;
 const PASSWORD: &str = "un mot de passe";
@@ -54,6 +59,69 @@ async fn a_password_that_is_changed_while_it_is_checked_lets_nobody_in() {
     assert!(matches!(auth.begin_session(&gone, None, NOW).await, Err(AuthError::Wrong)));
     assert_eq!(auth.catalogue.sessions().await.unwrap(), []);
     assert!(auth.log_in(door(1), "max", "un autre mot de passe", None, NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_changes_nothing_about_who_may_enter_keeps_nobody_out() {
+    let auth = auth().await;
+    let checked = auth.catalogue.account("max").await.unwrap().unwrap();
+    auth.begin_second_factor("max", NOW).await.unwrap();
+    assert!(auth.begin_session(&checked, None, NOW).await.is_ok(), "one that is being set up");
+    let switch_on = |account: &mut Account| {
+        account.second_factor =
+            Some(SecondFactor { secret: "A".to_owned(), since_us: NOW, last_step: 1, recovery: vec!["x".to_owned()] });
+        Ok::<_, Refused>(())
+    };
+    let (on, ()) = auth.catalogue.change_account("max", switch_on).await.unwrap();
+    assert!(matches!(auth.begin_session(&checked, None, NOW).await, Err(AuthError::Wrong)), "one that is on");
+    let use_code = |account: &mut Account| {
+        let factor = account.second_factor.as_mut().unwrap();
+        (factor.last_step, factor.recovery) = (2, Vec::new());
+        Ok::<_, Refused>(())
+    };
+    auth.catalogue.change_account("max", use_code).await.unwrap();
+    assert!(auth.begin_session(&on, None, NOW).await.is_ok(), "codes of another sign-in");
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_sessions_that_could_not_be_deleted() {
+    let is_away = Arc::new(AtomicBool::new(false));
+    let away = Arc::clone(&is_away);
+    let plan = Arc::new(move |operation: &'static str| {
+        let refuses = operation == "delete_record" && away.load(Ordering::Relaxed);
+        if refuses { Fault::Refused(ErrorKind::Unavailable) } else { Fault::None }
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::new(MemoryStore::exclusive()), plan));
+    let auth = Auth::new(Catalogue::new(Records::new(store)));
+    auth.add_account("Max", PASSWORD, Role::Admin, NOW).await.unwrap();
+    let thief = auth.log_in(door(1), "max", PASSWORD, None, NOW).await.unwrap().session;
+    let own = auth.log_in(door(2), "max", PASSWORD, None, NOW).await.unwrap().session;
+    is_away.store(true, Ordering::Relaxed);
+    let _ = auth.change_own_password("max", PASSWORD, "un autre mot de passe", &hash(own.reveal())).await;
+    assert!(auth.session(thief.reveal(), NOW).await.unwrap().is_none());
+    assert!(auth.session(own.reveal(), NOW).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn tokens_and_accounts_beyond_the_limit_are_seen_and_deleted() {
+    let records = Records::new(Arc::new(MemoryStore::exclusive()));
+    let auth = Auth::new(Catalogue::new(records.clone()));
+    auth.add_account("Max", PASSWORD, Role::Admin, NOW).await.unwrap();
+    let new = Token { name: "x".to_owned(), scopes: vec![], created_at_us: NOW, expires_at_us: None, made_by: None };
+    let max = auth.catalogue.account("max").await.unwrap().unwrap();
+    for number in 0..MAX_TOKENS + 5 {
+        let id = format!("{number:04}");
+        let token = RecordKey::new(RecordKind::Token, "", id.as_str());
+        records.put(&token, 0, &new).await.unwrap();
+        let account = RecordKey::new(RecordKind::Account, "", id.as_str());
+        records.put(&account, 0, &max).await.unwrap();
+    }
+    assert_eq!(auth.catalogue.tokens().await.unwrap().len(), MAX_TOKENS + 5);
+    assert_eq!(auth.catalogue.accounts().await.unwrap().len(), MAX_TOKENS + 6);
+    let last = format!("{:04}", MAX_TOKENS + 4);
+    assert_eq!(auth.catalogue.delete_token(&last).await.unwrap(), [last.as_str()]);
+    auth.delete_account(&last).await.unwrap();
+    assert!(auth.make_token(Token { scopes: vec![Scope::Read], ..new }).await.is_err(), "full");
 }
 
 #[tokio::test]
@@ -131,7 +199,9 @@ async fn a_new_set_up_link_replaces_the_one_before() {
 #[tokio::test]
 async fn tokens_and_the_viewer_secret_are_found_again() {
     let auth = auth().await;
-    let (id, token, secret) = auth.new_token("bot", Role::Moderator, NOW).await.unwrap();
+    let scopes = vec![Scope::Read];
+    let new = Token { name: "bot".to_owned(), scopes, created_at_us: NOW, expires_at_us: None, made_by: None };
+    let (id, token, secret) = auth.make_token(new).await.unwrap();
     assert_eq!(auth.token(secret.reveal(), NOW).await.unwrap(), Some((id, token)));
     assert_eq!(auth.token("brm_token_x", NOW).await.unwrap(), None);
     let (one, same) = (auth.viewer_secret().await.unwrap(), auth.viewer_secret().await.unwrap());

@@ -1,13 +1,16 @@
 //! Accounts, API tokens and sessions as documents. What they allow is decided in `auth`.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Catalogue, MAX_ACCOUNTS, MAX_SESSIONS, MAX_TOKENS, Refused, Result};
+use super::{Catalogue, MAX_ACCOUNTS, MAX_TOKENS, Refused, Result};
 use crate::domain::key::fold_key;
 use crate::domain::rule::Rule;
 use crate::domain::{Invalid, checked_text};
 use crate::store::{RecordKey, RecordKind, StoreError, Swap};
 
+/// Documents that are read at once.
+const PAGE: usize = 500;
 /// Longest name of an account, in characters.
 const MAX_ACCOUNT_NAME_CHARS: usize = 64;
 
@@ -200,6 +203,10 @@ pub struct Session {
     pub seen_at_us: u64,
     /// When the password was last given, microseconds since 1970.
     pub confirmed_at_us: u64,
+    /// Which password its account had then: a session of another one is over, so that a change of the password ends them
+    /// in the same write.
+    #[serde(default)]
+    pub password: String,
 }
 
 fn account_key(folded: &str) -> RecordKey {
@@ -241,8 +248,21 @@ impl Catalogue {
     /// # Errors
     /// The store's.
     pub async fn accounts(&self) -> Result<Vec<(String, Account)>> {
-        let rows = self.records.list::<Account>(RecordKind::Account, "", None, MAX_ACCOUNTS).await?;
-        Ok(rows.into_iter().map(|(id, row)| (id, row.value)).collect())
+        self.every(RecordKind::Account).await
+    }
+
+    /// Every document of a kind. Calls at the same time may have made more of them than there should be, and those can be
+    /// seen and deleted as well.
+    async fn every<T: DeserializeOwned>(&self, kind: RecordKind) -> Result<Vec<(String, T)>> {
+        let mut found: Vec<(String, T)> = Vec::new();
+        loop {
+            let rows = self.records.list::<T>(kind, "", found.last().map(|(id, _)| id.as_str()), PAGE).await?;
+            let is_last = rows.len() < PAGE;
+            found.extend(rows.into_iter().map(|(id, row)| (id, row.value)));
+            if is_last {
+                return Ok(found);
+            }
+        }
     }
 
     /// Whether there is any account.
@@ -318,8 +338,7 @@ impl Catalogue {
     /// # Errors
     /// The store's.
     pub async fn tokens(&self) -> Result<Vec<(String, Token)>> {
-        let rows = self.records.list::<Token>(RecordKind::Token, "", None, MAX_TOKENS).await?;
-        let mut tokens: Vec<_> = rows.into_iter().map(|(id, row)| (id, row.value)).collect();
+        let mut tokens: Vec<(String, Token)> = self.every(RecordKind::Token).await?;
         tokens.sort_by_key(|(_, token)| token.created_at_us);
         Ok(tokens)
     }
@@ -351,20 +370,29 @@ impl Catalogue {
     /// # Errors
     /// When there is no such token.
     pub async fn delete_token(&self, hash: &str) -> Result<Vec<String>> {
-        let tokens = self.tokens().await?;
-        if !tokens.iter().any(|(id, _)| id == hash) {
+        if self.token(hash).await?.is_none() {
             return Err(Refused::unknown("unknown_token", "there is no such token"));
         }
         let mut gone = vec![hash.to_owned()];
-        let mut next = 0;
-        while let Some(maker) = gone.get(next).cloned() {
-            let of_maker = tokens.iter().filter(|(_, token)| token.made_by.as_deref() == Some(&maker));
-            gone.extend(of_maker.map(|(id, _)| id.clone()));
-            next += 1;
-        }
-        // The youngest first: what a crash leaves behind still has its maker, and goes with it the next time.
-        for id in gone.iter().rev() {
-            self.remove(&token_key(id)).await?;
+        let mut removed = 0;
+        // Until another look finds none: one that was made meanwhile is there before its maker is gone, or was not made.
+        loop {
+            let tokens = self.tokens().await?;
+            let mut next = 0;
+            while let Some(maker) = gone.get(next).cloned() {
+                let of_maker = tokens.iter().filter(|(_, token)| token.made_by.as_deref() == Some(&maker));
+                let new: Vec<_> = of_maker.map(|(id, _)| id.clone()).filter(|id| !gone.contains(id)).collect();
+                gone.extend(new);
+                next += 1;
+            }
+            if removed == gone.len() {
+                break;
+            }
+            // The youngest first: what a crash leaves behind still has its maker, and goes with it the next time.
+            for id in gone.iter().skip(removed).rev() {
+                self.remove(&token_key(id)).await?;
+            }
+            removed = gone.len();
         }
         self.revoked().await?;
         Ok(gone)
@@ -375,8 +403,7 @@ impl Catalogue {
     /// # Errors
     /// The store's.
     pub async fn sessions(&self) -> Result<Vec<(String, Session)>> {
-        let rows = self.records.list::<Session>(RecordKind::Session, "", None, MAX_SESSIONS * 2).await?;
-        let mut sessions: Vec<_> = rows.into_iter().map(|(id, row)| (id, row.value)).collect();
+        let mut sessions: Vec<(String, Session)> = self.every(RecordKind::Session).await?;
         sessions.sort_by_key(|(_, session)| session.created_at_us);
         Ok(sessions)
     }
@@ -407,6 +434,19 @@ impl Catalogue {
     pub async fn confirm_session(&self, hash: &str, now_us: u64) -> Result<()> {
         let change = |session: &mut Session| -> Result<()> {
             session.confirmed_at_us = session.confirmed_at_us.max(now_us);
+            Ok(())
+        };
+        self.records.update(&session_key(hash), change).await?.transpose()?;
+        Ok(())
+    }
+
+    /// Lets a session go on after its account's password was changed with it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn keep_session(&self, hash: &str, password: &str) -> Result<()> {
+        let change = |session: &mut Session| -> Result<()> {
+            password.clone_into(&mut session.password);
             Ok(())
         };
         self.records.update(&session_key(hash), change).await?.transpose()?;

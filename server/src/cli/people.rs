@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::tools::refused;
+use super::tools::{keep, refused};
 use super::{Failure, archive};
 use crate::audit::{Audit, Entry};
 use crate::auth::Auth;
@@ -126,9 +126,9 @@ pub(super) async fn run(settings: &Settings, command: Command) -> Result<(), Fai
             Some(("delete_account", name.as_str()))
         }
     };
-    if let Some((action, name)) = done {
-        audit.keep(Entry::of_command(now_us, action, &[("name", name)])).await;
-    }
     std::io::stdout().write_all(out.as_bytes())?;
-    Ok(())
+    match done {
+        Some((action, name)) => keep(&audit, Entry::of_command(now_us, action, &[("name", name)])).await,
+        None => Ok(()),
+    }
 }

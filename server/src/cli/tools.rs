@@ -56,9 +56,16 @@ pub(super) async fn viewers(settings: &Settings, command: &ViewersCommand) -> Re
         )));
     }
     Auth::new(catalogue).rotate_viewer_secret().await.map_err(refused)?;
-    audit.keep(Entry::of_command(Env::system().now_us(), "rotate_viewers", &[])).await;
     writeln!(std::io::stdout(), "every browser is a new viewer from now on")?;
-    Ok(())
+    keep(&audit, Entry::of_command(Env::system().now_us(), "rotate_viewers", &[])).await
+}
+
+/// Writes down what was done.
+pub(super) async fn keep(audit: &Audit, entry: Entry) -> Result<(), Failure> {
+    audit.keep_now(&entry).await.map_err(|error| {
+        let action = &entry.action;
+        Failure::running(format!("{action} was done, and has no entry in the audit log: {}", error.source))
+    })
 }
 
 /// Makes, lists or revokes tokens, beside a server that may be running.
@@ -73,8 +80,8 @@ pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result
             let expires_at_us = days.map(|days| now_us.saturating_add(days * DAY_US));
             let new = Token { name: name.clone(), scopes, created_at_us: now_us, expires_at_us, made_by: None };
             let (_, _, secret) = Auth::new(catalogue).make_token(new).await.map_err(refused)?;
-            audit.keep(Entry::of_command(now_us, "create_token", &[("name", name.as_str())])).await;
-            writeln!(out, "{}", secret.reveal())?;
+            writeln!(std::io::stdout(), "{}", secret.reveal())?;
+            keep(&audit, Entry::of_command(now_us, "create_token", &[("name", name.as_str())])).await?;
         }
         TokenCommand::List => {
             for (id, token) in catalogue.tokens().await.map_err(refused)? {
@@ -86,7 +93,7 @@ pub(super) async fn tokens(settings: &Settings, command: TokenCommand) -> Result
         }
         TokenCommand::Revoke { id } => {
             catalogue.delete_token(&id).await.map_err(refused)?;
-            audit.keep(Entry::of_command(now_us, "delete_token", &[("token_id", id.as_str())])).await;
+            keep(&audit, Entry::of_command(now_us, "delete_token", &[("token_id", id.as_str())])).await?;
         }
     }
     std::io::stdout().write_all(&out)?;

@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: every handler begins with [`crate::auth::require`] or its kin, before it reads the body, so that nobody who may
 //! not do something learns whether they asked for it well. Signing in is an exception, and so are the ready-made baremes.
+//! Where rights are made it is asked again after the body, which may take long enough for the caller's to be revoked.
 
 pub(crate) mod audit;
 mod baremes;

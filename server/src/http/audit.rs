@@ -1,7 +1,7 @@
 //! What an admin's request leaves in the audit log: one place that every answer passes, so that no handler can forget it.
 //!
 //! **Invariant**: every request below `/api/admin/` that can change something has an entry, whatever became of it, as soon
-//! as it is known who sent it; so do attempts to sign in, as far as their budget goes.
+//! as it is known who sent it; so do attempts to sign in. What was refused is kept as far as its budget goes.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::ServiceResponse;
@@ -65,18 +65,22 @@ async fn entry(state: &State, response: &ServiceResponse<impl MessageBody>) -> O
     let principal = request.extensions().get::<Principal>().cloned();
     let tried = request.extensions().get::<Tried>().map(|Tried(name)| name.clone());
     let mut more = request.extensions_mut().remove::<About>().unwrap_or_default().0;
+    let unwritten = match (&principal, &tried) {
+        (Some(principal), _) if outcome == Outcome::Refused => state.audit.may_keep_refusal(&principal.credential)?,
+        // Somebody knows the password: that is not drowned by those who guess, and has a brake of its own.
+        (None, Some(_)) if problem.is_some_and(Problem::is_about_code) => 0,
+        (None, Some(_)) if outcome != Outcome::Done => state.audit.may_keep_failure()?,
+        _ => 0,
+    };
+    if unwritten > 0 {
+        more.push(("unwritten", unwritten.to_string()));
+    }
     let (who, door, credential) = match (principal, tried) {
         (Some(principal), _) => {
             let door = if principal.via == Via::Token { Door::Token } else { Door::Page };
             (principal.name, door, Some(principal.credential.chars().take(CREDENTIAL_DIGITS).collect()))
         }
         (None, Some(name)) => {
-            if outcome != Outcome::Done {
-                let unwritten = state.audit.may_keep_failure()?;
-                if unwritten > 0 {
-                    more.push(("unwritten", unwritten.to_string()));
-                }
-            }
             // What was typed may be a password. The store was asked for the same name before, whoever it was.
             let account = state.catalogue.account(&name).await.ok().flatten();
             (account.map(|account| account.name).unwrap_or_default(), Door::Page, None)

@@ -132,6 +132,11 @@ impl Problem {
         self.0.code
     }
 
+    /// Whether it is about the code of a second factor, for which the password was right.
+    pub fn is_about_code(&self) -> bool {
+        [Rule::CodeRequired.word(), Rule::WrongCode.word()].contains(&&*self.0.rule)
+    }
+
     /// 400: the body cannot be read at all.
     pub fn malformed(rule: Rule, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", reason, remedy).rule(rule)

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _};
+use tracing::Instrument as _;
 
 use super::error::Problem;
 use super::{State, audit, body, identity};
@@ -109,14 +110,22 @@ pub async fn secure(
     let is_https = request.app_data::<State>().is_some_and(|state| identity::is_https(&state.settings));
     let admitted = admit(&request);
     let is_short = !matches!(admitted, Ok((_, false)));
-    let mut response = match &admitted {
+    let mut response = match admitted {
+        // As a task of its own, which goes on when the connection is reset: what it changes is not left half done, and has
+        // its entry.
+        Ok((place, _)) if is_kept => {
+            let answer = async move {
+                let _place_until_answered = place;
+                let response = next.call(request).await?;
+                audit::keep(&response).await;
+                Ok::<_, Error>(response)
+            };
+            let answered = actix_web::rt::spawn(answer.in_current_span()).await;
+            answered.map_err(Problem::internal)??.map_into_left_body()
+        }
         Ok(_place_until_answered) => next.call(request).await?.map_into_left_body(),
         Err(problem) => request.into_response(problem.error_response()).map_into_right_body(),
     };
-    if is_kept {
-        // In a box, because the other requests have no use for its room.
-        Box::pin(audit::keep(&response)).await;
-    }
     ::metrics::counter!(HTTP_REQUESTS, "class" => class(response.status())).increment(1);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(connection) = connection {

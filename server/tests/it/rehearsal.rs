@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::harness::{Server, client, data_dir, database};
-use crate::studio::Studio;
+use crate::studio::{Studio, moderator};
 use crate::wire::Page;
 
 /// How many rows each table has, read beside the running server.
@@ -107,9 +107,7 @@ async fn only_those_who_drive_lives_rehearse() {
     assert_eq!(nobody.status(), 401);
     let nobody = client().delete(server.url(path)).send().await.unwrap();
     assert_eq!(nobody.status(), 401);
-    let set_up = "/api/admin/accounts";
-    let account = json!({"name": "Zoé", "password": "un mot de passe", "role": "moderator"});
-    studio.post(&server, set_up, account).await;
+    moderator("Zoé", dir.path());
     let login = json!({"name": "Zoé", "password": "un mot de passe"});
     let signed_in = client().post(server.url("/api/admin/login")).json(&login).send().await.unwrap();
     let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();

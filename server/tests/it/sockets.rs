@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Server, data_dir, eventually};
-use crate::studio::Studio;
+use crate::studio::{Studio, moderator};
 use crate::wire::{Heard, Page, now_us};
 
 /// A demo server and the slug of its channel.
@@ -322,10 +322,8 @@ async fn an_admins_socket_shows_who_is_there_and_how_fast_they_vote() {
 #[tokio::test]
 async fn a_socket_of_a_session_whose_time_is_over_is_closed() {
     let dir = data_dir();
-    let studio = Studio::new(dir.path());
     let (server, channel) = demo(&dir).await;
-    let account = json!({"name": "zoe", "password": "un mot de passe", "role": "moderator"});
-    studio.post(&server, "/api/admin/accounts", account).await;
+    moderator("zoe", dir.path());
     let login = json!({"name": "zoe", "password": "un mot de passe"});
     let signed_in = async || {
         let response = crate::harness::client().post(server.url("/api/admin/login")).json(&login).send().await.unwrap();

@@ -11,6 +11,15 @@ use crate::wire::Page;
 /// What a token may do that may do everything.
 const ALL: &str = "read,drive,manage,accounts";
 
+/// Makes a moderator in a data directory whose password is `un mot de passe`, with the command that is meant for it.
+pub(crate) fn moderator(name: &str, data_dir: &Path) {
+    let file = data_dir.join("password");
+    std::fs::write(&file, "un mot de passe").unwrap();
+    let (place, file) = (data_dir.to_str().unwrap(), file.to_str().unwrap());
+    let made = run(&["streamer", "add", name, "--role", "moderator", "--password-file", file, "--data-dir", place]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+}
+
 /// Somebody with a token that may do everything.
 pub(crate) struct Studio {
     token: String,

@@ -13,6 +13,7 @@ use crate::auth::require_scope;
 use crate::catalogue::Scope;
 use crate::domain::Invalid;
 use crate::domain::rule::Rule;
+use crate::table::Table;
 
 /// Entries on a page unless the call says otherwise, and at most.
 const PAGE: usize = 50;
@@ -143,28 +144,19 @@ async fn export(
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn csv_lines(entries: &[Entry], with_head: bool) -> Result<Vec<u8>, Problem> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut write = |record: [&str; 8]| writer.write_record(record).map_err(Problem::internal);
-    if with_head {
-        write(["time", "who", "door", "credential", "action", "about", "outcome", "code"])?;
-    }
+    let columns = ["time", "who", "door", "credential", "action", "about", "outcome", "code"];
+    let mut table = if with_head { Table::new(&columns).map_err(Problem::internal)? } else { Table::going_on() };
     let word = |value: serde_json::Result<serde_json::Value>| {
         value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     };
     for entry in entries {
         let about: Vec<_> = entry.about.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        write([
-            &time_of(entry.at_us),
-            &harmless(&entry.who),
-            &word(serde_json::to_value(entry.door)),
-            entry.credential.as_deref().unwrap_or_default(),
-            &entry.action,
-            &harmless(&about.join(", ")),
-            &word(serde_json::to_value(entry.outcome)),
-            entry.code.as_deref().unwrap_or_default(),
-        ])?;
+        table.plain(time_of(entry.at_us)).text(&entry.who).plain(word(serde_json::to_value(entry.door)));
+        table.plain(entry.credential.as_deref().unwrap_or_default()).plain(&entry.action).text(&about.join(", "));
+        table.plain(word(serde_json::to_value(entry.outcome))).plain(entry.code.as_deref().unwrap_or_default());
+        table.end().map_err(Problem::internal)?;
     }
-    writer.into_inner().map_err(|error| Problem::internal(error.into_error()))
+    table.finish().map_err(Problem::internal)
 }
 
 /// Entries as lines of JSON.
@@ -190,24 +182,17 @@ pub(crate) fn time_of(at_us: u64) -> String {
     format!("{:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", date.year(), date.day())
 }
 
-/// A text that no spreadsheet takes for a formula, wherever it begins a cell or follows a separator in one.
-fn harmless(text: &str) -> String {
-    let starts = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r');
-    let text = text.replace(';', ",");
-    if text.starts_with(starts) { format!("'{text}") } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_entry_is_one_line_of_a_table_and_no_formula() {
-        let mut entry = Entry::of_command(1_796_069_700_000_000, "token_new", &[("name", "x;=1+1")]);
+        let mut entry = Entry::of_command(1_796_069_700_000_000, "token_new", &[("name", "x; =1+1,@x")]);
         entry.who = "=HYPERLINK(1)".to_owned();
         let table = String::from_utf8(csv_lines(&[entry], true).unwrap()).unwrap();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 2, "{table}");
-        assert_eq!(lines[1], "2026-11-30T20:15:00Z,'=HYPERLINK(1),cli,,token_new,\"name=x,=1+1\",done,");
+        assert_eq!(lines[1], "2026-11-30T20:15:00Z,'=HYPERLINK(1),cli,,token_new,\"name=x;' =1+1,'@x\",done,");
     }
 }

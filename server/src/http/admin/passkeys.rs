@@ -117,6 +117,7 @@ async fn new_passkey(state: State, request: HttpRequest) -> Result<HttpResponse,
 async fn add_passkey(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
     let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let made: Made = body::json(&request, &mut payload).await?;
+    require_confirmed_person(&state, &request, Scope::Read).await?;
     audit::about(&request, "name", &made.name);
     let party = relying_party(&state, &request)?;
     let added = state.auth.add_passkey(&party, &principal.name, &principal.credential, &made, state.now_us()).await;

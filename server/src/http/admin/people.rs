@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::{Problem, ProblemBody};
 use super::super::{State, audit, body};
-use crate::auth::{
-    AuthError, Principal, admin_of, require_confirmed, require_confirmed_person, require_person, require_scope,
-};
+use crate::auth::{AuthError, admin_of, require_confirmed, require_confirmed_person, require_person, require_scope};
 use crate::catalogue::{Account, Role, Scope, Token};
 use crate::domain::Invalid;
 use crate::domain::key::fold_key;
@@ -146,8 +144,9 @@ async fn list_tokens(state: State, request: HttpRequest) -> Result<HttpResponse,
     responses((status = 201, description = "Made", body = TokenInfo)))]
 #[post("/api/admin/tokens")]
 async fn create_token(state: State, request: HttpRequest, mut payload: web::Payload) -> Result<HttpResponse, Problem> {
-    let maker = require_confirmed(&state, &request, Scope::Accounts).await?;
+    require_confirmed(&state, &request, Scope::Accounts).await?;
     let body: NewTokenBody = body::json(&request, &mut payload).await?;
+    let maker = require_confirmed(&state, &request, Scope::Accounts).await?;
     audit::about(&request, "name", &body.name);
     let scopes = match (body.role, body.scopes) {
         (Some(role), None) => role.token_scopes().to_vec(),
@@ -171,6 +170,11 @@ async fn create_token(state: State, request: HttpRequest, mut payload: web::Payl
     audit::about(&request, "scopes", &words.join(" "));
     let new = Token { name: body.name, scopes, created_at_us: now_us, expires_at_us, made_by };
     let (token_id, token, secret) = state.auth.make_token(new).await?;
+    // Whoever revokes the maker after this look finds the token.
+    if let Err(problem) = require_confirmed(&state, &request, Scope::Accounts).await {
+        state.catalogue.delete_token(&token_id).await?;
+        return Err(problem);
+    }
     Ok(HttpResponse::Created().json(token_info(token_id, token, Some(secret.reveal().to_owned()))))
 }
 
@@ -204,7 +208,7 @@ async fn list_accounts(state: State, request: HttpRequest) -> Result<HttpRespons
 
 /// Makes an account
 ///
-/// An admin's is made by a person, who must have given their password in the last ten minutes: a token makes moderators only.
+/// By a person, who must have given their password in the last ten minutes: it would outlive a token.
 #[utoipa::path(tag = "people", request_body = NewAccountBody,
     responses((status = 201, description = "Made", body = AccountInfo)))]
 #[post("/api/admin/accounts")]
@@ -213,12 +217,10 @@ async fn create_account(
     request: HttpRequest,
     mut payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let maker = require_confirmed(&state, &request, Scope::Accounts).await?;
+    require_confirmed_person(&state, &request, Scope::Accounts).await?;
     let body: NewAccountBody = body::json(&request, &mut payload).await?;
+    require_confirmed(&state, &request, Scope::Accounts).await?;
     audit::about(&request, "name", &body.name);
-    if body.role == Role::Admin {
-        require_person(&maker)?;
-    }
     let account = state.auth.add_account(&body.name, &body.password, body.role, state.now_us()).await?;
     Ok(HttpResponse::Created().json(AccountInfo::from(account)))
 }
@@ -232,25 +234,20 @@ async fn create_account(
 #[delete("/api/admin/accounts/{name}")]
 async fn delete_account(state: State, request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let principal = require_confirmed(&state, &request, Scope::Accounts).await?;
-    spare_admins(&state, &principal, &name).await?;
+    match state.catalogue.account(&name).await? {
+        Some(account) if account.role == Role::Admin => require_person(&principal)?,
+        _ => {}
+    }
     for session in state.auth.delete_account(&name).await? {
         state.hub.revoke(&session);
     }
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Programs change nothing about the accounts of admins, which would outlive them.
-async fn spare_admins(state: &State, principal: &Principal, name: &str) -> Result<(), Problem> {
-    match state.catalogue.account(name).await? {
-        Some(account) if account.role == Role::Admin => require_person(principal),
-        _ => Ok(()),
-    }
-}
-
 /// Changes a password
 ///
-/// One's own, with the one until now as `current`; or as an admin anybody's, after giving one's own in the last ten minutes.
-/// Ends the other sessions of the account.
+/// By a person: one's own, with the one until now as `current`; or as an admin anybody's, after giving one's own in the last
+/// ten minutes. Ends the other sessions of the account.
 #[utoipa::path(tag = "people", params(("name" = String, Path, description = "Name of the account")),
     request_body = PasswordBody, responses((status = 204, description = "Changed"),
     (status = 429, description = "Too many attempts",
@@ -279,9 +276,9 @@ async fn change_password(
             other => other.into(),
         })?
     } else {
-        let principal = require_confirmed(&state, &request, Scope::Accounts).await?;
-        spare_admins(&state, &principal, &name).await?;
+        require_confirmed_person(&state, &request, Scope::Accounts).await?;
         let body: PasswordBody = body::json(&request, &mut payload).await?;
+        require_confirmed(&state, &request, Scope::Accounts).await?;
         state.auth.set_password(&name, &body.password, None).await?
     };
     for session in ended {

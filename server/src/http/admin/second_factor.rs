@@ -91,6 +91,7 @@ async fn finish_second_factor(
 ) -> Result<HttpResponse, Problem> {
     let principal = require_confirmed_person(&state, &request, Scope::Read).await?;
     let body: CodeBody = body::json(&request, &mut payload).await?;
+    require_confirmed_person(&state, &request, Scope::Read).await?;
     let recovery = state.auth.finish_second_factor(&principal.name, &body.code, state.now_us()).await?;
     Ok(HttpResponse::Ok().json(RecoveryCodes { recovery }))
 }

@@ -1,6 +1,6 @@
 //! Results of a live, as JSON and as a table.
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use uuid::Uuid;
@@ -73,6 +73,7 @@ pub(super) async fn audience_of(state: &State, request: &HttpRequest) -> Result<
         Ok(principal) if principal.may(Scope::Read) => Ok(Audience::Admin),
         Ok(_) => Ok(Audience::Public),
         // A token that is sent and wrong is a mistake worth telling; an old session is just nobody.
+        Err(problem) if problem.status() != StatusCode::UNAUTHORIZED => Err(problem),
         Err(problem) if request.headers().contains_key(header::AUTHORIZATION) => Err(problem),
         Err(_) => Ok(Audience::Public),
     }

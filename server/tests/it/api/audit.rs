@@ -1,5 +1,6 @@
 //! The audit log: nothing that changes something is missing from it, and nothing is in it that must not be.
 
+use bareme::catalogue::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -48,8 +49,7 @@ async fn every_admin_route_that_can_change_something_leaves_an_entry() {
     }
     assert!(wanted.len() > 30, "{wanted:?}");
     // Signing out is what a browser does.
-    let made = json!({"name": "lea", "password": PASSWORD, "role": "moderator"});
-    assert_eq!(server.post("/api/admin/accounts", made).await.0, 201);
+    server.account("lea", Role::Moderator).await;
     let browser = reqwest::Client::builder().cookie_store(true).build().unwrap();
     let login =
         browser.post(format!("{}/api/admin/login", server.base)).json(&json!({"name": "lea", "password": PASSWORD}));

@@ -253,7 +253,7 @@ async fn the_last_admin_account_stays() {
     let bob = |role: &str| json!({"name": "bob", "password": PASSWORD, "role": role});
     assert_eq!(owner.send(&server, Method::POST, "/api/admin/accounts", bob("admin")).await.0, 201);
     let taken = json!({"name": "BOB", "password": PASSWORD, "role": "moderator"});
-    refused(&server.post("/api/admin/accounts", taken).await, 409, "conflict", None);
+    refused(&owner.send(&server, Method::POST, "/api/admin/accounts", taken).await, 409, "conflict", None);
     let delete = |name: &str| format!("/api/admin/accounts/{name}");
     assert_eq!(owner.send(&server, Method::DELETE, &delete("bob"), Value::Null).await.0, 204);
     refused(&owner.send(&server, Method::DELETE, &delete("bob"), Value::Null).await, 404, "unknown_account", None);

@@ -27,10 +27,8 @@ fn need(id: &str, method: &Method) -> Need {
         "current_session" => Need::Anybody,
         "open_live" | "close_live" | "reopen_live" | "next_jeu" | "set_current" | "open_jeu" | "close_jeu"
         | "reopen_jeu" | "set_test_mode" | "end_test_mode" => Need::May(Scope::Drive),
-        "list_tokens" | "create_token" | "delete_token" | "list_accounts" | "create_account" | "delete_account"
-        | "change_password" | "list_sessions" | "delete_session" | "list_audit" | "audit_csv" | "audit_ndjson" => {
-            Need::May(Scope::Accounts)
-        }
+        "list_tokens" | "create_token" | "delete_token" | "list_accounts" | "delete_account" | "list_sessions"
+        | "delete_session" | "list_audit" | "audit_csv" | "audit_ndjson" => Need::May(Scope::Accounts),
         "confirm"
         | "confirm_challenge"
         | "confirm_with_passkey"
@@ -43,7 +41,7 @@ fn need(id: &str, method: &Method) -> Need {
         | "finish_second_factor"
         | "renew_recovery"
         | "end_second_factor" => Need::Person,
-        "end_second_factor_of" | "remove_passkeys_of" => Need::Admin,
+        "create_account" | "change_password" | "end_second_factor_of" | "remove_passkeys_of" => Need::Admin,
         "live_notes" => Need::May(Scope::Manage),
         _ if method == Method::GET => Need::May(Scope::Read),
         _ => Need::May(Scope::Manage),

@@ -1,5 +1,6 @@
 //! What is revoked in one place closes the sockets that it opened in every other.
 
+use bareme::catalogue::Role;
 use reqwest::Method;
 use serde_json::json;
 
@@ -27,10 +28,9 @@ async fn every_kind_of_credential_revoked_on_one_pod_closes_its_sockets_on_anoth
     let (_, token) = one.post("/api/admin/tokens", json!({"name": "bot", "role": "moderator"})).await;
     let (_, key) = one.post("/api/admin/channels/max/overlay-keys", json!({})).await;
     let (_, of_channel) = one.post("/api/admin/channels/max/overlay-keys", json!({})).await;
-    let account = |name: &str| json!({"name": name, "password": "un mot de passe", "role": "moderator"});
     let mut cookies = Vec::new();
     for name in ["lea", "zoe"] {
-        assert_eq!(one.post("/api/admin/accounts", account(name)).await.0, 201);
+        one.account(name, Role::Moderator).await;
         let body = json!({"name": name, "password": "un mot de passe"});
         let signed = one.client.post(format!("{}/api/admin/login", one.base)).json(&body).send().await.unwrap();
         let cookies_set = signed.headers().get_all("set-cookie").iter().map(|set| set.to_str().unwrap());

@@ -82,6 +82,11 @@ impl Server {
         }
     }
 
+    /// Makes an account whose password is `un mot de passe`.
+    pub(super) async fn account(&self, name: &str, role: Role) {
+        self.state.auth.add_account(name, "un mot de passe", role, self.state.now_us()).await.unwrap();
+    }
+
     /// Sends JSON with the token; returns status and body.
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);

@@ -1,11 +1,14 @@
 //! What tokens may do, how long, and what they cannot leave behind.
 
-use bareme::catalogue::{Scope, Session, Token};
+use std::time::Duration;
+
+use bareme::catalogue::{Role, Scope, Session, Token};
 use bareme::store::{RecordKey, RecordKind};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::auth::{PASSWORD, set_up};
+use super::auth::{Browser, PASSWORD, set_up};
 use super::support::{Server, read, refused};
 
 async fn call(server: &Server, token: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
@@ -40,7 +43,7 @@ async fn a_token_has_power_over_accounts_only_if_it_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_token_makes_is_an_admin_or_outlives_it() {
+async fn nothing_that_a_token_makes_is_an_account_or_outlives_it() {
     let server = Server::start().await;
     let owner = set_up(&server).await;
     let all = json!(["read", "drive", "manage", "accounts"]);
@@ -49,12 +52,15 @@ async fn nothing_that_a_token_makes_is_an_admin_or_outlives_it() {
     assert_eq!(status, 201, "{maker}");
     let token = maker["token"].as_str().unwrap();
     let post = async |token: &str, path: &str, body: Value| call(&server, token, Method::POST, path, body).await;
-    // An admin, the password of one, the end of one, or of its second factor.
-    let admin = json!({"name": "mallory", "password": PASSWORD, "role": "admin"});
+    // An account, the password of one, the end of an admin, or of its second factor.
+    let account = |role: &str| json!({"name": "mallory", "password": PASSWORD, "role": role});
     let password = json!({"password": "un autre mot de passe"});
+    server.account("lea", Role::Moderator).await;
     for (method, path, body) in [
-        (Method::POST, "/api/admin/accounts", admin),
-        (Method::PUT, "/api/admin/accounts/eloise/password", password),
+        (Method::POST, "/api/admin/accounts", account("admin")),
+        (Method::POST, "/api/admin/accounts", account("moderator")),
+        (Method::PUT, "/api/admin/accounts/eloise/password", password.clone()),
+        (Method::PUT, "/api/admin/accounts/lea/password", password),
         (Method::DELETE, "/api/admin/accounts/eloise", Value::Null),
         (Method::DELETE, "/api/admin/accounts/eloise/second-factor", Value::Null),
         (Method::POST, "/api/admin/second-factor", Value::Null),
@@ -149,4 +155,64 @@ async fn accounts_and_tokens_are_changed_soon_after_the_password_was_given_and_o
         last = send(Method::POST, "/api/admin/confirm", guess).await;
     }
     refused(&last, 429, "too_fast", None);
+}
+
+/// Sends a request for a token but for the end of its body, and waits until the server knows who sends it.
+async fn begun(server: &Server, owner: &Browser) -> (tokio::net::TcpStream, RecordKey) {
+    let secret = owner.cookie.split_once('=').unwrap().1;
+    let key = RecordKey::new(RecordKind::Session, "", bareme::auth::secrets::hash(secret));
+    let three_hours = 3 * 3_600 * 1_000_000;
+    let make_idle = |session: &mut Session| {
+        session.seen_at_us -= three_hours;
+        Ok::<_, ()>(session.seen_at_us)
+    };
+    let (_, idle) = server.state.records.update(&key, make_idle).await.unwrap().unwrap().unwrap();
+    let address = server.base.strip_prefix("http://").unwrap();
+    let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut head = format!("POST /api/admin/tokens HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n");
+    for (name, value) in owner.headers() {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n{}", BODY.len(), &BODY[..20]);
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    while server.state.records.get::<Session>(&key).await.unwrap().unwrap().value.seen_at_us == idle {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (tcp, key)
+}
+
+const BODY: &str = r#"{"name": "slow", "role": "admin"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_revoked_while_its_request_comes_makes_nothing() {
+    let server = Server::start().await;
+    let owner = set_up(&server).await;
+    let (mut tcp, session) = begun(&server, &owner).await;
+    assert!(server.state.catalogue.delete_session(&session.id).await.unwrap());
+    tcp.write_all(&BODY.as_bytes()[20..]).await.unwrap();
+    let mut answer = [0; 12];
+    tcp.read_exact(&mut answer).await.unwrap();
+    assert_eq!(std::str::from_utf8(&answer).unwrap(), "HTTP/1.1 401");
+    let tokens = server.state.catalogue.tokens().await.unwrap();
+    assert!(tokens.iter().all(|(_, token)| token.name != "slow"), "{tokens:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_resets_its_connection_leaves_an_entry() {
+    let server = Server::start().await;
+    let owner = set_up(&server).await;
+    let (tcp, _) = begun(&server, &owner).await;
+    tcp.set_zero_linger().unwrap();
+    drop(tcp);
+    let entry = async {
+        loop {
+            let (_, page) = server.get("/api/admin/audit?text=create_token").await;
+            if let Some(entry) = page["entries"].as_array().unwrap().first() {
+                return entry.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let entry = tokio::time::timeout(Duration::from_secs(60), entry).await.unwrap();
+    assert_eq!((entry["who"].as_str(), entry["outcome"].as_str()), (Some("Éloïse"), Some("refused")), "{entry}");
 }
