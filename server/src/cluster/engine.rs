@@ -211,7 +211,7 @@ impl Engine {
 
     /// The revision of numbers of an item that has no task: greater than every one this incarnation has shown.
     pub fn fixed_revision(&self, item: ItemId) -> u64 {
-        self.registry.fixed_revision(item)
+        self.registry.fixed_revision(item, (self.writer, &self.env))
     }
 }
 

@@ -167,6 +167,15 @@ impl Drop for InHand {
     }
 }
 
+/// Says of numbers that their task is gone.
+struct Stales<T: Clone>(Arc<watch::Sender<Arc<ItemView<T>>>>);
+
+impl<T: Clone> Drop for Stales<T> {
+    fn drop(&mut self) {
+        self.0.send_modify(|view| *view = Arc::new(ItemView { stale: true, loaded: false, ..ItemView::clone(view) }));
+    }
+}
+
 /// What the store held of an item when it was read.
 struct Stored<B: Ballot> {
     /// When the reading began, by the clock since boot.
@@ -279,6 +288,7 @@ impl<B: Ballot> Item<B> {
         revision: Arc<AtomicU64>,
     ) -> Self {
         let notebook = Notebook::new(Arc::clone(&ballot));
+        unfolded.reset();
         #[cfg(test)]
         super::simulation::probe::started(id, engine.writer);
         let now = Instant::now();
@@ -335,6 +345,7 @@ impl<B: Ballot> Item<B> {
     /// Runs until every handle is gone.
     pub(super) async fn run(mut self, mut ports: OwnedMutexGuard<Ports>) {
         let ports = &mut *ports;
+        let _stales = Stales(Arc::clone(&self.view));
         let mut votes = InHand(Vec::with_capacity(64));
         // One timer that is set anew, since this loop goes round for every batch of votes.
         let mut tick = pin!(sleep(Duration::ZERO));
@@ -419,7 +430,7 @@ impl<B: Ballot> Item<B> {
             if !self.is_shared() {
                 let rows = loaded.notebook.rows(loaded.dirty);
                 self.dirty.extend(rows.into_iter().map(Dirty::of_stored));
-                self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
+                self.note_unfolded();
             }
             for (viewer, held) in loaded.notebook.iter() {
                 self.notebook.merge(*viewer, held.entry());
@@ -433,7 +444,7 @@ impl<B: Ballot> Item<B> {
             // Alone on the store, what earlier incarnations left in journals is ours to fold.
             let rows = if self.is_shared() { Vec::new() } else { loaded.notebook.rows(loaded.dirty) };
             self.dirty = rows.into_iter().map(Dirty::of_stored).collect();
-            self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
+            self.note_unfolded();
             self.notebook = loaded.notebook;
             self.cursors = loaded.cursors;
             self.result = result;
@@ -630,15 +641,21 @@ impl<B: Ballot> Item<B> {
         let lacks_result = self.rank.phase() == Phase::Final && self.result.is_none() && !mutant!(FinalWithoutResult);
         let rank = if lacks_result { Rank::new(self.rank.epoch(), Phase::Closing) } else { self.rank };
         let as_of_us = self.as_of_us(&before);
-        let view = ItemView {
-            rank,
-            tally: tally.clone(),
-            revision: next_revision(&self.revision),
-            as_of_us,
-            made_at_us: self.result.as_ref().map(|result| result.made_at_us),
-            loaded: self.loaded,
-            stale,
-            unreadable: self.unreadable,
+        let revision = next_revision(&self.revision);
+        let view = if self.loaded || self.unreadable {
+            ItemView {
+                rank,
+                tally: tally.clone(),
+                revision,
+                as_of_us,
+                made_at_us: self.result.as_ref().map(|result| result.made_at_us),
+                loaded: self.loaded,
+                stale,
+                unreadable: self.unreadable,
+            }
+        } else {
+            // Those of the task before this one, if there was one, until what is stored was read again.
+            ItemView { revision, loaded: false, stale, unreadable: false, ..ItemView::clone(&before) }
         };
         #[cfg(test)]
         {

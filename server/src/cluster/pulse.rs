@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::engine::Engine;
 use super::item::Control;
@@ -26,7 +26,7 @@ use crate::supervise::Scope;
 struct Heartbeat {
     /// Layout of this document.
     format: u32,
-    /// Grows by one each time.
+    /// Grows by one each time, from the server time at which the first was made.
     beat: u64,
     /// Server time of this pod when it was made.
     now_us: u64,
@@ -38,6 +38,10 @@ const FORMAT: u32 = 1;
 
 /// How old a heartbeat may be and still say something of its pod's clock: a pod that is gone raises no alarm.
 const LATELY: Duration = Duration::from_secs(10);
+
+/// How long a heartbeat waits for what items say of themselves, all together: they answer within milliseconds, and a pod
+/// whose heartbeat is late counts as dead.
+const VITALS_WAIT: Duration = Duration::from_millis(500);
 
 type Followed = BTreeMap<JeuId, mpsc::WeakSender<Control>>;
 
@@ -115,7 +119,8 @@ fn least_skew(said_us: u64, after_us: Option<u64>, before_us: u64) -> Duration {
 
 async fn beat_on(engine: Engine, pulses: Pulses, live: LiveId) {
     let (mut seen, mut read_us) = (BTreeMap::new(), None);
-    let mut beat = 0;
+    // Above every one of a task before this one, whose beats the other pods remember: a lower one is no news to them.
+    let mut beat = engine.env.now_us();
     loop {
         let items = pulses.items(live);
         if items.is_empty() {
@@ -141,13 +146,16 @@ async fn beat_once(
     seen: &mut BTreeMap<WriterId, Seen>,
     read_us: &mut Option<u64>,
 ) -> Result<(), StoreError> {
-    let mut vitals = Vec::with_capacity(items.len());
-    for (_, controls) in &items {
+    let ask = |(_, controls): &(JeuId, mpsc::Sender<Control>)| {
         let (sender, answer) = oneshot::channel();
-        // An item that is overloaded or ends says nothing.
-        if controls.try_send(Control::Vitals(sender)).is_ok() {
-            vitals.extend(answer.await.ok().flatten());
-        }
+        controls.try_send(Control::Vitals(sender)).ok().map(|()| answer)
+    };
+    let answers: Vec<_> = items.iter().filter_map(ask).collect();
+    let until = Instant::now() + VITALS_WAIT;
+    let mut vitals = Vec::with_capacity(answers.len());
+    for answer in answers {
+        // An item that is overloaded or ends says nothing, and one whose task died holds nobody up.
+        vitals.extend(timeout_at(until, answer).await.ok().and_then(Result::ok).flatten());
     }
     let own = Heartbeat { format: FORMAT, beat, now_us: engine.env.now_us(), items: vitals };
     // A heartbeat is made of numbers and strings: it always has a JSON form.
@@ -157,8 +165,9 @@ async fn beat_once(
     let now = engine.env.clock.since_boot();
     let mut others = Vec::new();
     // What is news was made after the reading before this one began.
-    let after_us = read_us.replace(engine.env.now_us());
+    let began_us = engine.env.now_us();
     let heartbeats = engine.store.heartbeats(live).await?;
+    let after_us = read_us.replace(began_us);
     let before_us = engine.env.now_us();
     for (writer, body) in heartbeats {
         // One that this program cannot read says nothing; finishing the lanes of its writer is harmless.

@@ -114,13 +114,13 @@ impl Registry {
         LaneId { writer: entry.writer, lane }
     }
 
-    /// A revision for stored numbers of an item: not less than any before. The first is 1. While a task runs, which may be
+    /// A revision for stored numbers of an item: greater than any before. The first is 1. While a task runs, which may be
     /// shown next, it is that of the task's numbers: a greater one would fall then.
-    pub(super) fn fixed_revision(&self, item: ItemId) -> u64 {
-        let state = self.state();
-        let Some(entry) = state.items.get(&item) else { return state.least_revision + 1 };
+    pub(super) fn fixed_revision(&self, item: ItemId, (writer, env): (WriterId, &Env)) -> u64 {
+        let mut state = self.state();
+        let entry = state.entry(item, writer, env);
         let runs = entry.running.as_ref().is_some_and(|running| running.senders().is_some());
-        entry.revision.load(Ordering::Acquire) + u64::from(!runs)
+        if runs { entry.revision.load(Ordering::Acquire) } else { next_revision(&entry.revision) }
     }
 }
 
@@ -190,13 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn revisions_do_not_fall_when_an_item_is_forgotten() {
+    fn other_numbers_have_a_greater_revision_also_when_the_item_was_forgotten() {
         let (registry, env) = (Registry::default(), Env::system());
         let writer = WriterId(env.uuid());
-        assert_eq!(registry.fixed_revision(item(1)), 1);
+        let fixed_revision = || registry.fixed_revision(item(1), (writer, &env));
+        assert_eq!((fixed_revision(), fixed_revision()), (1, 2));
         registry.state().entry(item(1), writer, &env).revision.store(7, Ordering::Release);
-        assert_eq!(registry.fixed_revision(item(1)), 8);
+        assert_eq!(fixed_revision(), 8);
         registry.state().forget(&env);
-        assert_eq!(registry.fixed_revision(item(1)), 8);
+        assert_eq!(fixed_revision(), 9);
     }
 }

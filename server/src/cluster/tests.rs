@@ -1,5 +1,6 @@
 //! The engine over the reference store, with a paused clock: one pod alone, and two that share a store.
 
+mod deaths;
 mod lanes;
 mod random;
 

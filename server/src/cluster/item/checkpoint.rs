@@ -63,6 +63,13 @@ impl Unfolded {
         }
     }
 
+    /// A task begins, and knows of nothing yet: what it finds it notes itself.
+    pub(super) fn reset(&self) {
+        let (waiting, writing) = self.parts();
+        waiting.store(0, Ordering::Relaxed);
+        writing.store(0, Ordering::Relaxed);
+    }
+
     /// All that waits is being written.
     fn begin(&self) {
         let (waiting, writing) = self.parts();
@@ -102,6 +109,12 @@ fn newest(mut rows: Vec<NoteRow>) -> Vec<NoteRow> {
 }
 
 impl<B: Ballot> Item<B> {
+    /// Notes since when something that was acknowledged waits. What came without a lease, and after the result, is not
+    /// owed to anybody, and may wait for ever.
+    pub(super) fn note_unfolded(&self) {
+        self.unfolded.note(self.dirty.iter().any(|dirty| dirty.counts), self.engine.env.now_us());
+    }
+
     /// Whether what is dirty may be written now; see the module.
     pub(super) fn may_checkpoint(&self) -> bool {
         self.loaded && !self.checkpointing && (self.lease_holds() || mutant!(CheckpointsWithoutLease))

@@ -266,9 +266,7 @@ impl<B: Ballot> Item<B> {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.retain(|dirty| lacks_row(&dirty.row));
         self.dirty = dirty;
-        if self.dirty.is_empty() {
-            self.unfolded.note(false, 0);
-        }
+        self.note_unfolded();
         self.misses(missing, "notes");
     }
 
@@ -279,8 +277,8 @@ impl<B: Ballot> Item<B> {
         let rows: Vec<_> = self.dirty.iter().filter(|dirty| dirty.counts).take(MAX_CHECKED_ROWS).cloned().collect();
         if is_whole {
             self.dirty.clear();
-            self.unfolded.note(false, 0);
         }
+        self.note_unfolded();
         if rows.is_empty() {
             return;
         }

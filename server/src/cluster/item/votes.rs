@@ -75,27 +75,27 @@ impl<B: Ballot> Item<B> {
     }
 
     pub(super) fn on_vote(&mut self, submission: Submission, now_us: u64) {
-        let Submission { viewer, mut version, mut payload, on_outcome } = submission;
+        let Submission { viewer, version, payload, on_outcome } = submission;
+        let on_outcome = Some(on_outcome);
+        // From here on it is answered whatever happens: a task that dies drops it.
+        let mut vote = Waiting { since: Instant::now(), viewer, version, payload, is_newer: false, on_outcome };
         if mutant!(ServerStampsVersions) {
-            version = self.notebook.get(&viewer).map_or(now_us, |held| now_us.max(held.version + 1));
+            vote.version = self.notebook.get(&viewer).map_or(now_us, |held| now_us.max(held.version + 1));
         }
         let seen = if mutant!(RatchetsClock) { self.notebook.iter().map(|(_, held)| held.version).max() } else { None };
         let now_us = now_us.max(seen.unwrap_or(0));
-        if let Some(outcome) = self.refusal(viewer, version, &payload, now_us) {
-            return on_outcome(outcome);
+        if let Some(outcome) = self.refusal(viewer, vote.version, &vote.payload, now_us) {
+            return vote.answer(outcome);
         }
         // Only where pods share the store: the holder may be on one replica.
-        let held = self.notebook.get(&viewer).filter(|held| held.version >= version);
-        let newer = held.filter(|held| held.version > version || held.payload != payload);
-        let is_newer = newer.is_some();
-        if let Some(held) = newer {
-            (version, payload) = (held.version, held.payload.clone());
+        let held = self.notebook.get(&viewer).filter(|held| held.version >= vote.version);
+        if let Some(held) = held.filter(|held| held.version > vote.version || held.payload != vote.payload) {
+            (vote.version, vote.payload, vote.is_newer) = (held.version, held.payload.clone(), true);
         }
         if mutant!(MergesBeforeWrite) {
-            self.notebook.merge(viewer, Entry { version, payload: &payload });
+            self.notebook.merge(viewer, Entry { version: vote.version, payload: &vote.payload });
         }
-        let on_outcome = Some(on_outcome);
-        self.waiting.push_back(Waiting { since: Instant::now(), viewer, version, payload, is_newer, on_outcome });
+        self.waiting.push_back(vote);
     }
 
     /// What can be said of a vote without writing it.
@@ -244,7 +244,7 @@ impl<B: Ballot> Item<B> {
                     };
                     self.answers.push((vote, outcome));
                 }
-                self.unfolded.note(!self.dirty.is_empty(), self.engine.env.now_us());
+                self.note_unfolded();
                 self.unsettled_since = self.is_shared().then(|| self.engine.env.clock.since_boot());
                 self.changed = true;
             }
