@@ -191,12 +191,13 @@ pub async fn lives_that_are_over(records: &Records) -> Result<Vec<LiveId>> {
     let mut over = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = records.list::<Live>(RecordKind::Live, "", after.as_deref(), LIVES_PAGE).await?;
-        let full = page.len() == LIVES_PAGE;
-        after = page.last().map(|(id, _)| id.clone());
-        let closed = page.into_iter().map(|(_, row)| row.value).filter(|live| live.status == LiveStatus::Closed);
+        let page = records.page::<Live>(RecordKind::Live, "", after.as_deref(), LIVES_PAGE).await?;
+        let closed = page.documents.iter().map(|(_, row)| &row.value).filter(|live| live.status == LiveStatus::Closed);
         over.extend(closed.map(|live| live.live_id));
-        if !full {
+        // Whoever goes through them finds out, and says so, without stopping at it.
+        over.extend(page.unreadable.iter().filter_map(|(id, _)| id.parse().ok().map(LiveId)));
+        after = page.next;
+        if after.is_none() {
             return Ok(over);
         }
     }

@@ -147,14 +147,19 @@ impl Conductor {
         let conductor = Self { inner: Arc::new(inner) };
         let mut after: Option<String> = None;
         loop {
-            let page = conductor.inner.records.list::<Channel>(RecordKind::Channel, "", after.as_deref(), BOOT_PAGE);
+            let page = conductor.inner.records.page::<Channel>(RecordKind::Channel, "", after.as_deref(), BOOT_PAGE);
             let page = page.await?;
-            let full = page.len() == BOOT_PAGE;
-            after = page.last().map(|(id, _)| id.clone());
-            for (_, Versioned { value: channel, .. }) in page {
+            for (id, error) in page.unreadable {
+                tracing::error!(channel = %id, %error, "cannot read a channel; trying again");
+                if let Ok(slug) = Slug::new(&id) {
+                    conductor.keep_resuming(slug);
+                }
+            }
+            for (_, Versioned { value: channel, .. }) in page.documents {
                 conductor.resume_or_later(channel).await?;
             }
-            if !full {
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }
@@ -174,28 +179,32 @@ impl Conductor {
         match patiently(|| self.resume(channel.clone()), may_pass).await {
             Err(ConductError::Store(error)) if matches!(error.kind, ErrorKind::Full | ErrorKind::Corrupt) => {
                 tracing::error!(channel = %channel.slug, %error, "cannot go on with the live of a channel; trying again");
-                let conductor = self.clone();
-                self.keep(Scope::Part, "resume", move || conductor.clone().resume_later(channel.clone()));
+                self.keep_resuming(channel.slug);
                 Ok(())
             }
             outcome => outcome,
         }
     }
 
-    async fn resume_later(self, channel: Channel) {
+    fn keep_resuming(&self, channel: Slug) {
+        let conductor = self.clone();
+        self.keep(Scope::Part, "resume", move || conductor.clone().resume_later(channel.clone()));
+    }
+
+    async fn resume_later(self, channel: Slug) {
         let mut pause = RESUME_RETRY;
         loop {
             tokio::time::sleep(pause).await;
             // Somebody may have changed it meanwhile.
-            let known = self.inner.records.get::<Channel>(&channel_key(&channel.slug)).await;
+            let known = self.inner.records.get::<Channel>(&channel_key(&channel)).await;
             let outcome = match known {
                 Ok(None) => return,
                 Ok(Some(stored)) => self.resume(stored.value).await,
                 Err(error) => Err(error.into()),
             };
             match outcome {
-                Ok(()) => return self.channel_changed(&channel.slug).await,
-                Err(error) => tracing::warn!(channel = %channel.slug, %error, "still cannot go on with its live"),
+                Ok(()) => return self.channel_changed(&channel).await,
+                Err(error) => tracing::warn!(%channel, %error, "still cannot go on with its live"),
             }
             pause = (pause * 2).min(LONGEST_RESUME_RETRY);
         }
@@ -204,7 +213,11 @@ impl Conductor {
     /// Brings a channel's open live back, finishing what a crash interrupted.
     async fn resume(&self, channel: Channel) -> Result<()> {
         for live_id in &channel.unfinished {
-            self.finish(&channel.slug, *live_id).await?;
+            if let Err(error) = self.finish(&channel.slug, *live_id).await {
+                tracing::warn!(live = %live_id, %error, "cannot make the results of a live that is over; trying again");
+                let (conductor, slug, live_id) = (self.clone(), channel.slug.clone(), *live_id);
+                self.keep(Scope::Part, "finish", move || conductor.clone().finish_later(slug.clone(), live_id));
+            }
         }
         let Some(live_id) = channel.open_live else { return Ok(()) };
         let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
@@ -224,6 +237,18 @@ impl Conductor {
         Ok(())
     }
 
+    async fn finish_later(self, channel: Slug, live_id: LiveId) {
+        let mut pause = RESUME_RETRY;
+        loop {
+            tokio::time::sleep(pause).await;
+            match self.finish(&channel, live_id).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(live = %live_id, %error, "still cannot make the results of a live"),
+            }
+            pause = (pause * 2).min(LONGEST_RESUME_RETRY);
+        }
+    }
+
     /// Makes the results that a closed live still lacks, if a crash came before them.
     async fn finish(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
         let ranks = self.inner.store.ranks(live_id).await?;
@@ -241,8 +266,7 @@ impl Conductor {
         if !self.inner.store.is_shared() {
             return Duration::ZERO;
         }
-        let vigour = self.vigour();
-        if vigour.running > vigour.stale {
+        if self.vigour().fresh > 0 {
             return Duration::ZERO;
         }
         let heard = Duration::from_millis(self.inner.heard_ms.load(Ordering::Relaxed));

@@ -20,6 +20,17 @@ pub struct Versioned<T> {
     pub value: T,
 }
 
+/// A page of documents of which some may be damaged.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// Those that can be read, in order of id.
+    pub documents: Vec<(String, Versioned<T>)>,
+    /// Ids of those that cannot, and why.
+    pub unreadable: Vec<(String, StoreError)>,
+    /// The id after which the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// The documents of a store.
 #[derive(Clone)]
 pub struct Records {
@@ -70,6 +81,30 @@ impl Records {
             Ok((record.id, Versioned { revision: record.revision, value }))
         };
         records.into_iter().map(typed).collect()
+    }
+
+    /// As [`Records::list`], for whoever goes on without those that are damaged.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        kind: RecordKind,
+        scope: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<T>> {
+        let records = self.store.records(kind, scope, after, limit).await?;
+        let last = records.last().filter(|_| records.len() == limit);
+        let next = last.map(|record| record.id.clone());
+        let mut page = Page { documents: Vec::with_capacity(records.len()), unreadable: Vec::new(), next };
+        for record in records {
+            match self.read(&record.id, &record.body) {
+                Ok(value) => page.documents.push((record.id, Versioned { revision: record.revision, value })),
+                Err(error) => page.unreadable.push((record.id, error)),
+            }
+        }
+        Ok(page)
     }
 
     /// Writes a document if it is at `expected` (0 = absent).

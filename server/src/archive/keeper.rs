@@ -22,7 +22,7 @@ use crate::metrics::{
     DUMP_LAST_SUCCESS_SECONDS, DUMP_PENDING, DUMP_SECONDS, DUMPS_FAILED, DUMPS_MADE, NOTES_PRUNED, PRUNES_FAILED,
 };
 use crate::records::{Records, Versioned};
-use crate::store::{RecordKind, Store};
+use crate::store::{ErrorKind, RecordKind, Store};
 
 /// How often channels are looked at: a fifth of what a dump may take.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -149,15 +149,15 @@ impl Keeper {
         let mut after: Option<String> = None;
         let mut changed = Vec::new();
         loop {
-            let page = self.records.list::<Channel>(RecordKind::Channel, "", after.as_deref(), CHANNELS_PAGE).await?;
-            let full = page.len() == CHANNELS_PAGE;
-            after = page.last().map(|(id, _)| id.clone());
-            for (_, Versioned { revision, value: channel }) in page {
+            let page = self.records.page::<Channel>(RecordKind::Channel, "", after.as_deref(), CHANNELS_PAGE).await?;
+            // One that is damaged is told of by whoever shows channels, and its lives are found by the next sweep.
+            for (_, Versioned { revision, value: channel }) in page.documents {
                 if self.channels.get(&channel.slug) != Some(&revision) {
                     changed.push((channel.slug, revision, channel.last_live));
                 }
             }
-            if !full {
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }
@@ -175,6 +175,11 @@ impl Keeper {
         let live = match stored_live(&self.records, live_id).await {
             Ok(stored) => stored.value,
             Err(ArchiveError::Refused { .. }) => return Ok(()),
+            // The others are dumped all the same.
+            Err(ArchiveError::Store(error)) if error.kind == ErrorKind::Corrupt => {
+                warn!(live = %live_id, %error, "cannot read whether a live is to be dumped");
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let (LiveStatus::Closed, Some(closed_at_us)) = (live.status, live.closed_at_us) else { return Ok(()) };

@@ -145,8 +145,9 @@ async fn dump_lives(settings: &Settings, only: Option<LiveId>, all: bool) -> Res
     for live_id in lives {
         let known = ledger::read(&records, live_id).await?;
         if only.is_none() {
-            let live = stored_live(&records, live_id).await?.value;
-            let is_made = live.closed_at_us.is_some_and(|at| known.has(at)) || known.notes_pruned_at_us.is_some();
+            // One that cannot be read is told of below.
+            let ended_us = stored_live(&records, live_id).await.ok().and_then(|stored| stored.value.closed_at_us);
+            let is_made = ended_us.is_some_and(|at| known.has(at)) || known.notes_pruned_at_us.is_some();
             if is_made && !all {
                 there += 1;
                 continue;

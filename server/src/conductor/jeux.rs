@@ -179,6 +179,8 @@ impl Conductor {
     async fn forget_deadline(&self, live_id: LiveId, jeu: JeuId, goes_on: bool) -> Result<()> {
         self.change_on_air(live_id, |live| {
             live.closes_at_us.remove(&jeu);
+            // Whatever ended with the live before: from here on it is as somebody wanted it now.
+            live.closed_with.remove(&jeu);
             if goes_on {
                 live.ends_at_us = None;
             }
@@ -212,11 +214,16 @@ pub(super) async fn close_unless<T>(shown: Result<T>, items: &[&ItemHandle<Ratin
     shown
 }
 
-/// Begins a new epoch of a jeu that is final, or about to be, and has read its notes.
-pub(super) async fn reopened(item: &ItemHandle<Ratings>) -> Result<()> {
+/// Waits for the result of a jeu, if it is being made.
+pub(super) async fn settled(item: &ItemHandle<Ratings>) {
     if item.view().rank.phase() == Phase::Closing {
         let _timed_out = tokio::time::timeout(REOPEN_WAIT, item.reached(Phase::Final)).await;
     }
+}
+
+/// Begins a new epoch of a jeu that is final, or about to be, and has read its notes.
+pub(super) async fn reopened(item: &ItemHandle<Ratings>) -> Result<()> {
+    settled(item).await;
     item.reopen().await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::on_air::{Announced, epochs_of};
-use super::{Conductor, LiveView, Result, Running};
+use super::{ConductError, Conductor, LiveView, Result, Running};
 use crate::domain::channel::MAX_CLOSE_DELAY_MS;
 use crate::domain::jeu::JeuId;
 use crate::domain::live::{Live, LiveId, LiveStatus};
@@ -103,6 +103,13 @@ impl Conductor {
             // What comes after the closing failed, and is tried again.
             return self.after_end(&view.live).await;
         }
+        // Before a jeu has read its store, its epoch is not known.
+        let since_boot = self.inner.env.clock.since_boot();
+        for item in &view.items {
+            if deadlines.is_due(Some(item.item().jeu), since_boot) || deadlines.is_due(None, since_boot) {
+                super::heard_of(item).await?;
+            }
+        }
         // A jeu that somebody opened again, on another pod, is open in another epoch than the one that was to be closed.
         // These are read before the record is, and jeux are opened again only after their deadline is taken out of it.
         let epochs = epochs_of(&view);
@@ -134,11 +141,20 @@ impl Conductor {
         {
             return self.end_live(live_id, Some(Announced { at_us, epochs })).await;
         }
-        self.change(live_id, |live| {
-            live.closes_at_us.retain(|jeu, at_us| due.get(jeu) != Some(at_us));
-            Ok(())
-        })
-        .await?;
-        Ok(())
+        // What is open all the same, in an epoch that was not known here, keeps its deadline and is tried again: other pods
+        // go by the record, too.
+        let ranks = self.inner.store.ranks(live_id).await?;
+        let is_open = |jeu: &JeuId| {
+            let is_stored_open = ranks.iter().any(|row| row.jeu == *jeu && row.rank.phase() == Phase::Open);
+            is_stored_open && live.jeu(*jeu).is_some()
+        };
+        let left = self
+            .change(live_id, |live| {
+                live.closes_at_us.retain(|jeu, at_us| due.get(jeu) != Some(at_us) || is_open(jeu));
+                Ok(())
+            })
+            .await?;
+        let is_left = |(jeu, at_us): (&JeuId, &u64)| left.closes_at_us.get(jeu) == Some(at_us);
+        if due.iter().any(is_left) { Err(ConductError::NotReady) } else { Ok(()) }
     }
 }

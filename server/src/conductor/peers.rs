@@ -17,7 +17,7 @@ use crate::domain::jeu::Jeu;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::records::Versioned;
-use crate::store::{ItemId, RecordKind, StoreError};
+use crate::store::{ErrorKind, ItemId, RecordKind, StoreError};
 use crate::supervise::Scope;
 
 /// How often the documents are read: well below the shortest announcement of a closing, and one small read each time.
@@ -33,8 +33,24 @@ const ROUNDS_OF_CLOSED_LIVES: u64 = 10;
 /// Pause after a store failed, before the jeux of a live that ended elsewhere are closed again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Revisions of the channels as last read.
-type Seen = BTreeMap<Slug, u64>;
+/// What was last read.
+#[derive(Default)]
+struct Seen {
+    /// Revisions of the channels.
+    channels: BTreeMap<Slug, u64>,
+    /// Documents that are damaged, which are told of once.
+    unreadable: BTreeSet<String>,
+}
+
+impl Seen {
+    /// One damaged document says nothing of the others, nor of whether the store is heard.
+    fn skip(&mut self, what: String, error: &StoreError) {
+        if !self.unreadable.contains(&what) {
+            tracing::error!(%what, %error, "a document cannot be read; going on without it");
+            self.unreadable.insert(what);
+        }
+    }
+}
 
 impl Conductor {
     /// Follows the other pods for as long as this one runs.
@@ -44,7 +60,7 @@ impl Conductor {
     }
 
     async fn follow_others(inner: Weak<Inner>) {
-        let mut seen = Seen::new();
+        let mut seen = Seen::default();
         let mut is_away = false;
         for round in 1_u64.. {
             tokio::time::sleep(INTERVAL).await;
@@ -70,36 +86,41 @@ impl Conductor {
         if closed {
             on_air.extend(self.lives().keys());
         }
-        let mut found = Seen::new();
+        let mut found = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.inner.records.list::<Channel>(RecordKind::Channel, "", after.as_deref(), BOOT_PAGE).await?;
-            let full = page.len() == BOOT_PAGE;
-            after = page.last().map(|(id, _)| id.clone());
-            for (_, Versioned { revision, value: channel }) in page {
+            let page = self.inner.records.page::<Channel>(RecordKind::Channel, "", after.as_deref(), BOOT_PAGE).await?;
+            for (slug, error) in page.unreadable {
+                seen.skip(format!("channel {slug}"), &error);
+            }
+            for (_, Versioned { revision, value: channel }) in page.documents {
                 on_air.extend(channel.open_live);
                 // It may have been on air and over again since it was last read.
-                if seen.get(&channel.slug) != Some(&revision) {
+                if seen.channels.get(&channel.slug) != Some(&revision) {
                     on_air.extend(channel.last_live);
                 }
                 found.insert(channel.slug, revision);
             }
-            if !full {
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }
         // Lives first: a channel shows the live that is here.
         for live_id in on_air {
-            if let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? {
-                self.adopt(stored).await;
+            match self.inner.records.get::<Live>(&live_key(live_id)).await {
+                Ok(Some(stored)) => self.adopt(stored).await,
+                Ok(None) => {}
+                Err(error) if error.kind == ErrorKind::Corrupt => seen.skip(format!("live {live_id}"), &error),
+                Err(error) => return Err(error),
             }
         }
-        let changed = |slug: &&Slug| found.get(*slug) != seen.get(*slug);
-        let changed: BTreeSet<_> = found.keys().chain(seen.keys()).filter(changed).cloned().collect();
+        let known = std::mem::replace(&mut seen.channels, found.clone());
+        let changed = |slug: &&Slug| found.get(*slug) != known.get(*slug);
+        let changed: BTreeSet<_> = found.keys().chain(known.keys()).filter(changed).cloned().collect();
         for slug in changed {
             self.channel_changed(&slug).await;
         }
-        *seen = found;
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use crate::domain::tally::Tally;
 use crate::domain::viewer::ViewerId;
 use crate::notebook::Notebook;
 use crate::protocol::{LiveState, Mine, TallyFrame};
-use crate::store::{ItemId, NoteRow, Store, StoreError};
+use crate::store::{ErrorKind, ItemId, NoteRow, Store, StoreError};
 
 /// Rows that are read at a time where all notes of a jeu are wanted: some 100 KB, and milliseconds of a processor.
 pub(crate) const NOTES_PAGE: usize = 1024;
@@ -88,6 +88,8 @@ pub struct Vigour {
     pub running: u32,
     /// Those of them whose numbers are marked stale.
     pub stale: u32,
+    /// Those of them whose numbers are those of the store as it is now: neither stale nor damaged.
+    pub fresh: u32,
     /// Those of which something that is stored is damaged.
     pub unreadable: u32,
     /// Age of the oldest acknowledged note that is in the journal only, in microseconds.
@@ -171,6 +173,24 @@ pub(super) async fn stored_view(
         }
         None => none,
     })
+}
+
+/// As [`stored_view`]; a result that is damaged hides no other one, and says so.
+pub(super) async fn shown_view(
+    store: &dyn Store,
+    held: &HeldResults,
+    live: &Live,
+    ballot: &Ratings,
+    id: ItemId,
+    rank: Rank,
+) -> std::result::Result<ItemView<Tally>, StoreError> {
+    match stored_view(store, held, live, ballot, id, rank).await {
+        Err(error) if error.kind == ErrorKind::Corrupt => {
+            tracing::error!(item = %id, %error, "cannot read the result of a jeu");
+            Ok(ItemView { loaded: false, unreadable: true, ..no_numbers(live, ballot, rank) })
+        }
+        stored => stored,
+    }
 }
 
 /// The numbers of a live that no task runs, unmasked and in order of the programme, from their results. A jeu that cannot
@@ -265,6 +285,7 @@ impl Conductor {
             if matches!(view.rank.phase(), Phase::Open | Phase::Closing) || !view.loaded {
                 vigour.running += 1;
                 vigour.stale += u32::from(view.stale && !view.unreadable);
+                vigour.fresh += u32::from(!view.stale && !view.unreadable);
             }
         }
         vigour
@@ -283,12 +304,8 @@ impl Conductor {
         let mut standings = BTreeMap::new();
         for row in self.inner.store.ranks(live_id).await? {
             let id = ItemId { live: live_id, jeu: row.jeu };
-            standings.insert(
-                row.jeu,
-                Standing::of(
-                    &stored_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, row.rank).await?,
-                ),
-            );
+            let view = shown_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, row.rank).await?;
+            standings.insert(row.jeu, Standing::of(&view));
         }
         Ok(live_state(&live, |jeu| standings.get(&jeu).copied().unwrap_or_default()))
     }
@@ -348,11 +365,18 @@ impl Conductor {
     /// [`ConductError`].
     pub async fn own_notes(&self, live_id: LiveId, viewer: ViewerId) -> Result<Vec<Mine>> {
         let Some(view) = self.view(live_id) else { return Ok(Vec::new()) };
-        let _turn = self.inner.reading.acquire().await;
+        // Just after a start the notes are still being read: those who wait for that keep nobody else from reading.
+        let _some_cannot_be_read = all_ready(&view).await;
+        let read = async {
+            let _turn = self.inner.reading.acquire().await;
+            self.read_own(&view, viewer).await
+        };
+        timeout(LOAD_WAIT, read).await.unwrap_or(Err(ConductError::NotReady))
+    }
+
+    async fn read_own(&self, view: &LiveView, viewer: ViewerId) -> Result<Vec<Mine>> {
         let mut own = Vec::new();
         for item in &view.items {
-            // Just after a start the notes are still being read.
-            let _still_waiting = timeout(LOAD_WAIT, item.loaded()).await;
             if item.view().rank.phase() == Phase::Pending && item.view().rank.epoch() == 0 {
                 continue;
             }
@@ -363,7 +387,7 @@ impl Conductor {
             let note = row.and_then(|row| Some((row.version, Note::decode(&view.live.bareme, &row.payload)?)));
             if let Some((v, note)) = note {
                 let scores = note.to_json(&view.live.bareme);
-                own.push(Mine { live: live_id.0, jeu: item.item().jeu.0, v, scores });
+                own.push(Mine { live: view.live.live_id.0, jeu: item.item().jeu.0, v, scores });
             }
         }
         Ok(own)

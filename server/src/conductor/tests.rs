@@ -1,7 +1,10 @@
 //! Whole lives over the reference store, with a paused clock.
 
+mod deadlines;
+mod own;
 mod peers;
 mod rehearsal;
+mod removed;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -238,14 +241,7 @@ async fn an_announced_closing_takes_as_long_as_it_says_whatever_becomes_of_the_w
 #[tokio::test(start_paused = true)]
 async fn server_time_goes_on_from_where_it_was_after_a_restart_with_an_earlier_wall_clock() {
     let store = store_with_drafts(1).await;
-    // A server that is gone writes nothing any more, whatever tasks of it are left.
-    let is_gone = Arc::new(AtomicUsize::new(0));
-    let switch = Arc::clone(&is_gone);
-    let plan = Arc::new(move |_: &'static str| match switch.load(Ordering::Relaxed) {
-        0 => Fault::None,
-        _ => Fault::Refused(ErrorKind::Unavailable),
-    });
-    let of_first: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&store), plan));
+    let (of_first, is_gone) = until_gone(&store);
     let first = Conductor::start(of_first, steppable_env(1, 3_600_000_000).0).await.unwrap();
     first.open_live(live_id(1), OpenJeux::First).await.unwrap();
     assert_eq!(vote(&first, 1, 1, 4).await.status, Status::Ok);
@@ -294,6 +290,18 @@ async fn wrong_votes_are_refused_by_field() {
     let field = |reply: Reply| reply.problem.map(|problem| problem.field);
     assert_eq!(field(vote(&conductor, 9, 1, 4).await).as_deref(), Some("jeu"));
     assert_eq!(field(vote(&conductor, 1, 1, 9).await).as_deref(), Some("fun"));
+}
+
+/// A store that refuses everything once the number is not 0, as a server that is gone finds it: tasks of one that was
+/// dropped go on.
+fn until_gone(store: &Arc<dyn Store>) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+    let is_gone = Arc::new(AtomicUsize::new(0));
+    let switch = Arc::clone(&is_gone);
+    let plan = Arc::new(move |_: &'static str| match switch.load(Ordering::Relaxed) {
+        0 => Fault::None,
+        _ => Fault::Refused(ErrorKind::Unavailable),
+    });
+    (Arc::new(FaultyStore::new(Arc::clone(store), plan)), is_gone)
 }
 
 /// A store on which the call number `which` (from 1) of `operation` meets `fault`, counted from when the counter is 0.
@@ -532,7 +540,16 @@ async fn a_jeu_whose_result_cannot_be_read_does_not_hide_the_results_of_the_othe
         })
     }));
     let conductor = start(&store, 2).await;
-    let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
-    let found: Vec<_> = numbers.iter().map(|jeu| (jeu.available, jeu.frame.phase, jeu.frame.voters)).collect();
-    assert_eq!(found, [(true, Phase::Final, 1), (false, Phase::Final, 0), (true, Phase::Final, 1)]);
+    let found = async || {
+        let (_, numbers) = conductor.numbers(live_id(1)).await.unwrap();
+        numbers.iter().map(|jeu| (jeu.available, jeu.frame.phase, jeu.frame.voters)).collect::<Vec<_>>()
+    };
+    let expected = [(true, Phase::Final, 1), (false, Phase::Final, 0), (true, Phase::Final, 1)];
+    assert_eq!(found().await, expected);
+    // Nor does it hide its channel.
+    let conductor = start(&store, 3).await;
+    read.store(1, Ordering::Relaxed);
+    let view = shown(&conductor).await.borrow().shown.clone().unwrap();
+    let unreadable: Vec<_> = view.state().programme.iter().map(|entry| entry.unreadable).collect();
+    assert_eq!(unreadable.iter().filter(|unreadable| **unreadable).count(), 1, "{unreadable:?}");
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::jeux::{close_unless, reopened};
+use super::jeux::{close_unless, reopened, settled};
 use super::{ConductError, Conductor, Result, heard_of, live_key};
 use crate::cluster::ItemHandle;
 use crate::domain::ballot::Ratings;
@@ -118,8 +118,12 @@ impl Conductor {
         }
         for item in &items {
             heard_of(item).await?;
+            settled(item).await;
+            // Another pod may have opened it again by now, and somebody closed it since.
+            let live = self.stored_live(live_id).await?.value;
+            let is_due = live.status == LiveStatus::Open && live.closed_with.contains(&item.item().jeu);
             // One that is damaged stays as it is, and says so.
-            if !item.view().unreadable {
+            if is_due && !item.view().unreadable {
                 reopened(item).await?;
             }
         }
@@ -143,8 +147,12 @@ impl Conductor {
 
     async fn finish_reopening(self, live_id: LiveId) {
         while let Err(error) = self.open_closed_with(live_id).await {
-            if matches!(error, ConductError::Conflict { .. } | ConductError::UnknownLive(_)) {
-                return;
+            let is_over = |rule: &Rule| matches!(rule, Rule::LiveOver | Rule::LiveNotOnAir);
+            match &error {
+                ConductError::Conflict { rule, .. } if is_over(rule) => return,
+                ConductError::UnknownLive(_) => return,
+                // Among them a result that is still being made.
+                _ => {}
             }
             tracing::warn!(live = %live_id, %error, "cannot open the jeux of a live again; trying again");
             tokio::time::sleep(RETRY).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::read::stored_view;
+use super::read::shown_view;
 use super::{ConductError, Conductor, Rehearsal, Result, Running, channel_key};
 use crate::cluster::mutant::mutant;
 use crate::cluster::{ItemHandle, ItemView};
@@ -401,7 +401,7 @@ impl Conductor {
                 items.push(Ok(item));
                 continue;
             }
-            let view = stored_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, rank).await?;
+            let view = shown_view(&*self.inner.store, &self.inner.results, &live, &ballot, id, rank).await?;
             items.push(Err((id, view)));
         }
         // Revisions are taken once nothing is waited for any more: tasks of the view before publish meanwhile.
@@ -459,7 +459,8 @@ pub(super) async fn close_again(item: ItemHandle<Ratings>, epoch: u64) {
 /// Whether votes on an item are over, or never began.
 fn is_over(item: &ItemHandle<Ratings>) -> bool {
     let view = item.view();
-    view.loaded && matches!(view.rank.phase(), Phase::Pending | Phase::Final)
+    // Of one without a task it was decided when its numbers were fixed, and they may be damaged.
+    (view.loaded || item.is_fixed()) && matches!(view.rank.phase(), Phase::Pending | Phase::Final)
 }
 
 /// Forgets the closed lives of the same channel that ended before the last one, so that a long-running pod keeps one per

@@ -1,19 +1,24 @@
 //! Several pods on one store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::super::{Conductor, OpenJeux, live_key};
-use super::{channel, live_id, phases, shown, start, until, vote, with_drafts};
+use super::super::{Conductor, OpenJeux, channel_key, live_key};
+use super::{channel, live_id, phases, shown, slug, start, store_with_drafts, until, vote, with_drafts};
 use crate::cluster::ItemHandle;
 use crate::cluster::mutant::{Mutant, with_mutant};
 use crate::cluster::tests::skewed_env;
+use crate::domain::channel::Channel;
 use crate::domain::jeu::JeuId;
+use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveStatus};
-use crate::domain::phase::Phase;
+use crate::domain::phase::{Phase, Rank};
 use crate::protocol::Status;
 use crate::records::Records;
+use crate::store::faulty::{Fault, FaultyStore};
 use crate::store::memory::MemoryStore;
+use crate::store::{ErrorKind, ItemId, RecordKey, RecordKind, Store};
 
 /// Votes until the answer is not about a pod that is still finding its feet.
 async fn vote_in_time(conductor: &Conductor, jeu: u32, who: u8, fun: i32) -> Status {
@@ -141,4 +146,59 @@ fn a_live_retires_by_what_is_read_of_its_record_and_not_by_the_clock() {
     };
     assert!(run(None));
     assert!(!run(Some(Mutant::RetiresByClock)));
+}
+
+/// Makes `live_id(7)` a live whose record is damaged.
+async fn with_damaged_live(store: &Arc<dyn Store>) {
+    store.put_record(&live_key(live_id(7)), 0, "{}".to_owned()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_is_damaged_cuts_no_pod_off_from_the_others() {
+    let store = with_drafts(MemoryStore::new(), 1).await;
+    let damaged = RecordKey::new(RecordKind::Channel, "", "broken");
+    store.put_record(&damaged, 0, "{}".to_owned()).await.unwrap();
+    with_damaged_live(&store).await;
+    let records = Records::new(Arc::clone(&store));
+    let also = Channel { slug: Slug::new("also").unwrap(), last_live: Some(live_id(7)), ..channel(&store).await };
+    records.put(&channel_key(&also.slug), 0, &also).await.unwrap();
+    let (one, other) = (start(&store, 1).await, start(&store, 2).await);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(one.unheard() < Duration::from_secs(2), "{:?}", one.unheard());
+    one.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    until(&other, "open on the other pod", |state| phases(state)[0] == Phase::Open).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn jeux_that_are_damaged_do_not_hide_that_the_store_is_gone() {
+    let memory = with_drafts(MemoryStore::new(), 1).await;
+    start(&memory, 1).await.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    let is_gone = Arc::new(AtomicUsize::new(0));
+    let switch = Arc::clone(&is_gone);
+    let plan = Arc::new(move |asked: &'static str| match (switch.load(Ordering::Relaxed), asked) {
+        (0, "read_notes") => Fault::Refused(ErrorKind::Corrupt),
+        (0, _) => Fault::None,
+        _ => Fault::Refused(ErrorKind::Unavailable),
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(memory, plan));
+    let pod = start(&store, 2).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(pod.unheard() < Duration::from_secs(2), "{:?}", pod.unheard());
+    is_gone.store(1, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(pod.unheard() >= Duration::from_secs(19), "{:?}", pod.unheard());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_that_is_over_and_damaged_does_not_keep_the_one_on_air_from_going_on() {
+    let store = store_with_drafts(1).await;
+    with_damaged_live(&store).await;
+    store.raise_rank(ItemId { live: live_id(7), jeu: JeuId(1) }, Rank::new(0, Phase::Open)).await.unwrap();
+    start(&store, 1).await.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    let lacks_results = |channel: &mut Channel| {
+        channel.unfinished.insert(live_id(7));
+        Ok::<_, ()>(())
+    };
+    Records::new(Arc::clone(&store)).update(&channel_key(&slug()), lacks_results).await.unwrap().unwrap().unwrap();
+    assert_eq!(start(&store, 2).await.open_lives().len(), 1);
 }

@@ -1,6 +1,7 @@
 //! The end of a live, taken back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::super::{ConductError, OpenJeux, channel_key, live_key};
@@ -12,6 +13,8 @@ use crate::domain::live::{Live, LiveStatus};
 use crate::domain::phase::Phase;
 use crate::protocol::Status;
 use crate::records::Records;
+use crate::store::faulty::{Fault, FaultyStore};
+use crate::store::{ErrorKind, Store};
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_live_is_taken_back_with_the_jeux_it_closed_and_their_notes() {
@@ -199,4 +202,37 @@ async fn a_live_that_retired_before_a_newer_one_ended_is_forgotten_with_that_one
     assert!(conductor.view(live_id(1)).is_some() && conductor.view(live_id(2)).is_some());
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(conductor.view(live_id(1)).is_none() && conductor.view(live_id(2)).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_a_crash_cut_short_is_finished_however_long_a_result_takes() {
+    let memory = store_with_drafts(1).await;
+    let makes_results = Arc::new(AtomicUsize::new(0));
+    let switch = Arc::clone(&makes_results);
+    let plan = Arc::new(move |asked: &'static str| match (asked, switch.load(Ordering::Relaxed)) {
+        ("put_result", 0) => Fault::Refused(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(memory, plan));
+    let first = start(&store, 1).await;
+    first.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    first.close_live(live_id(1), Some(0)).await.unwrap();
+    drop(first);
+    let records = Records::new(Arc::clone(&store));
+    let take = |channel: &mut Channel| {
+        channel.open_live = Some(live_id(1));
+        Ok::<_, ()>(())
+    };
+    records.update(&channel_key(&slug()), take).await.unwrap().unwrap().unwrap();
+    let open = |live: &mut Live| {
+        live.status = LiveStatus::Open;
+        live.closed_at_us = None;
+        Ok::<_, ()>(())
+    };
+    records.update(&live_key(live_id(1)), open).await.unwrap().unwrap().unwrap();
+    let second = start(&store, 2).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    makes_results.store(1, Ordering::Relaxed);
+    let state = until(&second, "open", |state| state.programme[0].phase == Phase::Open).await;
+    assert_eq!(state.programme[0].epoch, 1);
 }
