@@ -159,6 +159,7 @@ pub(super) fn live(manifest: &Manifest, id: &str, body: &str) -> Result<Live> {
         same("title of a jeu", &dumped.title.as_str(), &title)?;
     }
     let times = live.closes_at_us.values().copied().chain(live.ends_at_us).chain(live.opened_at_us);
+    let times = times.chain(live.delays_us.iter().flat_map(|(at_us, delay_us)| [*at_us, *delay_us]));
     numbers(times.chain([live.created_at_us]))?;
     Ok(live)
 }

@@ -123,6 +123,7 @@ impl Catalogue {
             status: LiveStatus::Draft,
             current: None,
             closes_at_us: std::collections::BTreeMap::new(),
+            delays_us: std::collections::BTreeMap::new(),
             ends_at_us: None,
             created_at_us: now_us,
             opened_at_us: None,

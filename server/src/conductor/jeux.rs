@@ -55,11 +55,13 @@ impl Conductor {
         if let (Some(item), 0) = (left, delay_ms) {
             item.close().await?;
         }
-        let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
+        let delay_us = delay_ms * 1000;
+        let closes_at_us = self.inner.env.now_us() + delay_us;
         self.show_opened(live_id, &[next], |live| {
             live.closes_at_us.remove(&next.item().jeu);
             if let (Some(item), 1..) = (left, delay_ms) {
                 live.closes_at_us.entry(item.item().jeu).or_insert(closes_at_us);
+                live.announce(closes_at_us, delay_us);
             }
         })
         .await?;
@@ -145,10 +147,12 @@ impl Conductor {
             item.close().await?;
             self.forget_deadline(live_id, jeu, false).await?;
         } else {
-            let closes_at_us = self.inner.env.now_us() + delay_ms * 1000;
+            let delay_us = delay_ms * 1000;
+            let closes_at_us = self.inner.env.now_us() + delay_us;
             self.change_on_air(live_id, |live| {
                 let at = live.closes_at_us.entry(jeu).or_insert(closes_at_us);
                 *at = (*at).min(closes_at_us);
+                live.announce(closes_at_us, delay_us);
                 Ok(())
             })
             .await?;

@@ -1,7 +1,8 @@
 //! Keeps announced deadlines of one live: closes each jeu when its time has come, and the live itself.
 //!
-//! **Invariant**: a deadline runs by the clock since boot from the moment this pod first sees it, so that whatever becomes of
-//! the wall clock meanwhile, what was announced 5 s ahead happens 5 s later.
+//! **Invariant**: a deadline runs by the clock since boot from the moment this pod first sees it, and for as long as was
+//! announced, so that whatever wall clocks say or become meanwhile, what was announced 5 s ahead happens 5 s later. Only a pod
+//! that finds one when it starts goes by the moment that is stored: it was announced some time ago.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,22 +30,28 @@ type What = Option<JeuId>;
 
 /// The deadlines of a live as this pod has seen them: by server time as stored, and by the clock since boot.
 #[derive(Default)]
-struct Deadlines(BTreeMap<What, (u64, Duration)>);
+struct Deadlines {
+    due: BTreeMap<What, (u64, Duration)>,
+    /// Whether the record was read before: what is new in it was announced just now.
+    follows: bool,
+}
 
 impl Deadlines {
     /// Takes over what a live's record announces. A deadline that is known stays where it is.
     fn follow(&mut self, live: &Live, now_us: u64, since_boot: Duration) {
         let closings = live.closes_at_us.iter().map(|(jeu, at_us)| (Some(*jeu), *at_us));
         let announced: BTreeMap<What, u64> = closings.chain(live.ends_at_us.map(|at_us| (None, at_us))).collect();
-        self.0.retain(|what, (at_us, _)| announced.get(what) == Some(at_us));
+        self.due.retain(|what, (at_us, _)| announced.get(what) == Some(at_us));
         for (what, at_us) in announced {
-            let wait = Duration::from_micros(at_us.saturating_sub(now_us)).min(MAX_WAIT);
-            self.0.entry(what).or_insert((at_us, since_boot + wait));
+            let delay_us = live.delays_us.get(&at_us).copied().filter(|_| self.follows);
+            let wait_us = delay_us.unwrap_or_else(|| at_us.saturating_sub(now_us));
+            self.due.entry(what).or_insert((at_us, since_boot + Duration::from_micros(wait_us).min(MAX_WAIT)));
         }
+        self.follows = true;
     }
 
     fn is_due(&self, what: What, since_boot: Duration) -> bool {
-        self.0.get(&what).is_some_and(|(_, due)| *due <= since_boot)
+        self.due.get(&what).is_some_and(|(_, due)| *due <= since_boot)
     }
 }
 
@@ -87,7 +94,7 @@ impl Conductor {
             return None;
         }
         let since_boot = self.follow_deadlines(&view.live, deadlines);
-        let earliest = deadlines.0.values().map(|(_, due)| *due).min();
+        let earliest = deadlines.due.values().map(|(_, due)| *due).min();
         Some(earliest.map(|due| due.saturating_sub(since_boot)))
     }
 

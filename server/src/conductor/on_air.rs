@@ -202,13 +202,15 @@ impl Conductor {
         if delay_ms == 0 {
             self.end_live(live_id, None).await?;
         } else {
-            let ends_at_us = self.inner.env.now_us() + delay_ms * 1000;
+            let delay_us = delay_ms * 1000;
+            let ends_at_us = self.inner.env.now_us() + delay_us;
             self.change_on_air(live_id, |live| {
                 for jeu in &open {
                     let at = live.closes_at_us.entry(*jeu).or_insert(ends_at_us);
                     *at = (*at).min(ends_at_us);
                 }
                 live.ends_at_us = Some(ends_at_us);
+                live.announce(ends_at_us, delay_us);
                 Ok(())
             })
             .await?;
@@ -234,6 +236,7 @@ impl Conductor {
                 live.closed_with.extend(&closing);
                 live.closes_at_us.clear();
                 live.ends_at_us = None;
+                live.delays_us.clear();
                 Ok(())
             })
             .await?;

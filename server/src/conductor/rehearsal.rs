@@ -194,6 +194,7 @@ impl Round {
                 status: LiveStatus::Open,
                 current: None,
                 closes_at_us: BTreeMap::new(),
+                delays_us: BTreeMap::new(),
                 ends_at_us: Some(ends_at_us),
                 created_at_us: started_us,
                 opened_at_us: Some(started_us),

@@ -74,6 +74,7 @@ async fn with_drafts(store: MemoryStore, drafts: u128) -> Arc<dyn Store> {
             status: LiveStatus::Draft,
             current: None,
             closes_at_us: BTreeMap::new(),
+            delays_us: BTreeMap::new(),
             ends_at_us: None,
             created_at_us: 0,
             opened_at_us: None,

@@ -71,6 +71,10 @@ pub struct Live {
     /// Announced end of the live itself, microseconds since 1970.
     #[serde(default)]
     pub ends_at_us: Option<u64>,
+    /// How long ahead these moments were announced, in microseconds, by moment: a pod that hears of one waits that long,
+    /// whatever its clock says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub delays_us: BTreeMap<u64, u64>,
     /// When it was made, microseconds since 1970.
     pub created_at_us: u64,
     /// When it went on air.
@@ -88,6 +92,13 @@ impl Live {
     /// Position in the programme and the jeu itself.
     pub fn jeu(&self, jeu_id: JeuId) -> Option<(usize, &Jeu)> {
         self.programme.iter().enumerate().find(|(_, jeu)| jeu.jeu_id == jeu_id)
+    }
+
+    /// Notes how long ahead a moment was just announced; moments that are announced no more are forgotten.
+    pub fn announce(&mut self, at_us: u64, delay_us: u64) {
+        self.delays_us.insert(at_us, delay_us);
+        let announced: BTreeSet<u64> = self.closes_at_us.values().copied().chain(self.ends_at_us).collect();
+        self.delays_us.retain(|at_us, _| announced.contains(at_us));
     }
 }
 

@@ -147,6 +147,7 @@ mod tests {
             status: LiveStatus::Open,
             current: None,
             closes_at_us: BTreeMap::new(),
+            delays_us: BTreeMap::new(),
             ends_at_us: None,
             created_at_us: 0,
             opened_at_us: None,

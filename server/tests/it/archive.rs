@@ -144,6 +144,7 @@ async fn a_live_without_a_vote_has_a_dump_and_one_that_is_on_air_has_none() {
     assert!(refused.stderr.contains("is on air"), "{}", refused.stderr);
     let unknown = on(dir.path(), &["dump", "--live", "019b76da-a800-7000-8000-000000000001"]);
     assert!(unknown.code == Some(1) && unknown.stderr.contains("there is no live"), "{}", unknown.stderr);
+    eventually("both are noted", async || (server.metric("dump_pending").await == 0.0).then_some(())).await;
     let rest = done(dir.path(), &["dump"]);
     assert!(rest.contains("2 more have their dump"), "{rest}");
     let all = done(dir.path(), &["dump", "--all"]);

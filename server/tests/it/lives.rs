@@ -97,6 +97,7 @@ async fn prepare(store: &Arc<dyn Store>, drafts: u128) {
             status: LiveStatus::Draft,
             current: None,
             closes_at_us: BTreeMap::new(),
+            delays_us: BTreeMap::new(),
             ends_at_us: None,
             created_at_us: 0,
             opened_at_us: None,

@@ -93,6 +93,7 @@ fn draft(number: u128, channel: u8, jeux: u32) -> Live {
         status: LiveStatus::Draft,
         current: None,
         closes_at_us: BTreeMap::new(),
+        delays_us: BTreeMap::new(),
         ends_at_us: None,
         created_at_us: START_US,
         opened_at_us: None,

@@ -4,14 +4,35 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::{Conductor, OpenJeux};
-use super::{live_id, store_with_drafts, until, until_gone, vote};
-use crate::cluster::tests::test_env;
+use super::{live_id, store_with_drafts, until, until_gone, vote, with_drafts};
+use crate::cluster::tests::{skewed_env, test_env};
 use crate::domain::jeu::JeuId;
 use crate::domain::phase::Phase;
 use crate::protocol::Status;
 use crate::store::Store;
 use crate::store::faulty::{Fault, FaultyStore};
+use crate::store::memory::MemoryStore;
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_clock_is_ahead_carries_out_nothing_before_its_time() {
+    let store = with_drafts(MemoryStore::new(), 1).await;
+    let behind = skewed_env(1, Duration::from_secs(30));
+    let one = Conductor::start(Arc::clone(&store), behind).await.unwrap();
+    let other = Conductor::start(Arc::clone(&store), test_env(2)).await.unwrap();
+    one.open_live(live_id(1), OpenJeux::All).await.unwrap();
+    until(&other, "here", |_| other.view(live_id(1)).is_some_and(|view| view.live.current.is_some())).await;
+    let began = Instant::now();
+    one.close_jeu(live_id(1), JeuId(1), Some(5000)).await.unwrap();
+    until(&one, "closing", |state| state.programme[0].phase > Phase::Open).await;
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+    let began = Instant::now();
+    one.close_live(live_id(1), Some(5000)).await.unwrap();
+    until(&one, "over", |state| state.programme[1].phase > Phase::Open).await;
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_closing_that_came_due_while_no_server_ran_closes_the_epoch_that_it_was_announced_for() {

@@ -321,6 +321,7 @@ mod tests {
             status: LiveStatus::Closed,
             current: None,
             closes_at_us: BTreeMap::new(),
+            delays_us: BTreeMap::new(),
             ends_at_us: None,
             created_at_us: 0,
             opened_at_us: Some(1_767_225_600_000_000),
