@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::engine::Engine;
-use super::{Outcome, ballot, exclusive, item, open_pod, shared, test_env, vote};
+use super::{Outcome, START_US, ballot, exclusive, item, open_pod, shared, test_env, vote, vote_until_final};
 use crate::domain::phase::Phase;
 use crate::store::Store;
 use crate::store::faulty::{Fault, FaultyStore};
@@ -90,4 +90,15 @@ async fn a_heartbeat_whose_task_died_goes_on_above_the_beats_that_others_know() 
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(left.load(Ordering::Relaxed), 0, "it died");
     assert!(beat().await > known);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_died_while_it_wrote_notes_leaves_none_that_seem_to_wait() {
+    let (store, left) = dying(shared(), "write_notes");
+    let pod = open_pod(&store, 1).await;
+    left.store(1, Ordering::Relaxed);
+    assert_eq!(vote_until_final(&pod, 1, 1, 4).await, Outcome::Ok);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(left.load(Ordering::Relaxed), 0, "it died");
+    assert_eq!(pod.checkpoint_lag_us(START_US + 60_000_000), 0);
 }

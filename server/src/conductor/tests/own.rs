@@ -22,6 +22,6 @@ async fn who_asks_for_its_own_notes_waits_no_longer_for_all_jeux_than_for_one() 
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(memory, plan));
     let conductor = start(&store, 2).await;
     let asked = conductor.own_notes(live_id(1), ViewerId([1; 16]));
-    let answer = tokio::time::timeout(3 * LOAD_WAIT, asked).await.expect("an answer");
+    let answer = tokio::time::timeout(2 * LOAD_WAIT, asked).await.expect("an answer");
     assert!(matches!(answer, Ok(_) | Err(ConductError::NotReady)), "{answer:?}");
 }
