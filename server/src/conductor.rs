@@ -33,7 +33,6 @@ use crate::domain::ballot::Ratings;
 use crate::domain::channel::Channel;
 use crate::domain::key::Slug;
 use crate::domain::live::{Live, LiveId, LiveStatus};
-use crate::domain::phase::Phase;
 use crate::domain::rule::Rule;
 use crate::protocol::LiveState;
 use crate::records::{Records, Versioned};
@@ -251,11 +250,10 @@ impl Conductor {
 
     /// Makes the results that a closed live still lacks, if a crash came before them.
     async fn finish(&self, channel: &Slug, live_id: LiveId) -> Result<()> {
-        let ranks = self.inner.store.ranks(live_id).await?;
-        if !ranks.iter().any(|row| matches!(row.rank.phase(), Phase::Open | Phase::Closing)) {
-            self.all_results_made(channel, live_id).await;
-        } else if let Some(view) = self.closed_view(live_id).await? {
-            self.close_removed(&view.live).await?;
+        match self.closed_view(live_id).await? {
+            // A request from before the crash may still be on its way: that it has all is said when it retires.
+            Some(view) => self.close_removed(&view.live).await?,
+            None => self.all_results_made(channel, live_id).await,
         }
         Ok(())
     }

@@ -326,6 +326,16 @@ async fn channel(store: &Arc<dyn Store>) -> Channel {
     Records::new(Arc::clone(store)).get::<Channel>(&channel_key(&slug())).await.unwrap().unwrap().value
 }
 
+/// Returns when no pod that starts looks for results any more.
+async fn has_all_results(store: &Arc<dyn Store>) {
+    let noted = async {
+        while !channel(store).await.unfinished.is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), noted).await.expect("the live retires");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_that_the_store_cut_short_is_finished_by_the_keeper_or_by_asking_again() {
     for delay_ms in [3000, 0] {
@@ -425,6 +435,7 @@ async fn editing_a_live_that_is_long_over_brings_none_of_its_jeux_back_to_work()
     conductor.open_live(live_id(1), OpenJeux::First).await.unwrap();
     conductor.close_live(live_id(1), Some(0)).await.unwrap();
     until(&conductor, "final", |state| phases(state)[0] == Phase::Final).await;
+    has_all_results(&store).await;
     let conductor = start(&store, 2).await;
     let edit = |live: &mut Live| {
         live.title = "Autre titre".into();
@@ -530,6 +541,7 @@ async fn a_jeu_whose_result_cannot_be_read_does_not_hide_the_results_of_the_othe
     }
     conductor.close_live(live_id(1), Some(0)).await.unwrap();
     until(&conductor, "final", |state| phases(state) == [Phase::Final; 3]).await;
+    has_all_results(&memory).await;
     drop(conductor);
     let read = Arc::new(AtomicUsize::new(0));
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::clone(&memory), {

@@ -20,7 +20,7 @@ use crate::domain::phase::{Phase, Rank};
 use crate::domain::tally::Tally;
 use crate::protocol::{LiveState, ProgrammeEntry};
 use crate::records::Versioned;
-use crate::store::{ItemId, StoreError};
+use crate::store::{ItemId, PhaseRow, StoreError};
 use crate::supervise::Scope;
 use crate::traces::Unshown;
 
@@ -31,7 +31,8 @@ const OVER_RETRY: Duration = Duration::from_secs(1);
 const CLOSE_RETRY: Duration = Duration::from_secs(5);
 
 /// How long after the window of an undo one that was accepted may still be on its way to the record: a compare-and-set is
-/// tried for 6 s, and clocks of servers are apart by less than the rest.
+/// tried for 6 s. By then a jeu is open, too, that a request opened who had read that the live was on air: it waits 10 s for
+/// the notes, 6 s for the record and 10 s for a result at most.
 const UNDO_SETTLES_US: u64 = 10_000_000;
 
 /// A live and its items, at one revision of its record.
@@ -265,8 +266,9 @@ impl Conductor {
     /// tasks by their fixed numbers.
     ///
     /// Whether it can be opened again is decided by the live's record, which another pod may have changed by its own clock
-    /// at the last moment. So what counts is a reading of it that begins when that is over. A live that is opened again
-    /// after all gets tasks, with lanes of their own.
+    /// at the last moment. So what counts is a reading of it that begins when that is over, and when that is goes by the
+    /// clock since boot: a wall clock that is ahead would leave out what requests from before the end still open. A live that
+    /// is opened again after all gets tasks, with lanes of their own.
     pub(super) fn retire(&self, live_id: LiveId) {
         let conductor = self.clone();
         self.keep(Scope::Part, "retire", move || conductor.clone().retire_when_final(live_id));
@@ -276,9 +278,12 @@ impl Conductor {
         let conductor = &self;
         let Some(view) = conductor.view(live_id) else { return };
         let ended = view.live.closed_at_us;
-        let window_us = if mutant!(RetiresByClock) { UNDO_WINDOW_US } else { UNDO_WINDOW_US + UNDO_SETTLES_US };
-        let until_us = ended.unwrap_or_default().saturating_add(window_us);
-        let wait_us = until_us.saturating_sub(conductor.env().now_us()).min(window_us);
+        let wait_us = if mutant!(RetiresByClock) {
+            let until_us = ended.unwrap_or_default().saturating_add(UNDO_WINDOW_US);
+            until_us.saturating_sub(conductor.env().now_us()).min(UNDO_WINDOW_US)
+        } else {
+            UNDO_WINDOW_US + UNDO_SETTLES_US
+        };
         conductor.env().sleep(Duration::from_micros(wait_us)).await;
         for item in &view.items {
             item.loaded().await;
@@ -290,7 +295,11 @@ impl Conductor {
             if !conductor.stays_over(live_id, ended).await {
                 return;
             }
-            // Opened by a request that read that the live was on air, and could not read that it was over.
+            // Opened by a request that read that the live was on air, and could not read that it was over. Where it has no
+            // task here, it gets one that is looked after from here on.
+            if conductor.is_behind(&view).await && conductor.closed_view(live_id).await.is_ok() {
+                return;
+            }
             for item in view.items.iter().filter(|item| item.view().rank.phase() == Phase::Open) {
                 if let Err(error) = item.close().await {
                     tracing::warn!(item = %item.item(), %error, "cannot close a jeu of a closed live; trying again");
@@ -336,8 +345,13 @@ impl Conductor {
     /// Whether every jeu of a live is final or was never opened, here and in the store by a reading that begins now.
     async fn all_over(&self, view: &LiveView) -> bool {
         let Ok(ranks) = self.inner.store.ranks(view.live.live_id).await else { return false };
-        let stored = |jeu| ranks.iter().find(|row| row.jeu == jeu).map(|row| row.rank).unwrap_or_default();
-        view.items.iter().all(|item| is_over(item) && item.view().rank >= stored(item.item().jeu))
+        view.items.iter().all(|item| is_over(item) && item.view().rank >= rank_of(&ranks, item.item().jeu))
+    }
+
+    /// Whether a jeu went on in the store since its numbers were fixed here.
+    async fn is_behind(&self, view: &LiveView) -> bool {
+        let ranks = self.inner.store.ranks(view.live.live_id).await;
+        ranks.is_ok_and(|ranks| has_gone_on(view, &ranks))
     }
 
     /// Notes that a live has all its results, so that no pod looks for them when it starts.
@@ -385,10 +399,9 @@ impl Conductor {
         let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
         let ranks = self.inner.store.ranks(live_id).await?;
         let mut items = Vec::with_capacity(live.programme.len());
-        let mut unfinished = false;
         for jeu in &live.programme {
             let id = ItemId { live: live_id, jeu: jeu.jeu_id };
-            let rank = ranks.iter().find(|row| row.jeu == jeu.jeu_id).map(|row| row.rank).unwrap_or_default();
+            let rank = rank_of(&ranks, jeu.jeu_id);
             // A crash between the closing of a jeu and its result: the item's task finishes it.
             if matches!(rank.phase(), Phase::Open | Phase::Closing) {
                 let item = self.inner.engine.start(id, Arc::clone(&ballot));
@@ -397,7 +410,6 @@ impl Conductor {
                     let item = item.clone();
                     self.keep(Scope::Part, "close", move || close_again(item.clone(), rank.epoch()));
                 }
-                unfinished = true;
                 items.push(Ok(item));
                 continue;
             }
@@ -412,7 +424,9 @@ impl Conductor {
         let view = {
             let mut lives = self.inner.lives.write().unwrap_or_else(PoisonError::into_inner);
             // Shown by somebody else while this was read, and perhaps on air again.
-            if let Some(known) = lives.get(&live_id).filter(|known| known.revision >= stored.revision) {
+            let is_newer = |known: &Running| known.revision > stored.revision;
+            let is_same = |known: &Running| known.revision == stored.revision && !has_gone_on(&known.view, &ranks);
+            if let Some(known) = lives.get(&live_id).filter(|known| is_newer(known) || is_same(known)) {
                 return Ok(Some(Arc::clone(&known.view)));
             }
             let view = Arc::new(LiveView {
@@ -427,9 +441,8 @@ impl Conductor {
             lives.insert(live_id, running);
             view
         };
-        if unfinished {
-            self.retire(live_id);
-        }
+        // Requests from before the end may still open a jeu: these numbers are looked at again.
+        self.retire(live_id);
         Ok(Some(view))
     }
 }
@@ -454,6 +467,15 @@ pub(super) async fn close_again(item: ItemHandle<Ratings>, epoch: u64) {
         tracing::warn!(item = %item.item(), %error, "cannot close a jeu of a closed live; trying again");
         tokio::time::sleep(CLOSE_RETRY).await;
     }
+}
+
+fn rank_of(ranks: &[PhaseRow], jeu: JeuId) -> Rank {
+    ranks.iter().find(|row| row.jeu == jeu).map(|row| row.rank).unwrap_or_default()
+}
+
+/// Whether a jeu that has no task is further on in the store.
+fn has_gone_on(view: &LiveView, ranks: &[PhaseRow]) -> bool {
+    view.items.iter().any(|item| item.is_fixed() && item.view().rank < rank_of(ranks, item.item().jeu))
 }
 
 /// Whether votes on an item are over, or never began.

@@ -367,7 +367,7 @@ impl World {
         self.compare_pods().await;
         if random.random_bool(0.25) {
             // Until pods have let the tasks of these lives go.
-            sleep(Duration::from_micros(UNDO_WINDOW_US) + Duration::from_secs(3)).await;
+            sleep(Duration::from_micros(UNDO_WINDOW_US) + Duration::from_secs(13)).await;
             self.compare_pods().await;
         }
     }

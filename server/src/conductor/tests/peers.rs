@@ -91,16 +91,16 @@ async fn a_pod_that_retired_a_live_comes_back_when_another_one_takes_the_end_bac
         let conductor = if who % 2 == 0 { &one } else { &other };
         assert_eq!(vote_in_time(conductor, 1, who, 4).await, Status::Ok);
     }
-    one.close_live(live_id(1), Some(0)).await.unwrap();
-    until(&other, "over", |state| state.status == LiveStatus::Closed && phases(state)[0] == Phase::Final).await;
-    // By the clock of `one` it ended half a minute before it did by that of `other`, who therefore retires it at once.
+    other.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&one, "over", |state| state.status == LiveStatus::Closed && phases(state)[0] == Phase::Final).await;
+    // By the clock of `one` it ends half a minute later than by that of `other`.
     let is_retired = || other.view(live_id(1)).unwrap().items.iter().all(ItemHandle::is_fixed);
     let retired = async {
         while !is_retired() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(28), retired).await.expect("retired while the end can be taken back");
+    tokio::time::timeout(Duration::from_secs(50), retired).await.expect("retired while the end can be taken back");
     let rev = async |conductor: &Conductor| conductor.numbers(live_id(1)).await.unwrap().1[0].frame.rev;
     let (rev_of_one, rev_of_other) = (rev(&one).await, rev(&other).await);
     one.reopen_live(live_id(1)).await.unwrap();
@@ -114,6 +114,28 @@ async fn a_pod_that_retired_a_live_comes_back_when_another_one_takes_the_end_bac
     for conductor in [&one, &other] {
         until(conductor, "final", |state| phases(state)[0] == Phase::Final).await;
         assert_eq!(conductor.numbers(live_id(1)).await.unwrap().1[0].frame.voters, 27);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_opens_just_after_the_end_of_a_live_is_closed_again_and_shown_by_every_pod() {
+    let store = with_drafts(MemoryStore::new(), 1).await;
+    let behind = skewed_env(1, Duration::from_secs(60));
+    let one = Conductor::start(Arc::clone(&store), behind).await.unwrap();
+    let other = start(&store, 2).await;
+    one.open_live(live_id(1), OpenJeux::First).await.unwrap();
+    until(&other, "open here, too", |state| phases(state)[0] == Phase::Open).await;
+    // By the clock of `other` that was a minute ago.
+    one.close_live(live_id(1), Some(0)).await.unwrap();
+    until(&other, "over", |state| state.status == LiveStatus::Closed && phases(state)[0] == Phase::Final).await;
+    let late = start(&store, 3).await;
+    assert!(shown(&late).await.borrow().shown.as_ref().is_some_and(|live| live.items[0].is_fixed()));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // The pod that reopened it died before it could read that the live is over.
+    store.raise_rank(ItemId { live: live_id(1), jeu: JeuId(1) }, Rank::new(1, Phase::Open)).await.unwrap();
+    for pod in [&one, &other, &late] {
+        until(pod, "closed again", |state| (state.programme[0].epoch, state.programme[0].phase) == (1, Phase::Final))
+            .await;
     }
 }
 
