@@ -155,6 +155,7 @@ impl Conductor {
                 }
             }
             for (_, Versioned { value: channel, .. }) in page.documents {
+                conductor.finish_all(&channel).await;
                 conductor.resume_or_later(channel).await?;
             }
             after = page.next;
@@ -198,26 +199,23 @@ impl Conductor {
             let known = self.inner.records.get::<Channel>(&channel_key(&channel)).await;
             let outcome = match known {
                 Ok(None) => return,
-                Ok(Some(stored)) => self.resume(stored.value).await,
+                Ok(Some(stored)) => self.resume(stored.value.clone()).await.map(|()| stored.value),
                 Err(error) => Err(error.into()),
             };
             match outcome {
-                Ok(()) => return self.channel_changed(&channel).await,
+                Ok(known) => {
+                    // Which these are could perhaps not be read at the start.
+                    self.finish_all(&known).await;
+                    return self.channel_changed(&channel).await;
+                }
                 Err(error) => tracing::warn!(%channel, %error, "still cannot go on with its live"),
             }
             pause = (pause * 2).min(LONGEST_RESUME_RETRY);
         }
     }
 
-    /// Brings a channel's open live back, finishing what a crash interrupted.
+    /// Brings a channel's open live back, finishing what a crash interrupted of it.
     async fn resume(&self, channel: Channel) -> Result<()> {
-        for live_id in &channel.unfinished {
-            if let Err(error) = self.finish(&channel.slug, *live_id).await {
-                tracing::warn!(live = %live_id, %error, "cannot make the results of a live that is over; trying again");
-                let (conductor, slug, live_id) = (self.clone(), channel.slug.clone(), *live_id);
-                self.keep(Scope::Part, "finish", move || conductor.clone().finish_later(slug.clone(), live_id));
-            }
-        }
         let Some(live_id) = channel.open_live else { return Ok(()) };
         let Some(stored) = self.inner.records.get::<Live>(&live_key(live_id)).await? else {
             return self.release_channel(&channel.slug, live_id, None).await;
@@ -234,6 +232,17 @@ impl Conductor {
             }
         }
         Ok(())
+    }
+
+    /// Looks after the lives of a channel that may lack results: now, or else on its own.
+    async fn finish_all(&self, channel: &Channel) {
+        for live_id in &channel.unfinished {
+            if let Err(error) = self.finish(&channel.slug, *live_id).await {
+                tracing::warn!(live = %live_id, %error, "cannot make the results of a live that is over; trying again");
+                let (conductor, slug, live_id) = (self.clone(), channel.slug.clone(), *live_id);
+                self.keep(Scope::Part, "finish", move || conductor.clone().finish_later(slug.clone(), live_id));
+            }
+        }
     }
 
     async fn finish_later(self, channel: Slug, live_id: LiveId) {
