@@ -1,14 +1,14 @@
 //! What other pods of a shared store change: channels, and the lives that are on air. Phases and votes are the engine's.
 //!
-//! **Invariant**: nothing here writes but the closing of jeux that another pod's end of a live left open; a pod that reads
-//! late shows late, and shows nothing wrong.
+//! **Invariant**: nothing here writes but the closing of jeux that another pod's end of a live left open, and that end once
+//! more; a pod that reads late shows late, and shows nothing wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::view::LiveView;
-use super::{BOOT_PAGE, Conductor, Inner, live_key};
+use super::{BOOT_PAGE, ConductError, Conductor, Inner, Result, live_key};
 use crate::cluster::ItemHandle;
 use crate::cluster::mutant::mutant;
 use crate::domain::ballot::Ratings;
@@ -81,7 +81,7 @@ impl Conductor {
     }
 
     /// Reads what changed; with `closed`, also of lives that are over.
-    async fn read_peers(&self, seen: &mut Seen, closed: bool) -> Result<(), StoreError> {
+    async fn read_peers(&self, seen: &mut Seen, closed: bool) -> std::result::Result<(), StoreError> {
         let mut on_air: BTreeSet<LiveId> = self.open_lives().iter().map(|live| live.live_id).collect();
         if closed {
             on_air.extend(self.lives().keys());
@@ -131,14 +131,16 @@ impl Conductor {
             return;
         }
         let (live_id, status, ended) = (stored.value.live_id, stored.value.status, stored.value.closed_at_us);
-        let is_fixed =
-            |view: Arc<LiveView>| view.live.closed_at_us != ended && view.items.iter().any(ItemHandle::is_fixed);
-        if status == LiveStatus::Closed && self.view(live_id).is_some_and(is_fixed) && !mutant!(KeepsOldResults) {
+        let before = self.view(live_id).filter(|view| status == LiveStatus::Closed && view.live.closed_at_us != ended);
+        let unconfirmed = before.is_some().then_some(stored.revision);
+        let is_fixed = |view: Arc<LiveView>| view.items.iter().any(ItemHandle::is_fixed);
+        if before.is_some_and(is_fixed) && !mutant!(KeepsOldResults) {
             // It was on air again since these numbers were fixed, and has other results.
             match self.closed_view(live_id).await {
                 Ok(_) => self.publish(&stored.value.channel, live_id),
                 Err(error) => tracing::warn!(live = %live_id, %error, "cannot read the results of a live again"),
             }
+            self.end_with_peers(live_id, ended, unconfirmed);
             return;
         }
         let starting = if status == LiveStatus::Open { self.starting(&stored.value) } else { Vec::new() };
@@ -151,7 +153,7 @@ impl Conductor {
         let _timed_out = tokio::time::timeout(LOAD_BEFORE_SHOWN, loaded).await;
         self.show_with(stored, &starting);
         if status == LiveStatus::Closed && known.is_some() {
-            self.end_with_peers(live_id, ended);
+            self.end_with_peers(live_id, ended, unconfirmed);
         }
     }
 
@@ -170,17 +172,33 @@ impl Conductor {
         live.programme.iter().filter(|jeu| !runs(jeu)).map(start).collect()
     }
 
-    /// Closes what the pod that ended a live did not know to be open, then lets its tasks go.
-    fn end_with_peers(&self, live_id: LiveId, ended: Option<u64>) {
+    /// Closes what the pod that ended a live did not know to be open, then lets its tasks go; `unconfirmed`: the revision
+    /// of the record that said so first.
+    fn end_with_peers(&self, live_id: LiveId, ended: Option<u64>, unconfirmed: Option<u64>) {
         let conductor = self.clone();
-        self.keep(Scope::Part, "end", move || conductor.clone().finish_end(live_id, ended));
+        self.keep(Scope::Part, "end", move || conductor.clone().finish_end(live_id, ended, unconfirmed));
     }
 
-    async fn finish_end(self, live_id: LiveId, ended: Option<u64>) {
-        while let Err(error) = self.close_rest(live_id, ended).await {
+    async fn finish_end(self, live_id: LiveId, ended: Option<u64>, unconfirmed: Option<u64>) {
+        while let Err(error) = self.end_again(live_id, ended, unconfirmed).await {
             tracing::warn!(live = %live_id, %error, "cannot close the jeux of a live that ended; trying again");
             tokio::time::sleep(RETRY).await;
         }
         self.retire(live_id);
+    }
+
+    async fn end_again(&self, live_id: LiveId, ended: Option<u64>, unconfirmed: Option<u64>) -> Result<()> {
+        self.close_rest(live_id, ended).await?;
+        let stored = match self.stored_live(live_id).await {
+            Ok(stored) if stored.value.status == LiveStatus::Closed => stored,
+            Ok(_) | Err(ConductError::UnknownLive(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if unconfirmed == Some(stored.revision) {
+            // Whoever ended it may have died when one replica had the record. Pods that read the others would never hear.
+            self.inner.records.put(&live_key(live_id), stored.revision, &stored.value).await?;
+        }
+        // Nor may it have come to these.
+        self.close_removed(&stored.value).await
     }
 }

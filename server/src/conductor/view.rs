@@ -27,6 +27,9 @@ use crate::traces::Unshown;
 /// Pause before it is looked again whether the jeux of a live that ended are over.
 const OVER_RETRY: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a jeu went on since its numbers were read, as long as a request may have opened it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// Pause after a store failed, before the closing of a jeu is tried again.
 const CLOSE_RETRY: Duration = Duration::from_secs(5);
 
@@ -284,7 +287,16 @@ impl Conductor {
         } else {
             UNDO_WINDOW_US + UNDO_SETTLES_US
         };
-        conductor.env().sleep(Duration::from_micros(wait_us)).await;
+        let mut left = Duration::from_micros(wait_us);
+        while !left.is_zero() {
+            let step = left.min(LOOK_AGAIN);
+            conductor.env().sleep(step).await;
+            left -= step;
+            // It gets a task, and is looked after from here on.
+            if conductor.is_behind(&view).await && conductor.closed_view(live_id).await.is_ok() {
+                return;
+            }
+        }
         for item in &view.items {
             item.loaded().await;
         }
@@ -295,8 +307,7 @@ impl Conductor {
             if !conductor.stays_over(live_id, ended).await {
                 return;
             }
-            // Opened by a request that read that the live was on air, and could not read that it was over. Where it has no
-            // task here, it gets one that is looked after from here on.
+            // Opened by a request that read that the live was on air, and could not read that it was over.
             if conductor.is_behind(&view).await && conductor.closed_view(live_id).await.is_ok() {
                 return;
             }
@@ -306,6 +317,9 @@ impl Conductor {
                 }
             }
             tokio::time::sleep(OVER_RETRY).await;
+        }
+        if let Err(error) = conductor.close_removed(&view.live).await {
+            tracing::warn!(live = %live_id, %error, "cannot look for jeux that left its programme");
         }
         conductor.all_results_made(&view.live.channel, live_id).await;
         if !mutant!(RetiresByClock) && !conductor.stays_over(live_id, ended).await {
@@ -350,8 +364,8 @@ impl Conductor {
 
     /// Whether a jeu went on in the store since its numbers were fixed here.
     async fn is_behind(&self, view: &LiveView) -> bool {
-        let ranks = self.inner.store.ranks(view.live.live_id).await;
-        ranks.is_ok_and(|ranks| has_gone_on(view, &ranks))
+        let is_fixed = view.items.iter().any(ItemHandle::is_fixed);
+        is_fixed && self.inner.store.ranks(view.live.live_id).await.is_ok_and(|ranks| has_gone_on(view, &ranks))
     }
 
     /// Notes that a live has all its results, so that no pod looks for them when it starts.
