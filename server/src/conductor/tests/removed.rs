@@ -36,7 +36,7 @@ async fn all_are_final(store: &Arc<dyn Store>) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), made).await.expect("every jeu has its result");
+    tokio::time::timeout(Duration::from_secs(20), made).await.expect("every jeu has its result");
 }
 
 #[tokio::test(start_paused = true)]
