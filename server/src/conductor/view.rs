@@ -287,11 +287,10 @@ impl Conductor {
         } else {
             UNDO_WINDOW_US + UNDO_SETTLES_US
         };
-        let mut left = Duration::from_micros(wait_us);
-        while !left.is_zero() {
-            let step = left.min(LOOK_AGAIN);
-            conductor.env().sleep(step).await;
-            left -= step;
+        let since_boot = || conductor.env().clock.since_boot();
+        let until = since_boot() + Duration::from_micros(wait_us);
+        while since_boot() < until {
+            conductor.env().sleep(until.saturating_sub(since_boot()).min(LOOK_AGAIN)).await;
             // It gets a task, and is looked after from here on.
             if conductor.is_behind(&view).await && conductor.closed_view(live_id).await.is_ok() {
                 return;
