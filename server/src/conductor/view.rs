@@ -291,23 +291,25 @@ impl Conductor {
         let until = since_boot() + Duration::from_micros(wait_us);
         while since_boot() < until {
             conductor.env().sleep(until.saturating_sub(since_boot()).min(LOOK_AGAIN)).await;
-            // It gets a task, and is looked after from here on.
-            if conductor.is_behind(&view).await && conductor.closed_view(live_id).await.is_ok() {
+            if conductor.reads_again(live_id).await {
                 return;
             }
         }
-        for item in &view.items {
-            item.loaded().await;
-        }
-        while !conductor.all_over(&view).await {
-            if mutant!(RetiresWhatIsOpen) && view.items.iter().all(is_over) {
-                break;
+        let view = loop {
+            // One that ended a second time is looked after since, and one that is forgotten was.
+            let now = conductor.view(live_id).filter(|view| view.live.closed_at_us == ended);
+            let Some(view) = now else { return };
+            for item in &view.items {
+                item.loaded().await;
+            }
+            if conductor.all_over(&view).await || mutant!(RetiresWhatIsOpen) && view.items.iter().all(is_over) {
+                break view;
             }
             if !conductor.stays_over(live_id, ended).await {
                 return;
             }
             // Opened by a request that read that the live was on air, and could not read that it was over.
-            if conductor.is_behind(&view).await && conductor.closed_view(live_id).await.is_ok() {
+            if conductor.reads_again(live_id).await {
                 return;
             }
             for item in view.items.iter().filter(|item| item.view().rank.phase() == Phase::Open) {
@@ -316,7 +318,7 @@ impl Conductor {
                 }
             }
             tokio::time::sleep(OVER_RETRY).await;
-        }
+        };
         if let Err(error) = conductor.close_removed(&view.live).await {
             tracing::warn!(live = %live_id, %error, "cannot look for jeux that left its programme");
         }
@@ -361,10 +363,19 @@ impl Conductor {
         view.items.iter().all(|item| is_over(item) && item.view().rank >= rank_of(&ranks, item.item().jeu))
     }
 
-    /// Whether a jeu went on in the store since its numbers were fixed here.
-    async fn is_behind(&self, view: &LiveView) -> bool {
-        let is_fixed = view.items.iter().any(ItemHandle::is_fixed);
-        is_fixed && self.inner.store.ranks(view.live.live_id).await.is_ok_and(|ranks| has_gone_on(view, &ranks))
+    /// Shows a closed live anew if a jeu went on in the store since its numbers were fixed here. It is then looked after
+    /// from here on.
+    async fn reads_again(&self, live_id: LiveId) -> bool {
+        let Some(view) = self.view(live_id).filter(|view| view.items.iter().any(ItemHandle::is_fixed)) else {
+            return false;
+        };
+        let ranks = self.inner.store.ranks(live_id).await;
+        let has_gone_on = ranks.is_ok_and(|ranks| has_gone_on(&view, &ranks));
+        let is_read = has_gone_on && matches!(self.closed_view(live_id).await, Ok(Some(_)));
+        if is_read {
+            self.publish(&view.live.channel, live_id);
+        }
+        is_read
     }
 
     /// Notes that a live has all its results, so that no pod looks for them when it starts.
@@ -442,9 +453,12 @@ impl Conductor {
             if let Some(known) = lives.get(&live_id).filter(|known| is_newer(known) || is_same(known)) {
                 return Ok(Some(Arc::clone(&known.view)));
             }
+            // A task goes on: its numbers are shown already, and may be newer.
+            let running = |jeu| lives.get(&live_id)?.view.item(jeu).filter(|item| !item.is_fixed()).cloned();
+            let stored_item = |(id, view): (ItemId, _)| running(id.jeu).unwrap_or_else(|| fixed((id, view)));
             let view = Arc::new(LiveView {
                 live: Arc::new(live),
-                items: items.into_iter().map(|item| item.unwrap_or_else(fixed)).collect(),
+                items: items.into_iter().map(|item| item.unwrap_or_else(stored_item)).collect(),
                 ballot,
                 accepted: Arc::default(),
                 unshown: Arc::default(),

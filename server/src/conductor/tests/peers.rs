@@ -131,7 +131,8 @@ async fn what_a_request_opens_just_after_the_end_of_a_live_is_closed_again_and_s
     one.close_live(live_id(1), Some(0)).await.unwrap();
     until(&other, "over", |state| state.status == LiveStatus::Closed && phases(state)[0] == Phase::Final).await;
     let late = start(&store, 3).await;
-    assert!(shown(&late).await.borrow().shown.as_ref().is_some_and(|live| live.items[0].is_fixed()));
+    let followed = shown(&late).await;
+    assert!(followed.borrow().shown.as_ref().is_some_and(|live| live.items[0].is_fixed()));
     tokio::time::sleep(Duration::from_secs(20)).await;
     // The pod that reopened it died before it could read that the live is over.
     store.raise_rank(ItemId { live: live_id(1), jeu: JeuId(1) }, Rank::new(1, Phase::Open)).await.unwrap();
@@ -141,6 +142,7 @@ async fn what_a_request_opens_just_after_the_end_of_a_live_is_closed_again_and_s
             .await;
     }
     assert!(raised.elapsed() < Duration::from_secs(15), "{:?}", raised.elapsed());
+    assert_eq!(followed.borrow().shown.as_ref().unwrap().items[0].view().rank, Rank::new(1, Phase::Final));
 }
 
 /// Whether a live is open here, with tasks, 20 s after another pod took its end back that this pod does not hear of.
