@@ -178,9 +178,11 @@ fn live_key(live: LiveId) -> RecordKey {
 /// The store's; refused when there is none.
 pub async fn stored_live(records: &Records, live_id: LiveId) -> Result<Versioned<Live>> {
     let stored = records.get::<Live>(&live_key(live_id)).await?;
-    stored.ok_or_else(|| {
-        ArchiveError::refused(format!("there is no live {live_id}"), "look at the admin page for its id")
-    })
+    stored.ok_or_else(|| no_such_live(live_id))
+}
+
+fn no_such_live(live_id: LiveId) -> ArchiveError {
+    ArchiveError::refused(format!("there is no live {live_id}"), "look at the admin page for its id")
 }
 
 /// Every live that is over, in order of id.

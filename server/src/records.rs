@@ -43,7 +43,11 @@ impl Records {
         Self { store }
     }
 
-    fn read<T: DeserializeOwned>(&self, id: &str, body: &str) -> Result<T> {
+    /// The document in the body of a record.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not a `T`.
+    pub(crate) fn read<T: DeserializeOwned>(&self, id: &str, body: &str) -> Result<T> {
         let unreadable = |error| {
             let text = format!("record {id} cannot be read: {error}");
             StoreError::new(ErrorKind::Corrupt, self.store.backend(), text)

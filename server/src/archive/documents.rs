@@ -8,16 +8,16 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::checks;
+use super::dump::Over;
 use super::format::{Document, DocumentKind, DumpedFile, MAX_DOCUMENT_LINE_BYTES, Manifest};
 use super::lines::{Lines, each};
 use super::upload::Upload;
-use super::{ArchiveError, Result, Target, live_key};
+use super::{ArchiveError, Result, Target};
 use crate::cluster::close::{EpochResult, unseal};
 use crate::domain::jeu::JeuId;
 use crate::domain::live::Live;
-use crate::domain::phase::Rank;
 use crate::domain::tally::Tally;
-use crate::store::{ErrorKind, ItemId, RecordKey, RecordKind, Store, StoreError};
+use crate::store::{ErrorKind, ItemId, Record, RecordKey, RecordKind, Store, StoreError};
 
 /// Name of the file, with a folder of the attempt before it.
 pub(super) const FILE: &str = "documents.ndjson.zst";
@@ -107,17 +107,12 @@ fn line(document: &Document) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// Writes the documents of a live and the results of its jeux up to these ranks.
+/// Writes the documents of a live that is over and the results of its jeux.
 ///
 /// # Errors
 /// [`ArchiveError`]: the store's and the target's; differs when a result is missing.
-pub(super) async fn write(
-    store: &Arc<dyn Store>,
-    mut upload: Upload,
-    live: &Live,
-    ranks: &[(JeuId, Rank)],
-) -> Result<DumpedFile> {
-    let written = push_all(&**store, &mut upload, live, ranks).await;
+pub(super) async fn write(store: &Arc<dyn Store>, mut upload: Upload, over: &Over) -> Result<DumpedFile> {
+    let written = push_all(&**store, &mut upload, over).await;
     match written {
         Ok(()) => upload.finish().await,
         Err(error) => {
@@ -127,10 +122,17 @@ pub(super) async fn write(
     }
 }
 
-async fn push_all(store: &dyn Store, upload: &mut Upload, live: &Live, ranks: &[(JeuId, Rank)]) -> Result<()> {
+async fn push_record(store: &dyn Store, upload: &mut Upload, kind: DocumentKind, record: Record) -> Result<()> {
+    let Record { id, body, .. } = record;
+    let body = raw(store, &id, body)?;
+    upload.push(&line(&Document { kind, id: Some(id), jeu: None, epoch: None, body })?, 1).await
+}
+
+async fn push_all(store: &dyn Store, upload: &mut Upload, over: &Over) -> Result<()> {
+    let Over { live, record, ranks, .. } = over;
+    push_record(store, upload, DocumentKind::Live, record.clone()).await?;
     let channel = live.channel.as_str();
     let places = [
-        (DocumentKind::Live, live_key(live.live_id)),
         (DocumentKind::Channel, RecordKey::new(RecordKind::Channel, "", channel)),
         (DocumentKind::Jeux, RecordKey::new(RecordKind::Jeux, "", channel)),
         (DocumentKind::Bareme, RecordKey::new(RecordKind::Bareme, channel, live.bareme_id.to_string())),
@@ -138,8 +140,7 @@ async fn push_all(store: &dyn Store, upload: &mut Upload, live: &Live, ranks: &[
     for (kind, key) in places {
         // A channel that was deleted takes its documents along; the live has its own copies.
         let Some(record) = store.record(&key).await? else { continue };
-        let body = raw(store, &record.id, record.body)?;
-        upload.push(&line(&Document { kind, id: Some(record.id), jeu: None, epoch: None, body })?, 1).await?;
+        push_record(store, upload, kind, record).await?;
     }
     for (jeu, rank) in ranks {
         for epoch in 0..=rank.epoch() {

@@ -17,7 +17,9 @@ use super::fold::{Fold, Folded};
 use super::format::{DumpedFile, DumpedJeu, MANIFEST, Manifest, folder_of, write_note};
 use super::upload::Upload;
 use super::verify::{checked, join, read_manifest};
-use super::{ArchiveError, FORMAT, PAGE, Pace, Progress, Result, Stage, Target, documents, notes_file, stored_live};
+use super::{
+    ArchiveError, FORMAT, PAGE, Pace, Progress, Result, Stage, Target, documents, live_key, no_such_live, notes_file,
+};
 use crate::cluster::close::stored_result;
 use crate::cluster::env::Env;
 use crate::domain::ballot::Ratings;
@@ -25,7 +27,7 @@ use crate::domain::jeu::JeuId;
 use crate::domain::live::{Live, LiveId, LiveStatus};
 use crate::domain::phase::{Phase, Rank};
 use crate::records::Records;
-use crate::store::{ItemId, Store};
+use crate::store::{ItemId, Record, Store};
 
 /// A dump that is there and was recounted.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,9 @@ pub struct Dumped {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Over {
     pub(super) live: Live,
+    /// The record that `live` was read from. Its title may be edited at any time: what else is said of the live comes from
+    /// this reading, and from no second one.
+    pub(super) record: Record,
     pub(super) closed_at_us: u64,
     /// Jeux that were opened, all of them final.
     pub(super) ranks: Vec<(JeuId, Rank)>,
@@ -53,7 +58,9 @@ pub(super) struct Over {
 /// The store's; not yet while it is on air; closing while a result is being made.
 pub(super) async fn read_over(store: &dyn Store, records: &Records, live_id: LiveId) -> Result<Over> {
     let not_yet = |reason| ArchiveError::NotYet { live: live_id, reason };
-    let live = stored_live(records, live_id).await?.value;
+    let no_such = || no_such_live(live_id);
+    let record = store.record(&live_key(live_id)).await?.ok_or_else(no_such)?;
+    let live: Live = records.read(&record.id, &record.body)?;
     let closed_at_us = match (live.status, live.closed_at_us) {
         (LiveStatus::Closed, Some(closed_at_us)) => closed_at_us,
         (LiveStatus::Draft, _) => return Err(not_yet("was never on air")),
@@ -67,7 +74,7 @@ pub(super) async fn read_over(store: &dyn Store, records: &Records, live_id: Liv
             _ => return Err(ArchiveError::Closing { live: live_id }),
         }
     }
-    Ok(Over { live, closed_at_us, ranks })
+    Ok(Over { live, record, closed_at_us, ranks })
 }
 
 /// What a dump is made with.
@@ -166,7 +173,7 @@ impl Making<'_> {
             jeux.push(dumped);
         }
         let upload = Upload::start(self.target, folder, format!("{attempt}/{}", documents::FILE))?;
-        let documents = documents::write(self.store, upload, &over.live, &over.ranks).await?;
+        let documents = documents::write(self.store, upload, over).await?;
         let manifest = Manifest {
             format: FORMAT,
             made_by: concat!("bareme ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -284,5 +291,78 @@ impl Making<'_> {
                 debug!(%error, "cannot delete what an attempt left behind");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::FutureExt as _;
+    use uuid::Uuid;
+
+    use super::super::TargetUrl;
+    use super::*;
+    use crate::cluster::close::finalise;
+    use crate::domain::bareme::presets;
+    use crate::domain::jeu::{Jeu, JeuDetails};
+    use crate::domain::key::Slug;
+    use crate::domain::viewer::ViewerId;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{NoteRow, Payload};
+
+    /// A live that is over, with a note on its one jeu.
+    async fn over(store: &Arc<dyn Store>) -> Live {
+        let details = JeuDetails { title: "J".to_owned(), ..Default::default() };
+        let live = Live {
+            live_id: LiveId(Uuid::from_u128(1)),
+            channel: Slug::new("max").unwrap(),
+            title: "before".to_owned(),
+            bareme_id: Uuid::from_u128(2),
+            bareme: presets().remove(0),
+            programme: vec![Jeu { jeu_id: JeuId(1), details }],
+            blind: false,
+            minimum_votes: 1,
+            status: LiveStatus::Closed,
+            current: Some(JeuId(1)),
+            closes_at_us: BTreeMap::new(),
+            delays_us: BTreeMap::new(),
+            ends_at_us: None,
+            created_at_us: 1,
+            opened_at_us: Some(2),
+            closed_at_us: Some(3),
+            closed_with: BTreeSet::new(),
+        };
+        store.put_record(&live_key(live.live_id), 0, serde_json::to_string(&live).unwrap()).await.unwrap();
+        let ballot = Arc::new(Ratings::new(Arc::new(live.bareme.clone())));
+        let item = ItemId { live: live.live_id, jeu: JeuId(1) };
+        let payload = Payload::from_slice(&[1, 3, 3, 3, 3, 3]);
+        store.write_notes(item, vec![NoteRow { viewer: ViewerId([1; 16]), version: 7, payload }]).await.unwrap();
+        store.raise_rank(item, Rank::new(0, Phase::Closing)).await.unwrap();
+        finalise(&**store, &Env::system(), &ballot, item, 0).await.unwrap();
+        live
+    }
+
+    async fn dumped(store: &Arc<dyn Store>, live: LiveId, progress: Progress<'_>) -> Result<Manifest> {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::open(&TargetUrl::Folder(folder.path().to_owned()), true).await?;
+        Ok(dump(store, &target, &Env::system(), live, Pace::Full, progress).await?.manifest)
+    }
+
+    #[tokio::test]
+    async fn a_live_that_is_renamed_while_it_is_dumped_is_in_the_dump_as_it_was_read_at_first() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::exclusive());
+        let live = over(&store).await;
+        let renamed = serde_json::to_string(&Live { title: "after".to_owned(), ..live.clone() }).unwrap();
+        let is_renamed = AtomicBool::new(false);
+        let rename = |_: Stage, _: u64, _: u64| {
+            if !is_renamed.swap(true, Ordering::Relaxed) {
+                let put = store.put_record(&live_key(live.live_id), 1, renamed.clone()).now_or_never();
+                assert!(matches!(put, Some(Ok(_))), "a store in memory answers at once");
+            }
+        };
+        assert_eq!(dumped(&store, live.live_id, &rename).await.unwrap().title, "before");
+        assert!(is_renamed.load(Ordering::Relaxed));
     }
 }
