@@ -98,10 +98,10 @@ enum Command {
     },
     #[command(flatten)]
     Archive(archive::Command),
-    /// Lists chunks of the journal that cannot be read, and sets them aside so that their jeux can be; ends with 1 while there
-    /// are some. Beside a running server (--store sqlite)
+    /// Lists chunks of the journal, notes and results that cannot be read, and sets chunks aside so that their jeux can be;
+    /// ends with 1 while there are some. Beside running servers (--store sqlite, or cql://…)
     Repair {
-        /// Sets them aside, into the table `set_aside`
+        /// Sets chunks aside, into the table `set_aside`
         #[arg(long)]
         set_aside: bool,
     },

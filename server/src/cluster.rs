@@ -16,6 +16,7 @@
 
 pub mod chunk;
 pub mod close;
+pub(crate) mod damage;
 pub mod engine;
 pub mod env;
 mod inbox;

@@ -19,7 +19,7 @@ use crate::notebook::{Held, Merged, Notebook};
 use crate::store::{ErrorKind, ItemId, LANE_PAGE, LaneId, LaneRow, NoteRow, Store, StoreError};
 
 /// Rows of `notes` read at a time.
-const NOTES_PAGE: usize = 4096;
+pub(super) const NOTES_PAGE: usize = 4096;
 
 /// Why an item cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -317,38 +317,6 @@ impl<'a, B: Ballot> Rows<'a, B> {
 pub(super) async fn stored_rank(store: &dyn Store, item: ItemId) -> Result<Rank, StoreError> {
     let rows = store.ranks(item.live).await?;
     Ok(rows.into_iter().find(|row| row.jeu == item.jeu).map(|row| row.rank).unwrap_or_default())
-}
-
-/// A chunk that cannot be read.
-#[derive(Debug, Clone)]
-pub(crate) struct DamagedChunk {
-    /// Its lane.
-    pub lane: LaneId,
-    /// Its number.
-    pub seq: u64,
-    /// Its length in bytes.
-    pub bytes: usize,
-    /// What is wrong with it.
-    pub why: ChunkError,
-}
-
-/// The chunks of an item that keep it from being read: those that are not in `notes` yet.
-///
-/// # Errors
-/// The store's.
-pub(crate) async fn damaged_chunks(store: &dyn Store, item: ItemId) -> Result<Vec<DamagedChunk>, StoreError> {
-    let mut damaged = Vec::new();
-    for LaneRow { id: lane, materialised, .. } in store.lanes(item).await? {
-        let mut next = materialised;
-        loop {
-            let page = store.read_lane(item, lane, next).await?;
-            let Some((last, _)) = page.last() else { break };
-            next = last + 1;
-            let unread = page.iter().filter_map(|(seq, bytes)| Some((*seq, bytes.len(), chunk::read(bytes).err()?)));
-            damaged.extend(unread.map(|(seq, bytes, why)| DamagedChunk { lane, seq, bytes, why }));
-        }
-    }
-    Ok(damaged)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //!
 //! Invariant: no statement touches two partitions, and no partition grows without bound (see [`bounds`]).
 
+mod aside;
 mod attempt;
 pub mod bounds;
 mod connect;

@@ -7,6 +7,7 @@ mod faults;
 mod lives;
 mod namespaced;
 mod partitions;
+mod repair;
 mod schema;
 mod servers;
 

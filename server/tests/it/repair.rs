@@ -78,4 +78,23 @@ async fn a_damaged_jeu_holds_up_neither_the_live_nor_anybodys_notes_and_is_repai
     drop(connection);
     server.stop().await;
     assert_eq!(run(&[&["repair"][..], &place].concat()).code, Some(0));
+
+    // Of what is final, rows of notes and results are listed, and stay.
+    let connection = rusqlite::Connection::open(database(dir.path())).unwrap();
+    let notes = "UPDATE notes SET payload = x'0909' WHERE item = (SELECT item FROM items WHERE jeu_id = ?1)";
+    assert_eq!(connection.execute(notes, [jeux[1]]).unwrap(), 3);
+    assert_eq!(connection.execute("UPDATE results SET body = x'7b7d' WHERE jeu_id = ?1", [jeux[0]]).unwrap(), 1);
+    drop(connection);
+    let listed = run(&[&["repair", "--set-aside"][..], &place].concat());
+    assert_eq!(listed.code, Some(1), "{}{}", listed.stdout, listed.stderr);
+    let lines = |jeu: u32, what: &str| {
+        let begins = format!("live {live} jeu {jeu} (");
+        listed.stdout.lines().filter(|line| line.starts_with(&begins) && line.contains(what)).count()
+    };
+    assert_eq!((lines(jeux[0], "result of "), lines(jeux[1], "notes, 2 bytes: an entry of viewer ")), (1, 3));
+    assert_eq!(listed.stdout.lines().count(), 4, "{}", listed.stdout);
+    assert!(listed.stderr.contains("restore these lives from their dumps"), "{}", listed.stderr);
+    let connection = rusqlite::Connection::open(database(dir.path())).unwrap();
+    let left = "SELECT (SELECT count(*) FROM notes WHERE payload = x'0909') + (SELECT count(*) FROM results)";
+    assert_eq!(connection.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 5);
 }

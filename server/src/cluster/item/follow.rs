@@ -106,9 +106,10 @@ impl<B: Ballot> Item<B> {
             let cursor = self.cursors.entry(lane).or_default();
             let outcome = merge_page(&*self.ballot, &mut self.notebook, lane, cursor, &page, &mut merged);
             if let Err(error) = outcome {
-                tracing::error!(item = %self.id, %error, "cannot follow another pod");
                 is_whole = false;
+                // Once: it is asked again, and fails again, many times a second.
                 if !self.degraded {
+                    tracing::error!(item = %self.id, %error, "cannot follow another pod");
                     self.degraded = true;
                     self.start_loading(Duration::from_millis(2 * TROUBLE_RETRY_MS));
                 }

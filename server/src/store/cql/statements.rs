@@ -70,6 +70,8 @@ pub(super) struct Statements {
     pub(super) append: PreparedStatement,
     pub(super) read_lane: PreparedStatement,
     pub(super) drop_segment: PreparedStatement,
+    pub(super) chunk: PreparedStatement,
+    pub(super) set_aside: PreparedStatement,
     pub(super) write_note: PreparedStatement,
     pub(super) read_notes: PreparedStatement,
     pub(super) drop_bucket: PreparedStatement,
@@ -158,6 +160,18 @@ impl Statements {
                 plain,
                 "DELETE FROM $.journal USING TIMESTAMP ? \
                  WHERE live_id = ? AND jeu_id = ? AND writer = ? AND lane = ? AND seg = ?",
+            )
+            .await?,
+            chunk: with(
+                plain,
+                "SELECT chunk, WRITETIME(chunk) FROM $.journal WHERE live_id = ? AND jeu_id = ? AND writer = ? \
+                 AND lane = ? AND seg = ? AND seq = ?",
+            )
+            .await?,
+            set_aside: with(
+                cas,
+                "INSERT INTO $.set_aside (live_id, jeu_id, writer, lane, seg, seq, chunk) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
             )
             .await?,
             write_note: with(
