@@ -1,24 +1,34 @@
-//! A real cluster on one machine: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3, for development and tests.
+//! A real cluster on one machine: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3, for development and tests; or on
+//! 127.0.0.11, .12 and .13, guarded as the manifests say.
 //!
-//! Jars come from Maven by the coordinates in `xtask/cassandra/pom.xml`; everything else is below `target/cluster`.
+//! Jars come from Maven by the coordinates in `xtask/cassandra/pom.xml`; everything else is below `target/cluster`, or
+//! `target/guarded`.
 //!
 //! **Invariant**: only processes that this command started are stopped or ended: a node's pid is in its folder, and
 //! counts only while that process has the folder in its command line.
 
+mod guarded;
 mod native;
 mod node;
 
-use std::path::PathBuf;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
+use self::guarded::Guard;
 use self::node::{NODES, Node, Signal, State};
 use crate::steps::{Steps, say};
 
 /// A node may take this long to start on a busy machine; alone it takes 13 s.
 const WHOLE_WITHIN: Duration = Duration::from_secs(150);
+/// A guarded node that ends instead of joining is started this often.
+const STARTS: usize = 5;
+/// Pause between two looks at what was started.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What tests and servers use it with.
 pub(crate) const URL: &str = "cql://127.0.0.1,127.0.0.2,127.0.0.3/bareme?dc=dc1";
@@ -48,7 +58,7 @@ pub(crate) enum Action {
     Cont(Which),
     /// Starts a node that was killed, and waits until it is back
     Start(Which),
-    /// Runs the tests that need a cluster, on one that it starts unless there is one
+    /// Runs the tests that need a cluster, on one that it starts unless there is one; with --guarded those of signing in
     Test,
     /// Writes the notes of a large live and holds every partition to its bound, on a cluster that it starts unless there
     /// is one; prints the tables of docs/cluster.md
@@ -80,6 +90,7 @@ pub(crate) struct Which {
 pub(crate) struct Cluster {
     folder: PathBuf,
     nodes: Vec<Node>,
+    guard: Option<Rc<Guard>>,
 }
 
 /// The jars, resolved once and again when the coordinates change.
@@ -99,18 +110,33 @@ pub(crate) fn jars(steps: &Steps) -> Result<()> {
     Ok(std::fs::write(stamp, wanted)?)
 }
 
+fn listens(node: &Node) -> Result<()> {
+    Ok(TcpStream::connect(node.address()).map(drop)?)
+}
+
 impl Cluster {
     /// The cluster of this workspace.
     pub(crate) fn new(steps: &Steps) -> Self {
         let folder = steps.target().join("cluster");
-        let nodes = (1..=NODES).map(|number| Node::new(&folder, number)).collect();
-        Self { folder, nodes }
+        let nodes = (1..=NODES).map(|number| Node::open(&folder, &folder.join("jars"), number)).collect();
+        Self { folder, nodes, guard: None }
+    }
+
+    /// Another one, with passwords, permissions and TLS as `k8s/database/cassandra` says.
+    pub(crate) fn guarded(steps: &Steps) -> Self {
+        let (folder, jars) = (steps.target().join("guarded"), steps.target().join("cluster/jars"));
+        let guard = Rc::new(Guard::new(steps, &folder));
+        let node = |number| Node::guarded(&folder, &jars, number, Rc::clone(&guard));
+        Self { nodes: (1..=NODES).map(node).collect(), folder, guard: Some(guard) }
     }
 
     /// Does what was asked.
     pub(crate) fn run(&self, steps: &Steps, action: &Action) -> Result<()> {
         match action {
             Action::Test => self.with(|| self.test(steps)),
+            Action::Partitions { .. } | Action::Sizes { .. } if self.guard.is_some() => {
+                bail!("that is for the cluster that is not guarded")
+            }
             Action::Partitions { notes } => self.with(|| steps.cluster_partitions(URL, *notes)),
             Action::Sizes { keyspace } => self.sizes(keyspace),
             Action::Up => self.up(),
@@ -169,12 +195,18 @@ impl Cluster {
     /// Starts what does not run and waits until the ring is whole.
     pub(crate) fn up(&self) -> Result<()> {
         let started = Instant::now();
-        node::make_keys(&self.folder)?;
+        match &self.guard {
+            None => node::make_keys(&self.folder)?,
+            Some(guard) => guard.secrets()?,
+        }
         for node in &self.nodes {
             match node.state() {
                 State::Absent => {
                     node.start()?;
                     say(&format!("node {}: started, pid {}", node.number(), node.pid().unwrap_or_default()));
+                    if self.guard.is_some() {
+                        Self::join(node)?;
+                    }
                 }
                 State::Stopped => {
                     node.signal(Signal::Continue)?;
@@ -184,7 +216,15 @@ impl Cluster {
             }
         }
         self.wait()?;
-        say(&format!("the ring is whole after {:.0} s: {URL}", started.elapsed().as_secs_f64()));
+        let url = match &self.guard {
+            None => URL.to_owned(),
+            Some(guard) => {
+                // As a Job does that failed, because the nodes have made no role to begin with yet.
+                Self::wait_for(self.nodes.first().context("no node")?, &|_| guard.roles())?;
+                guard.urls()?[0].clone()
+            }
+        };
+        say(&format!("the ring is whole after {:.0} s: {url}", started.elapsed().as_secs_f64()));
         Ok(())
     }
 
@@ -200,14 +240,24 @@ impl Cluster {
             }
         }
         if !keep_data {
+            self.guard.as_ref().map_or(Ok(()), |guard| guard.forget())?;
             say(&format!("deleted the data in {}/node*", self.folder.display()));
         }
         Ok(())
     }
 
-    /// The tests of the store on these nodes, some of which they break.
+    /// The tests of the store on these nodes, some of which they break; or those of being guarded.
     pub(crate) fn test(&self, steps: &Steps) -> Result<()> {
-        steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE), &[])
+        let Some(guard) = &self.guard else {
+            return steps.cluster_tests(URL, &self.folder.join(node::CERTIFICATE), &[]);
+        };
+        let [servers, migration] = guard.urls()?;
+        let variables = [
+            ("BAREME_CQL_GUARDED", Path::new(&servers)),
+            ("BAREME_CQL_GUARDED_MIGRATION", Path::new(&migration)),
+            ("BAREME_CQL_GUARDED_FOLDER", &self.folder),
+        ];
+        steps.it_tests("a cluster that is guarded as the manifests say", "guarded::", &variables, false)
     }
 
     /// Those that break none: every promise of the store, migrations, partitions' layouts. After the others, nodes that are
@@ -234,21 +284,45 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until each running node answers: for all three while all run, else for itself.
+    /// Waits until each running node answers: for all three while all run, else for itself. A guarded one answers those who
+    /// sign in; here it is enough that it listens.
     fn wait(&self) -> Result<()> {
         let running: Vec<_> = self.nodes.iter().filter(|node| node.state() == State::Running).collect();
         let whole = running.len() == self.nodes.len();
-        let deadline = Instant::now() + WHOLE_WITHIN;
         for node in running {
-            while let Err(error) = native::answers(node.address(), whole) {
-                if node.state() == State::Absent {
-                    bail!("node {} ended: {}", node.number(), node.last_words());
-                }
-                if Instant::now() > deadline {
-                    bail!("node {} is not ready ({error:#}): {}", node.number(), node.last_words());
-                }
-                std::thread::sleep(Duration::from_millis(200));
+            match self.guard {
+                None => Self::wait_for(node, &|node| native::answers(node.address(), whole))?,
+                Some(_) => Self::wait_for(node, &listens)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Waits as Kubernetes does, by what it looks at, before the next one is started: nodes join those that are there. One
+    /// that ends is started again, since it may have come before the others knew of the last one.
+    fn join(node: &Node) -> Result<()> {
+        for _ in 0..STARTS {
+            match Self::wait_for(node, &listens) {
+                Err(error) if node.state() == State::Absent => {
+                    say(&format!("{error:#}"));
+                    node.start()?;
+                }
+                outcome => return outcome,
+            }
+        }
+        bail!("node {} ended {STARTS} times", node.number())
+    }
+
+    fn wait_for(node: &Node, is_ready: &dyn Fn(&Node) -> Result<()>) -> Result<()> {
+        let deadline = Instant::now() + WHOLE_WITHIN;
+        while let Err(error) = is_ready(node) {
+            if node.state() == State::Absent {
+                bail!("node {} ended: {}", node.number(), node.last_words());
+            }
+            if Instant::now() > deadline {
+                bail!("node {} is not ready ({error:#}): {}", node.number(), node.last_words());
+            }
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }

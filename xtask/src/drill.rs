@@ -40,7 +40,7 @@ pub(crate) fn run(steps: &Steps, without_cluster: bool) -> Result<()> {
         say("\nwithout a cluster: only the drill on a file");
         return steps.it_tests("restore drill on a file", name, &[], false);
     }
-    crate::setup::cluster(steps)?;
+    crate::setup::cluster(steps, false)?;
     let url = PathBuf::from(URL);
     Cluster::new(steps).with(|| steps.it_tests("restore drill on both stores", name, &[("BAREME_CQL", &url)], false))
 }

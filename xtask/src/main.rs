@@ -91,6 +91,9 @@ enum Command {
     Monitoring,
     /// A real cluster for development and tests: three nodes of Apache Cassandra on 127.0.0.1, .2 and .3
     Cluster {
+        /// Another one, with passwords, permissions and TLS as k8s/database/cassandra says
+        #[arg(long, global = true)]
+        guarded: bool,
         #[command(subcommand)]
         action: cluster::Action,
     },
@@ -243,11 +246,12 @@ fn main() -> Result<()> {
             steps.build()?;
             monitoring::run(&steps)
         }
-        Command::Cluster { action } => {
+        Command::Cluster { guarded, action } => {
             if action.starts_nodes() {
-                setup::cluster(&steps)?;
+                setup::cluster(&steps, guarded)?;
             }
-            Cluster::new(&steps).run(&steps, &action)
+            let cluster = if guarded { Cluster::guarded(&steps) } else { Cluster::new(&steps) };
+            cluster.run(&steps, &action)
         }
         Command::Pods { action } => standing::run(&steps, &action),
         Command::Drill { without_cluster } => drill::run(&steps, without_cluster),
@@ -310,6 +314,8 @@ fn test(steps: &Steps) -> Result<()> {
     deny::run(steps, false)?;
     steps.rust_tests()?;
     simulate::seeds(steps, 0, simulate::SEEDS, None)?;
+    let guarded = Cluster::guarded(steps);
+    guarded.with(|| guarded.test(steps))?;
     let cluster = Cluster::new(steps);
     cluster.with(|| {
         cluster.test_whole(steps)?;

@@ -33,12 +33,12 @@ pub(crate) struct Set {
 }
 
 /// A text at a place, or nothing.
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A list at a place, or an empty one.
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -87,11 +87,11 @@ pub(crate) fn run(steps: &Steps, write: bool) -> Result<()> {
     let root = steps.root().join("k8s");
     rules::agree(&root.join("monitoring"), write)?;
     let python = Python::new(steps);
-    let kubectl = kubectl(steps)?;
+    let kubectl = kubectl()?;
     let mut sets = Vec::new();
     for folder in folders(&root)? {
         let text = kubectl.kustomize(&root.join(&folder))?;
-        sets.push(Set { documents: python.read(steps, &folder, &text)?, name: folder });
+        sets.push(Set { documents: python.read(&steps.target(), &folder, &text)?, name: folder });
     }
     let objects: usize = sets.iter().map(|set| set.documents.len()).sum();
     say(&format!("built {} folders by {}: {objects} objects", sets.len(), kubectl.name()));

@@ -31,10 +31,15 @@ const MONITORING: [(&str, &str); 2] =
 /// What a package asks before it starts a service: 101 is no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// PyPI packages of the API fuzzer, of the OpenAPI validator, of a WebSocket client that is not ours, and of the schemas
-/// of Kubernetes.
-const PYTHON: [&str; 4] =
-    ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "websockets==15.0.1", "kubernetes-validate==1.37.0"];
+/// PyPI packages of the API fuzzer, of the OpenAPI validator, of a WebSocket client that is not ours, of the schemas of
+/// Kubernetes, and of the client of Cassandra that is in its image.
+const PYTHON: [&str; 5] = [
+    "schemathesis==4.32.5",
+    "openapi-spec-validator==0.9.0",
+    "websockets==15.0.1",
+    "kubernetes-validate==1.37.0",
+    "cqlsh==6.2.0",
+];
 
 /// Everything.
 pub(crate) fn all(steps: &Steps) -> Result<()> {
@@ -56,15 +61,20 @@ pub(crate) fn balancer(steps: &Steps) -> Result<()> {
     without_services(steps, &[("haproxy", "/usr/sbin/haproxy")])
 }
 
-/// What the cluster for development and tests runs on.
-pub(crate) fn cluster(steps: &Steps) -> Result<()> {
+/// What the cluster for development and tests runs on; a guarded one also on what reads the manifests.
+pub(crate) fn cluster(steps: &Steps, guarded: bool) -> Result<()> {
     debian(steps, &JAVA)?;
-    crate::cluster::jars(steps)
+    crate::cluster::jars(steps)?;
+    if guarded {
+        python(steps)?;
+        go::install(steps)?;
+    }
+    Ok(())
 }
 
 /// What several pods run with on one machine.
 pub(crate) fn pods(steps: &Steps) -> Result<()> {
-    cluster(steps)?;
+    cluster(steps, false)?;
     debian(steps, &PODS)
 }
 

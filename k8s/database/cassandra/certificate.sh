@@ -2,8 +2,8 @@
 # Makes a node's certificate at each start, signed by the authority of the Secret cassandra-authority. It names the address
 # of the pod, which is new each time and which clients check. The database itself never sees the authority's key.
 set -eu
-authority=${CASSANDRA_AUTHORITY:-/authority}
-tls=${CASSANDRA_TLS:-/tls}
+authority=$CASSANDRA_AUTHORITY
+tls=$CASSANDRA_TLS
 days=397
 names="san=ip:$POD_IP,dns:${HOSTNAME},dns:${HOSTNAME}.cassandra"
 

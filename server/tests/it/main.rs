@@ -16,6 +16,7 @@ mod crash;
 mod disk;
 mod eyes;
 mod frames;
+mod guarded;
 mod hostile;
 mod hosts;
 mod lives;

@@ -197,8 +197,10 @@ impl Page {
     /// Votes, and sends the same again as long as it is told to, as every client has to.
     pub(crate) async fn noted(&mut self, jeu: u32, scores: Value) -> Value {
         let note = self.note(jeu, scores);
+        let started = Instant::now();
         loop {
             let reply = self.ask(&note).await;
+            assert!(started.elapsed() < PATIENCE, "in {PATIENCE:?} never taken: {reply}");
             match reply["retry_after_ms"].as_u64() {
                 Some(wait_ms) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
                 None if reply["status"] == "unknown" => {}

@@ -1,13 +1,16 @@
 //! One node: its folder, its configuration, its process.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+use super::guarded::Guard;
 
 /// Nodes of the cluster, each in a rack of its own.
 pub(super) const NODES: u8 = 3;
@@ -18,6 +21,8 @@ const GOSSIP_PORT: u16 = 7000;
 const FIRST_JMX_PORT: u16 = 7199;
 /// A killed process is gone after this long.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
+/// A process has become another program after this long.
+const BECOMES_WITHIN: Duration = Duration::from_secs(5);
 /// Lines of its log that tell why a node did not start.
 const LAST_LINES: usize = 15;
 
@@ -65,6 +70,17 @@ pub(super) enum State {
     Absent,
 }
 
+/// What a process is doing.
+fn state(pid: u32) -> State {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name of the program, in parentheses, may hold anything.
+    match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+        Some('T' | 't') => State::Stopped,
+        Some('Z' | 'X') | None => State::Absent,
+        Some(_) => State::Running,
+    }
+}
+
 /// What is done to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -91,12 +107,21 @@ impl Signal {
     }
 }
 
+/// How a node is started.
+enum Kind {
+    /// For everybody on this machine; TLS for those who want it, with these keys.
+    Open { keys: PathBuf },
+    /// As `k8s/database/cassandra` says.
+    Guarded(Rc<Guard>),
+}
+
 /// One node.
 pub(super) struct Node {
     number: u8,
+    ip: Ipv4Addr,
     jars: PathBuf,
-    keys: PathBuf,
     folder: PathBuf,
+    kind: Kind,
 }
 
 /// The nodes' key, in a file that Java reads, and its certificate for clients. It protects nothing: it is there to be
@@ -139,26 +164,26 @@ pub(super) fn make_keys(cluster: &Path) -> Result<()> {
 }
 
 impl Node {
-    pub(super) fn new(cluster: &Path, number: u8) -> Self {
-        Self {
-            number,
-            jars: cluster.join("jars"),
-            keys: cluster.join(KEY_STORE),
-            folder: cluster.join(format!("node{number}")),
-        }
+    pub(super) fn open(cluster: &Path, jars: &Path, number: u8) -> Self {
+        let kind = Kind::Open { keys: cluster.join(KEY_STORE) };
+        Self::new(cluster, jars, number, Ipv4Addr::new(127, 0, 0, number), kind)
+    }
+
+    pub(super) fn guarded(cluster: &Path, jars: &Path, number: u8, guard: Rc<Guard>) -> Self {
+        Self::new(cluster, jars, number, Guard::ip(number), Kind::Guarded(guard))
+    }
+
+    fn new(cluster: &Path, jars: &Path, number: u8, ip: Ipv4Addr, kind: Kind) -> Self {
+        Self { number, ip, jars: jars.to_owned(), folder: cluster.join(format!("node{number}")), kind }
     }
 
     pub(super) fn number(&self) -> u8 {
         self.number
     }
 
-    fn ip(&self) -> IpAddr {
-        Ipv4Addr::new(127, 0, 0, self.number).into()
-    }
-
     /// Where it speaks CQL.
     pub(super) fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.ip(), CQL_PORT)
+        SocketAddr::new(self.ip.into(), CQL_PORT)
     }
 
     /// What makes its process recognisable.
@@ -169,30 +194,30 @@ impl Node {
     /// Its process, if it runs.
     pub(super) fn pid(&self) -> Option<u32> {
         let pid = std::fs::read_to_string(self.folder.join("pid")).ok()?.trim().parse().ok()?;
-        // Another program may have got the number since; one that has ended has no command line.
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let mark = self.mark();
-        command.split(|byte| *byte == 0).any(|argument| argument == mark.as_bytes()).then_some(pid)
-    }
-
-    pub(super) fn state(&self) -> State {
-        let Some(pid) = self.pid() else { return State::Absent };
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name of the program, in parentheses, may hold anything.
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        match state {
-            Some('T' | 't') => State::Stopped,
-            Some('Z' | 'X') | None => State::Absent,
-            Some(_) => State::Running,
+        let deadline = Instant::now() + BECOMES_WITHIN;
+        loop {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            // One that becomes another program has no command line for a moment; one that has ended has none, either.
+            if command.is_empty() && state(pid) != State::Absent && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            // Another program may have got the number since.
+            let mark = self.mark();
+            return command.split(|byte| *byte == 0).any(|argument| argument == mark.as_bytes()).then_some(pid);
         }
     }
 
+    pub(super) fn state(&self) -> State {
+        self.pid().map_or(State::Absent, state)
+    }
+
     pub(super) fn describe(&self) -> String {
-        let Some(pid) = self.pid() else { return format!("node {}  {}  not running", self.number, self.ip()) };
+        let Some(pid) = self.pid() else { return format!("node {}  {}  not running", self.number, self.ip) };
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).map_or("", str::trim);
         let state = if self.state() == State::Stopped { "stopped" } else { "running" };
-        format!("node {}  {}  {state}, pid {pid}, resident {resident}", self.number, self.ip())
+        format!("node {}  {}  {state}, pid {pid}, resident {resident}", self.number, self.ip)
     }
 
     /// Starts it, if it does not run.
@@ -201,34 +226,29 @@ impl Node {
             return Ok(());
         }
         for port in [CQL_PORT, GOSSIP_PORT] {
-            let address = SocketAddr::new(self.ip(), port);
+            let address = SocketAddr::new(self.ip.into(), port);
             TcpListener::bind(address)
                 .with_context(|| format!("{address} is in use, perhaps by the cluster of another checkout"))?;
         }
         self.configure()?;
         let output = File::create(self.folder.join("output"))?;
-        // In a process group of its own, so that signals from a terminal miss it; and at once, since a program that becomes
-        // another one has no command line for a moment, and would be taken for gone.
-        let mut java = Command::new("java");
-        java.process_group(0).arg(format!("@{}", self.folder.join("jvm.options").display())).arg(self.mark());
-        java.arg(format!("-Dcassandra.jmx.local.port={}", self.jmx_port()));
-        for (property, file) in [
-            ("cassandra.config", "cassandra.yaml"),
-            ("cassandra-rackdc.properties", "rackdc.properties"),
-            ("logback.configurationFile", "logback.xml"),
-        ] {
-            java.arg(format!("-D{property}=file://{}", self.folder.join(file).display()));
-        }
-        java.arg(format!("-Dcassandra.storagedir={}", self.folder.display()));
-        java.arg("-cp").arg(format!("{}/*", self.jars.display()));
-        java.args(["-Dcassandra-foreground=yes", "org.apache.cassandra.service.CassandraDaemon"]);
-        java.current_dir(&self.folder).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = java.spawn().context("cannot run java; `cargo xtask setup` installs it")?;
+        let mut command = match &self.kind {
+            Kind::Open { .. } => {
+                let mut java = Command::new("java");
+                java.args(["@jvm.options", &self.mark(), "@node.options"]);
+                java
+            }
+            Kind::Guarded(guard) => guard.node(self.number, &self.folder)?,
+        };
+        // In a process group of its own, so that signals from a terminal miss it.
+        command.process_group(0).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let mut child = command.spawn().context("cannot run java; `cargo xtask setup` installs it")?;
         std::fs::write(self.folder.join("pid"), child.id().to_string())?;
         // Until it has become java it cannot be told by its command line.
         let deadline = Instant::now() + GONE_WITHIN;
         while self.pid().is_none() {
-            if Instant::now() > deadline {
+            if Instant::now() > deadline || child.try_wait()?.is_some() {
                 bail!("node {} did not start: {}", self.number, self.last_words());
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -238,21 +258,53 @@ impl Node {
 
     fn configure(&self) -> Result<()> {
         std::fs::create_dir_all(&self.folder)?;
-        let (ip, folder) = (self.ip(), self.folder.display());
-        let token = i128::from(i64::MIN) + i128::from(self.number - 1) * (1 << 64) / i128::from(NODES);
+        let (ip, folder) = (self.ip, self.folder.display());
         let own = format!(
-            "\ninitial_token: '{token}'\nlisten_address: {ip}\nrpc_address: {ip}\n\
+            "\nlisten_address: {ip}\nrpc_address: {ip}\n\
              data_file_directories: ['{folder}/data']\ncommitlog_directory: '{folder}/commitlog'\n\
              hints_directory: '{folder}/hints'\nsaved_caches_directory: '{folder}/caches'\n\
-             cdc_raw_directory: '{folder}/cdc'\n\
-             client_encryption_options:\n  enabled: true\n  optional: true\n  store_type: PKCS12\n  \
-             keystore: '{}'\n  keystore_password: {KEY_STORE_PASSWORD}\n",
-            self.keys.display()
+             cdc_raw_directory: '{folder}/cdc'\n"
         );
-        std::fs::write(self.folder.join("cassandra.yaml"), format!("{YAML}{own}"))?;
-        std::fs::write(self.folder.join("rackdc.properties"), format!("dc=dc1\nrack=rack{}\n", self.number))?;
+        let (yaml, own) = match &self.kind {
+            Kind::Open { keys } => {
+                let token = i128::from(i64::MIN) + i128::from(self.number - 1) * (1 << 64) / i128::from(NODES);
+                let rack = format!("dc=dc1\nrack=rack{}\n", self.number);
+                std::fs::write(self.folder.join("rackdc.properties"), rack)?;
+                let keys = keys.display();
+                let own = format!(
+                    "{own}num_tokens: 1\ninitial_token: '{token}'\nauto_bootstrap: false\n\
+                     client_encryption_options:\n  enabled: true\n  optional: true\n  store_type: PKCS12\n  \
+                     keystore: '{keys}'\n  keystore_password: {KEY_STORE_PASSWORD}\n"
+                );
+                (YAML.to_owned(), own)
+            }
+            // What the manifests have to set is as in the image's own file, and wrong.
+            Kind::Guarded(_) => {
+                let periodic = "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms";
+                (YAML.replace("commitlog_sync: group", periodic), format!("{own}num_tokens: 1\n"))
+            }
+        };
+        std::fs::write(self.folder.join("cassandra.yaml"), format!("{yaml}{own}"))?;
         std::fs::write(self.folder.join("logback.xml"), LOGBACK)?;
-        Ok(std::fs::write(self.folder.join("jvm.options"), JVM)?)
+        std::fs::write(self.folder.join("jvm.options"), JVM)?;
+        Ok(std::fs::write(self.folder.join("node.options"), self.options())?)
+    }
+
+    /// Arguments of java, in the form of its files of arguments.
+    fn options(&self) -> String {
+        let mut options = vec![format!("-Dcassandra.jmx.local.port={}", self.jmx_port())];
+        for (property, file) in [
+            ("cassandra.config", "cassandra.yaml"),
+            ("cassandra-rackdc.properties", "rackdc.properties"),
+            ("logback.configurationFile", "logback.xml"),
+        ] {
+            options.push(format!("-D{property}=file://{}", self.folder.join(file).display()));
+        }
+        options.push(format!("-Dcassandra.storagedir={}", self.folder.display()));
+        options.extend(["-cp".to_owned(), format!("{}/*", self.jars.display())]);
+        options
+            .extend(["-Dcassandra-foreground=yes", "org.apache.cassandra.service.CassandraDaemon"].map(str::to_owned));
+        options.iter().map(|option| format!("\"{option}\"\n")).collect()
     }
 
     /// Sends its process a signal. A killed one is gone when this returns.
@@ -305,7 +357,8 @@ impl Node {
     }
 
     fn jmx_port(&self) -> u16 {
-        FIRST_JMX_PORT + u16::from(self.number) - 1
+        // The last number of its address, less that of the first node.
+        FIRST_JMX_PORT + u16::from(self.ip.octets()[3]) - 1
     }
 
     /// Deletes its folder.

@@ -142,6 +142,20 @@ const MISTAKES: &[Mistake] = &[
         "no secret is mounted at /run/cassandra",
     ),
     Mistake(
+        "overlays/minikube",
+        "Job/bareme-migrate",
+        "/spec/template/spec/containers/0/env",
+        || Value::Null,
+        "signs in as servers do",
+    ),
+    Mistake(
+        "overlays/minikube",
+        "Job/bareme-migrate",
+        "/spec/template/spec/containers/0/env/0/value",
+        || json!("cql://cassandra.bareme-dp/bareme?dc=dc1"),
+        "bareme-dp",
+    ),
+    Mistake(
         "database/cassandra",
         "StatefulSet/cassandra",
         "/spec/template/spec/initContainers",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::facts::Facts;
-use super::pods::{OPS_PORT, Template, templates};
+use super::pods::{OPS_PORT, Template, templates, variables};
 use super::{Set, list, text, title};
 
 /// The class of a balancer that is not to be used.
@@ -289,21 +289,22 @@ fn monitor(document: &Value, templates: &[Template<'_>], facts: &Facts) -> Vec<S
 /// A store's address leads to a database of ours, in the data centre that it has; the database keeps what it acknowledges.
 pub(super) fn database(set: &Set, all: &[Set]) -> Vec<String> {
     let mut found = Vec::new();
-    for map in set.kind("ConfigMap") {
-        let Some(address) = map.pointer("/data/BAREME_STORE").and_then(Value::as_str) else { continue };
-        let hosts = address.trim_start_matches("cql://").split('/').next().unwrap_or_default();
-        let wanted = address.split(['?', '&']).find_map(|part| part.strip_prefix("dc=")).unwrap_or_default();
-        for host in hosts.split(',') {
-            match all.iter().find_map(|database| data_centre(database, host)) {
-                None => found.push(format!("BAREME_STORE leads to {host}, which none of k8s/database makes")),
-                Some(real) if real != wanted => {
-                    found.push(format!("BAREME_STORE says dc={wanted}, and {host} is in {real}"));
-                }
-                Some(_) => {}
+    let mut users = Vec::new();
+    for template in templates(set) {
+        for container in list(template.spec, "/containers") {
+            let (variables, _) = variables(set, container);
+            let Some(address) = variables.get("BAREME_STORE") else { continue };
+            found.extend(led(address, all));
+            if address.starts_with("cql://cassandra.") {
+                found.extend(signed_in(&template, container, address));
+                users.push((template.owner.clone(), value(address, "user=").to_owned()));
             }
         }
     }
-    found.extend(signed_in(set));
+    let user = |owner: &str| users.iter().find(|(of, _)| of == owner).map(|(_, user)| user);
+    if user("Job/bareme-migrate").is_some_and(|migration| Some(migration) == user("Deployment/bareme")) {
+        found.push("Job/bareme-migrate: signs in as servers do, which then may change tables".to_owned());
+    }
     found.extend(guarded(set));
     for cluster in set.kind("ScyllaCluster") {
         let racks = list(cluster, "/spec/datacenter/racks");
@@ -325,32 +326,48 @@ pub(super) fn database(set: &Set, all: &[Set]) -> Vec<String> {
     found
 }
 
-/// Servers of the Cassandra here sign in over TLS, with files that are mounted where the address says.
-fn signed_in(set: &Set) -> Vec<String> {
+/// A value of an address.
+fn value<'a>(address: &'a str, name: &str) -> &'a str {
+    address.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap_or_default()
+}
+
+/// Hosts of an address are of a database here, in the data centre that it names.
+fn led(address: &str, all: &[Set]) -> Vec<String> {
     let mut found = Vec::new();
-    let addresses = set.kind("ConfigMap").map(|map| text(map, "/data/BAREME_STORE"));
-    for address in addresses.filter(|address| address.starts_with("cql://cassandra.")) {
-        let value = |name: &str| address.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap_or_default();
-        if value("user=").is_empty() {
-            found.push("BAREME_STORE names no user".to_owned());
-        }
-        for name in ["password_file=", "tls="] {
-            let Some((folder, _)) = value(name).rsplit_once('/') else {
-                found.push(format!("BAREME_STORE has no {name}"));
-                continue;
-            };
-            for template in templates(set) {
-                let mounts = list(template.spec, "/containers").iter().flat_map(|each| list(each, "/volumeMounts"));
-                let mount = mounts.into_iter().find(|mount| text(mount, "/mountPath") == folder);
-                let volumes = list(template.spec, "/volumes");
-                let is_secret = mount.is_some_and(|mount| {
-                    let of_mount = volumes.iter().find(|volume| volume["name"] == mount["name"]);
-                    of_mount.is_some_and(|volume| !text(volume, "/secret/secretName").is_empty())
-                });
-                if !is_secret {
-                    found.push(format!("{}: no secret is mounted at {folder}, where {name} is", template.owner));
-                }
+    let hosts = address.trim_start_matches("cql://").split('/').next().unwrap_or_default();
+    let wanted = value(address, "dc=");
+    for host in hosts.split(',') {
+        match all.iter().find_map(|database| data_centre(database, host)) {
+            None => found.push(format!("BAREME_STORE leads to {host}, which none of k8s/database makes")),
+            Some(real) if real != wanted => {
+                found.push(format!("BAREME_STORE says dc={wanted}, and {host} is in {real}"));
             }
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+/// Servers of the Cassandra here sign in over TLS, with files that are mounted where the address says.
+fn signed_in(template: &Template<'_>, container: &Value, address: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if value(address, "user=").is_empty() {
+        found.push("BAREME_STORE names no user".to_owned());
+    }
+    for name in ["password_file=", "tls="] {
+        let Some((folder, _)) = value(address, name).rsplit_once('/') else {
+            found.push(format!("BAREME_STORE has no {name}"));
+            continue;
+        };
+        let mut mounts = list(container, "/volumeMounts").iter();
+        let mount = mounts.find(|mount| text(mount, "/mountPath") == folder);
+        let volumes = list(template.spec, "/volumes");
+        let is_secret = mount.is_some_and(|mount| {
+            let of_mount = volumes.iter().find(|volume| volume["name"] == mount["name"]);
+            of_mount.is_some_and(|volume| !text(volume, "/secret/secretName").is_empty())
+        });
+        if !is_secret {
+            found.push(format!("{}: no secret is mounted at {folder}, where {name} is", template.owner));
         }
     }
     found

@@ -170,7 +170,7 @@ fn serving(
 }
 
 /// Variables of a container, from ConfigMaps and its own; and those sources that are not there.
-fn variables(set: &Set, container: &Value) -> (BTreeMap<String, String>, Vec<String>) {
+pub(super) fn variables(set: &Set, container: &Value) -> (BTreeMap<String, String>, Vec<String>) {
     let (mut variables, mut found) = (BTreeMap::new(), Vec::new());
     for source in list(container, "/envFrom") {
         let name = text(source, "/configMapRef/name");

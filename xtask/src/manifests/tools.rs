@@ -69,7 +69,7 @@ pub(crate) struct Kubectl {
 }
 
 /// A kubectl with a kustomize of version 5, else one that is built.
-pub(crate) fn kubectl(_steps: &Steps) -> Result<Kubectl> {
+pub(crate) fn kubectl() -> Result<Kubectl> {
     let version = output(Command::new("kubectl").args(["version", "--client"])).unwrap_or_default();
     if String::from_utf8_lossy(&version).contains("Kustomize Version: v5.") {
         return Ok(Kubectl { program: "kubectl".into(), is_kubectl: true });
@@ -151,8 +151,8 @@ impl Python {
     }
 
     /// The documents of a text, which is kept in `target/manifests` for people to look at.
-    pub(crate) fn read(&self, steps: &Steps, name: &str, text: &[u8]) -> Result<Vec<Value>> {
-        let folder = steps.target().join("manifests");
+    pub(crate) fn read(&self, target: &Path, name: &str, text: &[u8]) -> Result<Vec<Value>> {
+        let folder = target.join("manifests");
         std::fs::create_dir_all(&folder)?;
         let file = folder.join(format!("{}.yaml", name.replace('/', "-")));
         std::fs::write(&file, text)?;

@@ -8,11 +8,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use scylla::client::session::{Session, TlsContext};
 use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, MetadataError, NewSessionError,
+};
 
 use super::attempt::error;
 use super::statements::Profiles;
 use super::url::CqlUrl;
-use crate::store::{ErrorKind, Result};
+use crate::store::{ErrorKind, Result, StoreError};
 
 /// One TCP connection, TLS and sign-in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +29,9 @@ const AGREEMENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Changes that come back by themselves, such as a new node, are also looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How Cassandra begins to say that it could not look a password up, as against that it is a wrong one.
+const CANNOT_LOOK_UP: &str = "Unable to perform authentication";
 
 /// Opens a session.
 ///
@@ -47,10 +53,7 @@ pub(super) async fn connect(url: &CqlUrl, profiles: &Profiles) -> Result<Session
     if let Some(file) = &url.tls {
         builder = builder.tls_context(Some(TlsContext::Rustls023(tls(file)?)));
     }
-    let session = builder.build().await.map_err(|failure| {
-        let text = format!("cannot reach the cluster at {}: {failure}", url.nodes.join(", "));
-        error(ErrorKind::Unavailable, text)
-    })?;
+    let session = builder.build().await.map_err(|failure| not_let_in(url, &failure))?;
     let state = session.get_cluster_state();
     let mut known: Vec<_> = state.get_nodes_info().iter().filter_map(|node| node.datacenter.clone()).collect();
     if !known.contains(&url.datacenter) {
@@ -60,6 +63,60 @@ pub(super) async fn connect(url: &CqlUrl, profiles: &Profiles) -> Result<Session
         return Err(error(ErrorKind::Refused, text));
     }
     Ok(session)
+}
+
+/// Why a session was not opened, with the part of the address that has to change where it is that.
+fn not_let_in(url: &CqlUrl, failure: &NewSessionError) -> StoreError {
+    let nodes = url.nodes.join(", ");
+    match remedy(url, failure) {
+        Some((kind, remedy)) => error(kind, format!("the cluster at {nodes} does not let this program in: {remedy}")),
+        None => error(ErrorKind::Unavailable, format!("cannot reach the cluster at {nodes}: {failure}")),
+    }
+}
+
+fn remedy(url: &CqlUrl, failure: &NewSessionError) -> Option<(ErrorKind, String)> {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+        last_connection_error: last,
+    })) = failure
+    else {
+        return None;
+    };
+    let tls = url.tls.as_ref().map(|file| format!("tls={}", file.display()));
+    match (last, tls) {
+        (ConnectionError::IoError(failure), Some(tls)) => match failure.get_ref()?.downcast_ref::<rustls::Error>()? {
+            failure @ rustls::Error::InvalidCertificate(_) => {
+                let text = format!(
+                    "{failure}; a node's certificate has to name the node's address and be signed by one of those in {tls}"
+                );
+                Some((ErrorKind::Refused, text))
+            }
+            failure @ rustls::Error::InvalidMessage(_) => {
+                Some((ErrorKind::Refused, format!("it does not speak TLS ({failure}); leave {tls} out of the address")))
+            }
+            _ => None,
+        },
+        (ConnectionError::ConnectionSetupRequestError(failure), tls) => match &failure.error {
+            ConnectionSetupRequestErrorKind::MissingAuthentication => {
+                let text = "it asks for a password; add user=NAME&password_file=FILE to the address";
+                Some((ErrorKind::Refused, text.to_owned()))
+            }
+            ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, why) => {
+                // With too few nodes there it cannot look a password up, and says so in the same way.
+                let is_down = why.starts_with(CANNOT_LOOK_UP);
+                let kind = if is_down { ErrorKind::Unavailable } else { ErrorKind::Refused };
+                let (user, file) = url.login.as_ref()?;
+                Some((kind, format!("{why}; the address has user={user}&password_file={}", file.display())))
+            }
+            // A node that takes TLS only ends a connection that begins otherwise. So does one that stops: no refusal.
+            ConnectionSetupRequestErrorKind::BrokenConnection(_) if tls.is_none() => {
+                let text =
+                    "it ended the connection without an answer; if it takes TLS only, add tls=FILE to the address";
+                Some((ErrorKind::Unavailable, text.to_owned()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn password(file: &Path) -> Result<String> {

@@ -13,13 +13,19 @@ use super::url::CqlUrl;
 use crate::store::{ErrorKind, Result, StoreError};
 
 /// Every migration, the first to the last: its file, and its statements.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_initial.cql", include_str!("../../../../cql/0001_initial.cql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("0001_initial.cql", include_str!("../../../../cql/0001_initial.cql")),
+    ("0002_set_aside.cql", include_str!("../../../../cql/0002_set_aside.cql")),
+];
 
 /// Version of the schema that this program uses: the number of the last migration.
 pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// A change of the schema goes to all nodes; on busy ones it takes its time.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How the one statement begins that is not about a table.
+const MAKES_KEYSPACE: &str = "CREATE KEYSPACE";
 
 /// Where the version stands.
 const ID: &str = "bareme";
@@ -88,10 +94,14 @@ pub(super) async fn migrate(session: &Session, url: &CqlUrl, mut told: impl FnMu
     if found > SCHEMA_VERSION {
         return check(found, url);
     }
+    // Whoever may make tables need not be allowed to make keyspaces.
+    let is_there = session.get_cluster_state().get_keyspace(&url.keyspace).is_some();
     // All of them, also those the version says are there: they may be repeated, and one may have been cut short.
     for (file, text) in MIGRATIONS {
-        told(format!("{file}: {} statements", statements(text, &url.keyspace).len()));
-        for statement in statements(text, &url.keyspace) {
+        let mut statements = statements(text, &url.keyspace);
+        statements.retain(|statement| !(is_there && statement.starts_with(MAKES_KEYSPACE)));
+        told(format!("{file}: {} statements", statements.len()));
+        for statement in statements {
             let first_line = statement.lines().next().unwrap_or_default().to_owned();
             let mut statement = Statement::new(statement);
             statement.set_request_timeout(Some(CHANGE_TIMEOUT));
